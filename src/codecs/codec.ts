@@ -1,0 +1,23 @@
+/** Block codecs: one block in, one self-contained compressed block out. */
+
+export type CodecName = 'gzip' | 'zstd' | 'xz' | 'lz4' | 'none'
+
+/** A codec and its level; the level is undefined for codecs that have none (`none`, `lz4` without high compression). */
+export interface CodecSpec {
+  readonly name: CodecName
+  readonly level?: number
+}
+
+/**
+ * A codec opened for blocks of at most `blockSize` bytes: a decoder that allocates its window by the
+ * block size (the kernel's squashfs does) can decode what it makes.
+ */
+export interface Codec {
+  readonly spec: CodecSpec
+  readonly blockSize: number
+  /**
+   * Compress one block of 1 to `blockSize` bytes, synchronously (codecs run in worker threads).
+   * The result may be larger than the input; it may share memory that the next call overwrites.
+   */
+  compress(block: Uint8Array): Uint8Array
+}

@@ -1,0 +1,62 @@
+/**
+ * The one idea: an image is a size and a sorted list of extents; what lies between them is zero.
+ */
+import type { ProgressListener } from './progress.ts'
+import type { Target } from './target.ts'
+
+/** A run of bytes of an image. `read` may be called more than once and yields exactly `length` bytes. */
+export interface Extent {
+  readonly start: number
+  readonly length: number
+  read(): AsyncIterable<Uint8Array>
+}
+
+/** A finished description of bytes: `extents` are sorted, do not overlap and lie within `size`. */
+export interface Image {
+  readonly size: number
+  readonly extents: readonly Extent[]
+}
+
+/** What a build is given besides its description. */
+export interface BuildContext {
+  /** Worker threads; 1 or more. */
+  readonly jobs: number
+  readonly signal?: AbortSignal
+  readonly onProgress?: ProgressListener
+}
+
+/** An image that cannot know its size before it has seen its content. */
+export interface GrowingImage {
+  /** No packed image is larger than this, in bytes. */
+  readonly sizeLimit: number
+  /**
+   * Write the bytes to `target` from `start` on (a multiple of 4096) and return the image that now lies
+   * there; its extents count from its own beginning.
+   */
+  pack(target: Target, start: number, context: BuildContext): Promise<Image>
+}
+
+export function isGrowing(image: Image | GrowingImage): image is GrowingImage {
+  return 'pack' in image
+}
+
+/** An extent of bytes that are in memory. */
+export function bytesExtent(start: number, bytes: Uint8Array): Extent {
+  return {
+    start,
+    length: bytes.length,
+    async *read() {
+      if (bytes.length > 0) yield bytes
+    },
+  }
+}
+
+/** The same extent, `offset` bytes further on. */
+export function moveExtent(extent: Extent, offset: number): Extent {
+  return { start: extent.start + offset, length: extent.length, read: () => extent.read() }
+}
+
+/** An image made of bytes in memory, zero after them up to `size`. */
+export function bytesImage(bytes: Uint8Array, size = bytes.length): Image {
+  return { size, extents: bytes.length === 0 ? [] : [bytesExtent(0, bytes)] }
+}

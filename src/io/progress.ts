@@ -1,0 +1,12 @@
+/** What the library tells while it works; it never prints. */
+export type ProgressEvent =
+  /** A stage begins; `totalBytes` is undefined where it cannot be known. */
+  | { readonly kind: 'stage'; readonly stage: Stage; readonly totalBytes?: number }
+  /** Bytes of the current stage's input (or output, for `write`) done so far. */
+  | { readonly kind: 'bytes'; readonly stage: Stage; readonly doneBytes: number }
+  | { readonly kind: 'note'; readonly message: string }
+
+/** `scan`: listing the store; `squashfs`: reading, hashing, compressing; `write`: the rest of the image; `sync`: to stable storage. */
+export type Stage = 'scan' | 'squashfs' | 'write' | 'compress' | 'sync'
+
+export type ProgressListener = (event: ProgressEvent) => void

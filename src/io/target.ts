@@ -1,0 +1,35 @@
+/** Where bytes go. */
+
+/** A place to write with random access. Nothing that was not written reads back as other than zero. */
+export interface Target {
+  /** Write all of `bytes` at `position`. The caller does not touch `bytes` until the promise settles. */
+  write(position: number, bytes: Uint8Array): Promise<void>
+  /** Read back `length` bytes that were written before. */
+  read(position: number, length: number): Promise<Uint8Array>
+  /** Make the target exactly `size` bytes long. */
+  setSize(size: number): Promise<void>
+}
+
+/** A target in memory, for tests and small images. */
+export class BufferTarget implements Target {
+  #buffer = new Uint8Array(0)
+
+  async write(position: number, bytes: Uint8Array): Promise<void> {
+    if (position + bytes.length > this.#buffer.length) await this.setSize(position + bytes.length)
+    this.#buffer.set(bytes, position)
+  }
+
+  async read(position: number, length: number): Promise<Uint8Array> {
+    return this.#buffer.slice(position, position + length)
+  }
+
+  async setSize(size: number): Promise<void> {
+    const next = new Uint8Array(size)
+    next.set(this.#buffer.subarray(0, size))
+    this.#buffer = next
+  }
+
+  get bytes(): Uint8Array {
+    return this.#buffer
+  }
+}

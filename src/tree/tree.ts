@@ -1,0 +1,85 @@
+/**
+ * A tree of files as formats take it. Names and link targets are bytes: they need not be UTF-8.
+ * Trees are plain data; a node that stands in two directories is a hard link.
+ */
+import { compareBytes } from '../bytes/order.ts'
+import type { Image } from '../io/image.ts'
+
+/** What every node carries. `mode` holds permission bits only (07777); times are seconds since 1970. */
+export interface Attributes {
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly mtimeSeconds: number
+  readonly xattrs?: readonly Xattr[]
+}
+
+/** `name` with its prefix, such as `user.comment` or `security.capability`. */
+export interface Xattr {
+  readonly name: string
+  readonly value: Uint8Array
+}
+
+/**
+ * Where the bytes of a file are. A `hostFile` is read by worker threads; `size` bytes are expected and
+ * anything else is CHANGED.
+ */
+export type Content =
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  | { readonly kind: 'hostFile'; readonly path: Uint8Array }
+  | { readonly kind: 'image'; readonly image: Image }
+
+export interface FileNode extends Attributes {
+  readonly kind: 'file'
+  readonly size: number
+  readonly content: Content
+}
+
+export interface DirectoryNode extends Attributes {
+  readonly kind: 'directory'
+  /** In any order; formats sort. Names are unique. */
+  readonly entries: readonly Entry[]
+}
+
+export interface SymlinkNode extends Attributes {
+  readonly kind: 'symlink'
+  readonly target: Uint8Array
+}
+
+export interface DeviceNode extends Attributes {
+  readonly kind: 'characterDevice' | 'blockDevice'
+  readonly major: number
+  readonly minor: number
+}
+
+export interface PipeNode extends Attributes {
+  readonly kind: 'fifo' | 'socket'
+}
+
+export type TreeNode = FileNode | DirectoryNode | SymlinkNode | DeviceNode | PipeNode
+
+export interface Entry {
+  readonly name: Uint8Array
+  readonly node: TreeNode
+}
+
+/**
+ * A checksum over a part of the tree: framing bytes interleaved with whole file contents, in the order
+ * in which they are hashed. Formats check it while the bytes pass and know nothing of what it means.
+ * (For Nix: the NAR of a store path, whose SHA-256 is registered.)
+ */
+export interface TreeDigest {
+  /** Named in a mismatch error. */
+  readonly name: string
+  /** What it covers: a file, or a directory with all below it. */
+  readonly node: TreeNode
+  readonly algorithm: 'sha256'
+  readonly expected: Uint8Array
+  /** Bytes to hash as they are, or a file whose content is hashed; the same pieces at every call. */
+  pieces(): Iterable<Uint8Array | FileNode>
+}
+
+/** Entries in the one order of names. */
+export function sortedEntries(directory: DirectoryNode): Entry[] {
+  return [...directory.entries].sort((a, b) => compareBytes(a.name, b.name))
+}
