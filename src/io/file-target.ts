@@ -163,16 +163,16 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/**
- * Run `use` with a scratch file that has no name any more (so that even SIGKILL leaves nothing), for
- * targets that only take bytes in order. `folder` defaults to the system's temporary folder.
- */
-export async function withSpool<T>(use: (target: FileTarget) => Promise<T>, folder = tmpdir()): Promise<T> {
-  const { handle, temporary } = await openTemporary(`scratch file in ${folder}`, folder)
-  try {
-    await rm(temporary, { force: true })
-    return await use(new FileTarget(handle, `scratch file in ${folder}`))
-  } finally {
-    await handle.close()
-  }
+/** A scratch file without a name, so that even a killed process leaves nothing behind. */
+export interface Spool {
+  readonly target: FileTarget
+  close(): Promise<void>
+}
+
+/** Open a spool for targets that only take bytes in order. `folder` defaults to the system's temporary folder. */
+export async function openSpool(folder = tmpdir()): Promise<Spool> {
+  const label = `scratch file in ${folder}`
+  const { handle, temporary } = await openTemporary(label, folder)
+  await rm(temporary, { force: true })
+  return { target: new FileTarget(handle, label), close: () => handle.close() }
 }

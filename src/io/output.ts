@@ -1,0 +1,121 @@
+/** From an image to a file or a stream: the one path that the command and the library share. */
+import { createHash } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import { Readable } from 'node:stream'
+import { constants, createZstdCompress } from 'node:zlib'
+import { ImageError } from '../errors.ts'
+import { type FileTarget, openSpool, writeFileAtomically } from './file-target.ts'
+import { type BuildContext, type GrowingImage, type Image, isGrowing } from './image.ts'
+import type { ProgressListener } from './progress.ts'
+import { imageChunks, writeImage } from './stream.ts'
+import type { Target } from './target.ts'
+
+export interface OutputOptions {
+  /** Worker threads; default: as many as the process may use. */
+  readonly jobs?: number
+  readonly signal?: AbortSignal
+  readonly onProgress?: ProgressListener
+  /** Compress the whole image with zstd at this level (`.iso.zst`). */
+  readonly zstdLevel?: number
+}
+
+export interface SaveOptions extends OutputOptions {
+  /** Replace a file that exists; default false. */
+  readonly force?: boolean
+}
+
+export interface SavedImage {
+  /** Bytes of the file. */
+  readonly size: number
+  /** Lower-case hex. */
+  readonly sha256: string
+}
+
+/**
+ * Write an image to a file, which appears whole or not at all. Throws EXISTS, WRITE_FAILED, ABORTED, or
+ * what the image throws.
+ */
+export async function saveImage(image: Image | GrowingImage, path: string, options: SaveOptions = {}): Promise<SavedImage> {
+  const context = contextOf(options)
+  const force = options.force === true
+  const onSync = (): void => options.onProgress?.({ kind: 'stage', stage: 'sync' })
+  return writeFileAtomically(path, { force, onSync }, async (target) => {
+    if (options.zstdLevel !== undefined) return writeStream(imageStream(image, options), target)
+    const written = await writeAny(image, target, context)
+    await target.setSize(written.size)
+    // The digest is taken while the file goes to stable storage.
+    const [sha256] = await Promise.all([digestOf(written, context), target.sync()])
+    return { size: written.size, sha256 }
+  })
+}
+
+/**
+ * An image as a byte stream with back-pressure, for any Writable. A growing image is first packed into a
+ * scratch file without a name, because its first bytes are known last.
+ */
+export function imageStream(image: Image | GrowingImage, options: OutputOptions = {}): Readable {
+  const plain = Readable.from(chunksOf(image, options), { objectMode: false, highWaterMark: 1 << 20 })
+  if (options.zstdLevel === undefined) return plain
+  const params = { [constants.ZSTD_c_compressionLevel]: options.zstdLevel, [constants.ZSTD_c_checksumFlag]: 1 }
+  const compress = createZstdCompress({ params, chunkSize: 1 << 20 })
+  plain.on('error', (error) => compress.destroy(error))
+  compress.on('close', () => plain.destroy())
+  return plain.pipe(compress)
+}
+
+async function* chunksOf(image: Image | GrowingImage, options: OutputOptions): AsyncGenerator<Uint8Array> {
+  const context = contextOf(options)
+  if (!isGrowing(image)) {
+    yield* abortable(image, context)
+    return
+  }
+  const spool = await openSpool()
+  try {
+    yield* abortable(await image.pack(spool.target, 0, context), context)
+  } finally {
+    await spool.close()
+  }
+}
+
+async function* abortable(image: Image, context: BuildContext): AsyncGenerator<Uint8Array> {
+  context.onProgress?.({ kind: 'stage', stage: 'write', totalBytes: image.size })
+  let doneBytes = 0
+  for await (const chunk of imageChunks(image)) {
+    if (context.signal?.aborted) throw new ImageError('ABORTED', 'cancelled', { cause: context.signal.reason })
+    yield chunk
+    doneBytes += chunk.length
+    context.onProgress?.({ kind: 'bytes', stage: 'write', doneBytes })
+  }
+}
+
+function contextOf(options: OutputOptions): BuildContext {
+  const { jobs = availableParallelism(), signal, onProgress } = options
+  if (!Number.isInteger(jobs) || jobs < 1 || jobs > 256) throw new ImageError('USAGE', `jobs is ${jobs}; give a whole number from 1 to 256`)
+  return { jobs, ...(signal && { signal }), ...(onProgress && { onProgress }) }
+}
+
+async function writeAny(image: Image | GrowingImage, target: Target, context: BuildContext): Promise<Image> {
+  if (isGrowing(image)) return image.pack(target, 0, context)
+  await writeImage(image, target, 0, context)
+  return image
+}
+
+async function digestOf(image: Image, context: BuildContext): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of imageChunks(image)) {
+    if (context.signal?.aborted) throw new ImageError('ABORTED', 'cancelled', { cause: context.signal.reason })
+    hash.update(chunk)
+  }
+  return hash.digest('hex')
+}
+
+async function writeStream(stream: Readable, target: FileTarget): Promise<SavedImage> {
+  const hash = createHash('sha256')
+  let size = 0
+  for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+    await target.write(size, chunk)
+    hash.update(chunk)
+    size += chunk.length
+  }
+  return { size, sha256: hash.digest('hex') }
+}

@@ -1,0 +1,114 @@
+/** Images as bytes in order, as Node and web streams, and into targets that write anywhere. */
+import { Readable } from 'node:stream'
+import { ReadableStream } from 'node:stream/web'
+import { ImageError } from '../errors.ts'
+import type { BuildContext, Extent, Image } from './image.ts'
+import type { Target } from './target.ts'
+
+export interface StreamOptions {
+  /** Ends the stream with ABORTED. */
+  readonly signal?: AbortSignal
+}
+
+/** What lies between extents is a view of this; it is never written to. */
+const ZEROS = new Uint8Array(1 << 20)
+
+/**
+ * The whole image from byte 0 to `size`, zeros included. Chunks may share memory with the image (and the
+ * zeros do): they are for reading only. Throws what the extents throw, USAGE for an image whose extents
+ * are not as `Image` promises, and ABORTED. A consumer that stops early closes the extent it is in.
+ */
+export async function* imageChunks(image: Image, options: StreamOptions = {}): AsyncGenerator<Uint8Array, void, undefined> {
+  checkImage(image)
+  let position = 0
+  for (const extent of image.extents) {
+    yield* zeros(extent.start - position, options.signal)
+    yield* extentChunks(extent, options.signal)
+    position = extent.start + extent.length
+  }
+  yield* zeros(image.size - position, options.signal)
+}
+
+/** The image as a Node stream with back-pressure; `destroy()` closes what is open. */
+export function imageReadable(image: Image, options: StreamOptions = {}): Readable {
+  return Readable.from(imageChunks(image, options), { objectMode: false, highWaterMark: ZEROS.length })
+}
+
+/** The image as a web stream with back-pressure; `cancel()` closes what is open. */
+export function imageWebStream(image: Image, options: StreamOptions = {}): ReadableStream<Uint8Array> {
+  const chunks = imageChunks(image, options)
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const next = await chunks.next()
+        if (next.done) controller.close()
+        else controller.enqueue(next.value)
+      },
+      async cancel() {
+        await chunks.return()
+      },
+    },
+    { highWaterMark: 1 },
+  )
+}
+
+/**
+ * Write the extents of `image` to `target` from byte `start` on. What lies between is not written: the
+ * target must be new there. Tells the stage `write`, whose total is the bytes of all extents. Throws what
+ * the extents and the target throw, USAGE for a malformed image, and ABORTED.
+ */
+export async function writeImage(image: Image, target: Target, start: number, context: BuildContext): Promise<void> {
+  checkImage(image)
+  const totalBytes = image.extents.reduce((sum, extent) => sum + extent.length, 0)
+  context.onProgress?.({ kind: 'stage', stage: 'write', totalBytes })
+  let doneBytes = 0
+  for (const extent of image.extents) {
+    let position = start + extent.start
+    for await (const chunk of extentChunks(extent, context.signal)) {
+      await target.write(position, chunk)
+      position += chunk.length
+      doneBytes += chunk.length
+      context.onProgress?.({ kind: 'bytes', stage: 'write', doneBytes })
+    }
+  }
+  throwIfAborted(context.signal)
+}
+
+/** Throws USAGE when the extents of an image overlap, are out of order or leave it. */
+export function checkImage(image: Image): void {
+  let end = 0
+  for (const { start, length } of image.extents) {
+    if (!Number.isSafeInteger(start) || !Number.isSafeInteger(length) || start < end || length < 0) {
+      throw new ImageError('USAGE', `image: the extent of ${length} bytes at ${start} is out of order, the one before it ends at ${end}`)
+    }
+    end = start + length
+  }
+  if (!Number.isSafeInteger(image.size) || end > image.size) {
+    throw new ImageError('USAGE', `image: its extents end at ${end}, its size is ${image.size}`)
+  }
+}
+
+/** The bytes of an extent, exactly as many as it states. */
+async function* extentChunks(extent: Extent, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+  const { start, length } = extent
+  let done = 0
+  throwIfAborted(signal)
+  for await (const chunk of extent.read()) {
+    throwIfAborted(signal)
+    done += chunk.length
+    if (done > length) throw new ImageError('USAGE', `image: the extent at ${start} yields ${done} bytes or more, it states ${length}`)
+    if (chunk.length > 0) yield chunk
+  }
+  if (done < length) throw new ImageError('USAGE', `image: the extent at ${start} yields ${done} bytes, it states ${length}`)
+}
+
+function* zeros(length: number, signal: AbortSignal | undefined): Generator<Uint8Array> {
+  for (let left = length; left > 0; left -= ZEROS.length) {
+    throwIfAborted(signal)
+    yield ZEROS.subarray(0, Math.min(left, ZEROS.length))
+  }
+}
+
+function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new ImageError('ABORTED', 'cancelled', { cause: signal.reason })
+}

@@ -1,0 +1,148 @@
+/**
+ * A folder, file or link of the host as a tree. Names are bytes; entries come out sorted, so the order of
+ * `readdir` does not show. Each path is a node of its own: the host's hard links are not looked at.
+ *
+ * Not supported: devices, pipes and sockets; extended attributes and access control lists are left out.
+ *
+ * Calls are synchronous: for some ten thousand small system calls that is several times faster than a
+ * promise each. Host paths are kept as byte strings (one character a byte, latin1), which cost half of a
+ * Buffer and sort by bytes.
+ */
+import { lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs'
+import { compareBytes } from '../bytes/order.ts'
+import { printable } from '../bytes/text.ts'
+import { ImageError, systemErrorCode } from '../errors.ts'
+import type { Attributes, DirectoryNode, Entry, TreeNode } from './tree.ts'
+
+export interface ScanPolicy {
+  /** What the node carries, from what the host says of the file. Called once a node, so it may return the same object each time. */
+  readonly attributes: (kind: 'file' | 'directory' | 'symlink', host: Attributes) => Attributes
+  /**
+   * Undo what Nix does on file systems that ignore case (`use-case-hack`): cut names at
+   * `~nix~case~hack~`. Off by default.
+   */
+  readonly caseHack?: boolean
+}
+
+/** Owner, group, mode and time as the host has them. */
+export const HOST_ATTRIBUTES: ScanPolicy = { attributes: (_kind, host) => host }
+
+/**
+ * Scan `path` (bytes, or text in UTF-8). Throws NOT_FOUND if there is nothing, UNREADABLE, UNSUPPORTED (a
+ * device, pipe or socket), CHANGED (something vanished meanwhile), BAD_INPUT (two names become one by the
+ * case hack).
+ */
+export function scanHost(path: Uint8Array | string, policy: ScanPolicy): TreeNode {
+  const text = Buffer.from(path).toString('latin1')
+  const stats = guarded(text, 'NOT_FOUND', () => lstatSync(hostPath(text)))
+  return scanNode(text, stats, policy)
+}
+
+/** Content of a host file that costs 48 bytes: folder and name are shared with the rest of the tree. */
+class HostContent {
+  readonly kind = 'hostFile'
+  readonly #folder: Uint8Array
+  readonly #name: Uint8Array
+
+  constructor(folder: Uint8Array, name: Uint8Array) {
+    this.#folder = folder
+    this.#name = name
+  }
+
+  get path(): Uint8Array {
+    const path = new Uint8Array(this.#folder.length + this.#name.length)
+    path.set(this.#folder)
+    path.set(this.#name, this.#folder.length)
+    return path
+  }
+}
+
+function scanNode(path: string, stats: Stats, policy: ScanPolicy, place?: { folder: Uint8Array; name: Uint8Array }): TreeNode {
+  const host: Attributes = { mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtimeSeconds: Math.floor(stats.mtimeMs / 1000) }
+  if (stats.isFile()) {
+    const { mode, uid, gid, mtimeSeconds } = policy.attributes('file', host)
+    const { folder, name } = place ?? splitPath(path)
+    return { kind: 'file', mode, uid, gid, mtimeSeconds, size: stats.size, content: new HostContent(folder, name) }
+  }
+  if (stats.isDirectory()) {
+    return { kind: 'directory', ...policy.attributes('directory', host), entries: scanEntries(path, policy) }
+  }
+  if (stats.isSymbolicLink()) {
+    const target = guarded(path, 'CHANGED', () => readlinkSync(hostPath(path), 'latin1'))
+    return { kind: 'symlink', ...policy.attributes('symlink', host), target: Buffer.from(target, 'latin1') }
+  }
+  const kind = stats.isFIFO() ? 'a pipe' : stats.isSocket() ? 'a socket' : 'a device'
+  throw new ImageError('UNSUPPORTED', `${shown(path)}: is ${kind}; only files, directories and symbolic links can be taken from the host`, {
+    path: shown(path),
+  })
+}
+
+function scanEntries(path: string, policy: ScanPolicy): DirectoryNode['entries'] {
+  const names = guarded(path, 'CHANGED', () => readdirSync(hostPath(path), 'latin1')).sort(compareByteStrings)
+  const folder = Buffer.from(`${path}/`, 'latin1')
+  const bytes = new Uint8Array(Buffer.from(names.join(''), 'latin1'))
+  const entries: Entry[] = new Array(names.length)
+  let start = 0
+  for (const [index, text] of names.entries()) {
+    const name = bytes.subarray(start, start + text.length)
+    start += text.length
+    const child = `${path}/${text}`
+    const stats = guarded(child, 'CHANGED', () => lstatSync(hostPath(child)))
+    entries[index] = { name, node: scanNode(child, stats, policy, { folder, name }) }
+  }
+  return policy.caseHack === true ? undoCaseHack(entries, path) : entries
+}
+
+const CASE_HACK = Buffer.from('~nix~case~hack~')
+
+/** Cut each name at the suffix and sort again (`libutil/archive.cc`). */
+function undoCaseHack(entries: readonly Entry[], path: string): Entry[] {
+  const clean = entries.map(({ name, node }) => {
+    const at = Buffer.from(name.buffer, name.byteOffset, name.length).indexOf(CASE_HACK)
+    return { name: at === -1 ? name : name.subarray(0, at), node }
+  })
+  clean.sort((a, b) => compareBytes(a.name, b.name))
+  for (const [index, entry] of clean.entries()) {
+    const before = clean[index - 1]
+    if (before !== undefined && compareBytes(before.name, entry.name) === 0) {
+      throw new ImageError('BAD_INPUT', `${shown(path)}: two entries are named ${printable(entry.name)} once ~nix~case~hack~ is cut off`, {
+        path: shown(path),
+      })
+    }
+  }
+  return clean
+}
+
+function splitPath(path: string): { folder: Uint8Array; name: Uint8Array } {
+  const cut = path.lastIndexOf('/') + 1
+  return { folder: Buffer.from(path.slice(0, cut), 'latin1'), name: Buffer.from(path.slice(cut), 'latin1') }
+}
+
+/** Run a system call on `path`; `missing` is the code if nothing is there. */
+function guarded<T>(path: string, missing: 'NOT_FOUND' | 'CHANGED', call: () => T): T {
+  try {
+    return call()
+  } catch (cause) {
+    const where = shown(path)
+    const code = systemErrorCode(cause)
+    if (code === 'ENOENT' || code === 'ENOTDIR') {
+      const what = missing === 'CHANGED' ? 'vanished while its folder was listed' : 'is not there'
+      throw new ImageError(missing, `${where}: ${what}`, { path: where, cause })
+    }
+    const remedy = code === 'ENAMETOOLONG' ? '; the system takes no longer path, reach the folder by a shorter one' : ''
+    throw new ImageError('UNREADABLE', `${where}: cannot be read (${code ?? String(cause)})${remedy}`, { path: where, cause })
+  }
+}
+
+/** A byte string as the system calls take it: text where UTF-8 says the same, which Node handles fastest. */
+function hostPath(path: string): string | Buffer {
+  return /[\u0080-\u00ff]/.test(path) ? Buffer.from(path, 'latin1') : path
+}
+
+function compareByteStrings(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
+
+function shown(path: string): string {
+  return printable(Buffer.from(path, 'latin1'))
+}
