@@ -1,0 +1,129 @@
+/**
+ * The JSON listings: `nix path-info -r --json` in its array layout (Nix 2.4 to 2.18), map layout (2.19 on,
+ * `--json-format 1`) and versioned layouts (`--json-format 2` and 3), and the `.attrs.json` of a derivation
+ * with structured attributes and exportReferencesGraph.
+ */
+import { ImageError } from '../errors.ts'
+import { isObject, type JsonObject } from './json.ts'
+import { badInput, checkNarHash, checkNarSize, type ListedPath, type Listing } from './listing.ts'
+import { checkBaseName, parseStorePath, quote, STORE_DIRECTORY, sortNames, storePath } from './store-path.ts'
+
+const KNOWN_LAYOUTS =
+  'known are the output of nix path-info -r --json (an array of objects with "path", an object keyed by store path, {"version": 2 or 3, "info": ...}) and .attrs.json with a graph of {"path", "narHash", "narSize", "references"}'
+
+/** Recognise the layout of a parsed JSON value. `name` names the file in messages. */
+export function parseJsonListing(value: unknown, name: string): Listing {
+  if (Array.isArray(value)) return { kind: 'path-info', paths: value.map((entry, index) => parseArrayEntry(entry, `${name}: [${index}]`)) }
+  if (!isObject(value)) throw badInput(name, `a JSON ${value === null ? 'null' : typeof value} is no closure listing; ${KNOWN_LAYOUTS}`)
+  if (isObject(value.info)) return { kind: 'path-info', paths: parseVersioned(value, value.info, name) }
+  const keys = Object.keys(value)
+  if (keys.length === 0) return { kind: 'path-info', paths: [] }
+  if (keys.some((key) => key.startsWith('/'))) return { kind: 'path-info', paths: parseMap(value, name) }
+  const graphs = findGraphs(value)
+  if (graphs.length > 0) return { kind: 'structured-attributes', paths: parseGraphs(graphs, name) }
+  throw badInput(name, `the JSON has an unknown layout (keys ${keys.slice(0, 5).map(quote).join(', ')}); ${KNOWN_LAYOUTS}`)
+}
+
+function parseArrayEntry(entry: unknown, where: string): ListedPath {
+  if (!isObject(entry) || typeof entry.path !== 'string') throw badInput(where, `an object with "path" is needed; ${KNOWN_LAYOUTS}`)
+  return parseInfo(parseName(entry.path, where), entry, where)
+}
+
+function parseMap(map: JsonObject, name: string): ListedPath[] {
+  return Object.entries(map).map(([key, entry]) => parseInfo(parseStorePath(key, name), entry, `${name}: ${quote(key)}`))
+}
+
+function parseVersioned(value: JsonObject, info: JsonObject, name: string): ListedPath[] {
+  const version = value.version
+  if (version !== 2 && version !== 3) throw badInput(name, `the path-info JSON has version ${JSON.stringify(version)}; known are 2 and 3`)
+  checkStoreDirectory(value, name)
+  return Object.entries(info).map(([key, entry]) => parseInfo(parseName(key, name), entry, `${name}: ${quote(key)}`))
+}
+
+/** The graphs of structured attributes: each attribute that is an array of path objects, also one level down in `closures`. */
+function findGraphs(attributes: JsonObject): [string, readonly unknown[]][] {
+  const nested = attributes.closures
+  const candidates = [...Object.entries(attributes), ...(isObject(nested) ? Object.entries(nested) : [])]
+  return candidates.filter((entry): entry is [string, unknown[]] => {
+    const [, graph] = entry
+    return Array.isArray(graph) && graph.length > 0 && graph.every((member) => isObject(member) && 'path' in member && 'narHash' in member)
+  })
+}
+
+/** Two graphs of one derivation may share paths; they then say the same of them. */
+function parseGraphs(graphs: readonly [string, readonly unknown[]][], name: string): ListedPath[] {
+  const byName = new Map<string, ListedPath>()
+  const paths: ListedPath[] = []
+  for (const [key, graph] of graphs) {
+    const own = new Set<string>()
+    for (const [index, entry] of graph.entries()) {
+      const listed = parseArrayEntry(entry, `${name}: ${key}[${index}]`)
+      const earlier = byName.get(listed.baseName)
+      if (earlier !== undefined && !own.has(listed.baseName)) {
+        if (!sameRecord(earlier, listed)) throw badInput(listed.where, `contradicts ${earlier.where} on ${storePath(listed.baseName)}`)
+        own.add(listed.baseName)
+        continue
+      }
+      own.add(listed.baseName)
+      byName.set(listed.baseName, listed)
+      paths.push(listed)
+    }
+  }
+  return paths
+}
+
+function sameRecord(a: ListedPath, b: ListedPath): boolean {
+  return (
+    a.narSize === b.narSize &&
+    Buffer.compare(a.narHash ?? Buffer.alloc(0), b.narHash ?? Buffer.alloc(0)) === 0 &&
+    sortNames(a.references ?? []).join() === sortNames(b.references ?? []).join()
+  )
+}
+
+function parseInfo(baseName: string, entry: unknown, where: string): ListedPath {
+  if (isInvalid(entry)) {
+    throw new ImageError('NOT_FOUND', `${where}: Nix says that ${storePath(baseName)} is not valid: the store it listed does not have it`, {
+      path: storePath(baseName),
+    })
+  }
+  if (!isObject(entry)) throw badInput(where, 'an object is needed')
+  checkStoreDirectory(entry, where)
+  const { narHash, narSize, references, deriver } = entry
+  if (typeof narHash !== 'string') throw badInput(where, '"narHash" is missing or no text')
+  if (typeof narSize !== 'number') throw badInput(where, '"narSize" is missing or no number')
+  if (!isTextArray(references)) throw badInput(where, '"references" is missing or no array of text')
+  if (deriver !== undefined && deriver !== null && typeof deriver !== 'string') throw badInput(where, '"deriver" is no text')
+  return {
+    baseName,
+    where,
+    narHash: checkNarHash(narHash, where),
+    narSize: checkNarSize(narSize, where),
+    references: references.map((reference) => parseName(reference, where)),
+    ...(typeof deriver === 'string' ? { deriver: storePath(parseName(deriver, where)) } : {}),
+  }
+}
+
+/** An unknown path is `null` in the map layouts, `"valid": false` in the array layout. */
+function isInvalid(entry: unknown): boolean {
+  return entry === null || (isObject(entry) && (entry.valid === false || entry.path === null))
+}
+
+function checkStoreDirectory(object: JsonObject, where: string): void {
+  const directory = object.storeDir
+  if (directory !== undefined && directory !== STORE_DIRECTORY) {
+    throw new ImageError(
+      'UNSUPPORTED',
+      `${where}: the store directory is ${JSON.stringify(directory)}; only ${STORE_DIRECTORY} is supported`,
+      { path: where },
+    )
+  }
+}
+
+/** A full path (format 1 and older) or a base name (format 2 and later). */
+function parseName(text: string, where: string): string {
+  return text.includes('/') ? parseStorePath(text, where) : checkBaseName(text, where)
+}
+
+function isTextArray(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((member) => typeof member === 'string')
+}

@@ -1,0 +1,88 @@
+/** The store of a closure as a tree: one entry a listed path, everything as Nix itself would have left it. */
+import { lstatSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { utf8 } from '../bytes/text.ts'
+import { ImageError, systemErrorCode } from '../errors.ts'
+import { type ScanPolicy, scanHost } from '../tree/scan.ts'
+import type { Attributes, DirectoryNode, Entry } from '../tree/tree.ts'
+import type { Closure } from './closure.ts'
+
+export interface StoreTreeOptions {
+  /** The folder in which `nix/store` lies; `/` for the host's own store. */
+  readonly root: string
+  /** Of every node. 1 as Nix has it (the default), 0 as nixpkgs' squashfs images have it. */
+  readonly mtimeSeconds?: number
+  /** The store was written by Nix on a file system that ignores case (macOS): cut `~nix~case~hack~N` off names. */
+  readonly caseHack?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** Missing paths that a message names; the others are counted. */
+const NAMED_MISSING = 10
+
+/** Modes of canonical store files (`libstore/posix-fs-canonicalise.cc`): no write bits; x for all or for none. */
+const FILE_MODE = 0o444
+const EXECUTABLE_MODE = 0o555
+
+/** Where a listed path lies on the host. */
+export function hostStorePath(root: string, path: string): string {
+  return `${root.replace(/\/+$/, '')}${path}`
+}
+
+/** Attributes as Nix writes them: owner 0:0, 0444 or 0555 by the owner's execute bit, one time for all. */
+export function storePolicy(mtimeSeconds = 1, caseHack = false): ScanPolicy {
+  const shared = { uid: 0, gid: 0, mtimeSeconds }
+  const plain: Attributes = { ...shared, mode: FILE_MODE }
+  const executable: Attributes = { ...shared, mode: EXECUTABLE_MODE }
+  const symlink: Attributes = { ...shared, mode: 0o777 }
+  return {
+    caseHack,
+    attributes: (kind, host) => {
+      if (kind === 'symlink') return symlink
+      return kind === 'directory' || (host.mode & 0o100) !== 0 ? executable : plain
+    },
+  }
+}
+
+/**
+ * Scan the listed paths, and nothing else, below `root`. The result is the store directory (mode 0555)
+ * with base names as names, sorted; each path of the host is a node of its own, whatever its link count.
+ *
+ * Throws NOT_FOUND before scanning if listed paths are missing, and what `scanHost` throws. Lets the event
+ * loop run between store paths.
+ */
+export async function storeTree(closure: Closure, options: StoreTreeOptions): Promise<DirectoryNode> {
+  checkPresent(closure, options.root)
+  const policy = storePolicy(options.mtimeSeconds, options.caseHack)
+  const entries: Entry[] = []
+  for (const { path, baseName } of closure.paths) {
+    await setImmediate()
+    if (options.signal?.aborted) throw new ImageError('ABORTED', 'cancelled while the store was scanned', { cause: options.signal.reason })
+    entries.push({ name: utf8(baseName), node: scanHost(hostStorePath(options.root, path), policy) })
+  }
+  return { kind: 'directory', mode: EXECUTABLE_MODE, uid: 0, gid: 0, mtimeSeconds: options.mtimeSeconds ?? 1, entries }
+}
+
+function checkPresent(closure: Closure, root: string): void {
+  const missing = closure.paths.filter(({ path }) => !isPresent(hostStorePath(root, path))).map(({ path }) => path)
+  const [first] = missing
+  if (first === undefined) return
+  const names = missing.slice(0, NAMED_MISSING).join('\n  ')
+  const more = missing.length > NAMED_MISSING ? `\n  and ${missing.length - NAMED_MISSING} more` : ''
+  throw new ImageError(
+    'NOT_FOUND',
+    `${missing.length} of ${closure.paths.length} listed paths are not below ${root}; give the folder that holds nix/store as root:\n  ${names}${more}`,
+    { path: first },
+  )
+}
+
+function isPresent(hostPath: string): boolean {
+  try {
+    return lstatSync(hostPath, { throwIfNoEntry: false }) !== undefined
+  } catch (cause) {
+    throw new ImageError('UNREADABLE', `${hostPath}: cannot be read (${systemErrorCode(cause) ?? String(cause)})`, {
+      path: hostPath,
+      cause,
+    })
+  }
+}
