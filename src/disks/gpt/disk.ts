@@ -1,0 +1,47 @@
+/** Records of a GUID partition table (UEFI 2.10, 5.3). */
+import { guidFromText } from '../../bytes/guid.ts'
+import { struct } from '../../bytes/struct.ts'
+
+/** UEFI 2.10, table 5.5. The rest of its sector is zero. */
+export const header = struct('GPT header', 92, {
+  signature: [0, 'bytes', 8],
+  revision: [8, 'u32le'],
+  headerSize: [12, 'u32le'],
+  /** CRC-32 of the header with this field zero. */
+  headerCrc32: [16, 'u32le'],
+  mySector: [24, 'u64le'],
+  alternateSector: [32, 'u64le'],
+  firstUsableSector: [40, 'u64le'],
+  lastUsableSector: [48, 'u64le'],
+  diskGuid: [56, 'bytes', 16],
+  entryArraySector: [72, 'u64le'],
+  entryCount: [80, 'u32le'],
+  entrySize: [84, 'u32le'],
+  entryArrayCrc32: [88, 'u32le'],
+})
+
+/** UEFI 2.10, table 5.6. */
+export const entry = struct('GPT partition entry', 128, {
+  typeGuid: [0, 'bytes', 16],
+  partitionGuid: [16, 'bytes', 16],
+  startSector: [32, 'u64le'],
+  /** The last sector that belongs to the partition. */
+  lastSector: [40, 'u64le'],
+  attributes: [48, 'u64le'],
+  /** 36 UTF-16LE code units. */
+  name: [56, 'bytes', 72],
+})
+
+export const SIGNATURE = new TextEncoder().encode('EFI PART')
+export const REVISION = 0x00010000
+
+/** Partition type GUIDs as bytes on disk. */
+export const PARTITION_TYPE_GUID = {
+  efiSystem: guidFromText('C12A7328-F81F-11D2-BA4B-00A0C93EC93B'),
+  basicData: guidFromText('EBD0A0A2-B9E5-4433-87C0-68B6B72699C7'),
+  linuxData: guidFromText('0FC63DAF-8483-4772-8E79-3D69D8477DE4'),
+  biosBoot: guidFromText('21686148-6449-6E6F-744E-656564454649'),
+} as const
+
+/** Attribute bits (UEFI 2.10, table 5.8; bit 60 by Microsoft and the Discoverable Partitions Specification). */
+export const ATTRIBUTE = { required: 1n, legacyBiosBootable: 1n << 2n, readOnly: 1n << 60n } as const
