@@ -1,0 +1,69 @@
+/**
+ * Which files are the same. Only files whose size occurs more than once get an identity (SHA-256), and
+ * an equal identity only makes a candidate: contents are compared byte for byte before a file is left out.
+ */
+import { createHash } from 'node:crypto'
+import { closeSync, openSync, readSync } from 'node:fs'
+import { printable } from '../../../bytes/text.ts'
+import { ImageError } from '../../../errors.ts'
+import { HOST_FILE_FLAGS } from '../../../tree/host-file.ts'
+import type { FileNode } from '../../../tree/tree.ts'
+
+/** Whether a file needs an identity: another file has its size. */
+export function sizeTwins(files: Iterable<FileNode>): (file: FileNode) => boolean {
+  const seen = new Set<number>()
+  const twins = new Set<number>()
+  for (const { size } of files) {
+    if (seen.has(size)) twins.add(size)
+    else seen.add(size)
+  }
+  return (file) => file.size > 0 && twins.has(file.size)
+}
+
+/** SHA-256 of contents in memory. */
+export function identityOf(bytes: Uint8Array): Uint8Array {
+  return createHash('sha256').update(bytes).digest()
+}
+
+/** Reads a file's bytes again, to compare them with those of another. */
+export class Rereader {
+  readonly #file: FileNode
+  readonly #fd: number | undefined
+
+  constructor(file: FileNode) {
+    this.#file = file
+    this.#fd = file.content.kind === 'hostFile' ? openSync(Buffer.from(file.content.path), HOST_FILE_FLAGS) : undefined
+  }
+
+  /** Whether the file's bytes from `offset` on are `expected`. */
+  matches(offset: number, expected: Uint8Array): boolean {
+    if (this.#file.content.kind === 'bytes') {
+      return Buffer.compare(this.#file.content.bytes.subarray(offset, offset + expected.length), expected) === 0
+    }
+    if (this.#fd === undefined) return false
+    const bytes = Buffer.allocUnsafe(expected.length)
+    let done = 0
+    while (done < bytes.length) {
+      const count = readSync(this.#fd, bytes, done, bytes.length - done, offset + done)
+      if (count === 0) return false
+      done += count
+    }
+    return bytes.equals(expected)
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd)
+  }
+}
+
+/** The error for two files that were equal when they were hashed and are not when they are compared. */
+export function changedTwin(file: FileNode, twin: FileNode): ImageError {
+  const name = (node: FileNode): string => (node.content.kind === 'hostFile' ? printable(node.content.path) : 'a file given as bytes')
+  return new ImageError(
+    'CHANGED',
+    `${name(file)}: or its duplicate ${name(twin)} changed while it was read; build again when nothing writes to the store`,
+    {
+      path: name(file),
+    },
+  )
+}

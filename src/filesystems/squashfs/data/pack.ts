@@ -1,0 +1,330 @@
+/**
+ * The data stage: reads every file once, checks digests, removes duplicates, compresses and writes.
+ *
+ * Workers read, hash and compress; this thread decides and writes. Streams are read ahead of need, but
+ * their parts are placed in the order of the tree and blocks are written in the order in which they were
+ * placed, so the image does not depend on the number or speed of the workers. Memory is bounded by three
+ * pools of slots. A head that always may take the last slots keeps the pools from locking up.
+ */
+import type { CodecSpec } from '../../../codecs/codec.ts'
+import { ImageError } from '../../../errors.ts'
+import type { BuildContext } from '../../../io/image.ts'
+import type { Target } from '../../../io/target.ts'
+import type { DirectoryNode, TreeDigest } from '../../../tree/tree.ts'
+import type { StoredData } from '../stored.ts'
+import { sizeTwins } from './identity.ts'
+import { type Job, Placement } from './placement.ts'
+import { WorkerPool } from './pool.ts'
+import { type CompressResult, type ReadResult, type Result, STORED_AS_IS } from './protocol.ts'
+import { Slots } from './slots.ts'
+import { filesBelow, type PlannedRead, planReads, planStreams, type Stream } from './streams.ts'
+
+export interface PackRequest {
+  readonly root: DirectoryNode
+  readonly digests: readonly TreeDigest[]
+  readonly codec: CodecSpec
+  readonly blockSize: number
+  readonly fragments: boolean
+}
+
+/** Streams that are read ahead of the head, a worker. */
+const STREAMS_AHEAD = 2
+/** Tasks a worker has in hand, so that it need not wait for this thread. */
+const TASKS_PER_WORKER = 2
+/** The slot that placing a part may need for a new fragment. */
+const FRAGMENT_SLOTS = 1
+/** Slots that are kept for the head stream. */
+const HEAD_SLOTS = 3
+
+/** What is known of a stream that is being read. */
+interface OpenStream {
+  readonly index: number
+  readonly stream: Stream
+  readonly reads: Iterator<PlannedRead, void>
+  next: PlannedRead | undefined
+  /** The worker that hashes it. */
+  worker: number | undefined
+  /** Reads that were sent, in order; placed from the front. */
+  readonly sent: SentRead[]
+}
+
+interface SentRead {
+  readonly read: PlannedRead
+  readonly slot: number
+  result: ReadResult | undefined
+  placedParts: number
+}
+
+interface SentJob {
+  readonly job: Job
+  outputSlot: number | undefined
+  result: CompressResult | undefined
+}
+
+/**
+ * Pack the files of a tree. `start` is where the image begins in `target`, `position` where the data
+ * begins, from the image's start. Throws HASH_MISMATCH, CHANGED, UNREADABLE, WORKER_DIED, ABORTED, or
+ * what the target throws.
+ */
+export async function packData(
+  request: PackRequest,
+  target: Target,
+  start: number,
+  position: number,
+  context: BuildContext,
+): Promise<StoredData> {
+  const packer = new Packer(request, target, start, position, context)
+  try {
+    return await packer.run()
+  } finally {
+    await packer.close()
+  }
+}
+
+class Packer {
+  readonly #request: PackRequest
+  readonly #target: Target
+  readonly #context: BuildContext
+  readonly #start: number
+  #position: number
+  readonly #inputs: Slots
+  readonly #outputs: Slots
+  readonly #placement: Placement
+  readonly #pool: WorkerPool
+  readonly #identify: ReturnType<typeof sizeTwins>
+  readonly #streams: Iterator<Stream, void>
+  #streamCount = 0
+  #streamsLeft = true
+  readonly #open: OpenStream[] = []
+  /** Jobs in the order of the image; the first is the next to be written. */
+  readonly #jobs: SentJob[] = []
+  /** Jobs that no worker has got yet; a suffix of `#jobs`. */
+  readonly #waiting: SentJob[] = []
+  readonly #reading = new Map<number, SentRead>()
+  readonly #compressing = new Map<number, SentJob>()
+  #taskCount = 0
+  #doneBytes = 0
+  #finished = false
+  #writing = false
+  #error: unknown
+  #wake: (() => void) | undefined
+
+  constructor(request: PackRequest, target: Target, start: number, position: number, context: BuildContext) {
+    this.#request = request
+    this.#target = target
+    this.#start = start
+    this.#position = position
+    this.#context = context
+    const { jobs } = context
+    this.#inputs = new Slots(FRAGMENT_SLOTS + HEAD_SLOTS + 4 + 4 * jobs)
+    this.#outputs = new Slots(2 + 3 * jobs)
+    this.#identify = sizeTwins(filesBelow(request.root))
+    const { blockSize, fragments, codec } = request
+    this.#placement = new Placement({ blockSize, fragments, identify: this.#identify }, this.#inputs, (job) => this.#queue(job))
+    this.#streams = planStreams(request.root, request.digests)
+    const setup = { codec, blockSize, inputSlots: this.#inputs.memory, outputSlots: this.#outputs.memory }
+    this.#pool = new WorkerPool(setup, jobs, {
+      onResult: (_worker, result) => this.#onResult(result),
+      onFailure: (error) => this.#fail(error),
+    })
+  }
+
+  async run(): Promise<StoredData> {
+    const abort = (): void => this.#fail(new ImageError('ABORTED', 'cancelled', { cause: this.#context.signal?.reason }))
+    this.#context.signal?.addEventListener('abort', abort)
+    try {
+      if (this.#context.signal?.aborted) abort()
+      while (!this.#step()) await new Promise<void>((resolve) => (this.#wake = resolve))
+    } finally {
+      this.#context.signal?.removeEventListener('abort', abort)
+    }
+    return { files: this.#placement.files, fragments: this.#placement.fragments, end: this.#position }
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.close()
+  }
+
+  /** Do all that can be done now; true when everything is written. */
+  #step(): boolean {
+    if (this.#error !== undefined) throw this.#error
+    this.#openStreams()
+    while (this.#placeHead());
+    this.#dispatch()
+    void this.#write()
+    return this.#finished && this.#jobs.length === 0 && !this.#writing
+  }
+
+  #fail(error: unknown): void {
+    this.#error ??= error
+    this.#notify()
+  }
+
+  #notify(): void {
+    this.#wake?.()
+    this.#wake = undefined
+  }
+
+  #openStreams(): void {
+    while (this.#streamsLeft && this.#open.length < 1 + STREAMS_AHEAD * this.#pool.size) {
+      const stream = this.#streams.next().value
+      if (stream === undefined) {
+        this.#streamsLeft = false
+        return
+      }
+      const reads = planReads(stream, this.#request.blockSize, this.#identify)
+      this.#open.push({ index: this.#streamCount++, stream, reads, next: reads.next().value ?? undefined, worker: undefined, sent: [] })
+    }
+  }
+
+  /** Place what the head stream has read; true when the next stream became the head. */
+  #placeHead(): boolean {
+    const head = this.#open[0]
+    if (head === undefined) {
+      if (!this.#finished && !this.#streamsLeft) {
+        this.#placement.finish()
+        this.#finished = true
+      }
+      return false
+    }
+    for (let sent = head.sent[0]; sent?.result; sent = head.sent[0]) {
+      if (!this.#placeRead(sent, sent.result)) return false
+      this.#inputs.release(sent.slot)
+      head.sent.shift()
+      if (sent.read.last) {
+        checkDigest(head.stream.digest, sent.result.digest)
+        this.#open.shift()
+        this.#openStreams()
+        return true
+      }
+    }
+    return false
+  }
+
+  /** Place the parts of one read; false when it has to wait for a slot or for jobs to be done. */
+  #placeRead(sent: SentRead, result: ReadResult): boolean {
+    const { parts } = sent.read
+    for (; sent.placedParts < parts.length; sent.placedParts++) {
+      if (!this.#placement.ready || this.#waiting.length > 8 * this.#pool.size) return false
+      const part = parts[sent.placedParts]
+      if (part === undefined) break
+      const at = part.identityIndex * 32
+      this.#placement.place(part, sent.slot, part.identityIndex < 0 ? undefined : result.identities.subarray(at, at + 32))
+      this.#doneBytes += part.length
+    }
+    this.#context.onProgress?.({ kind: 'bytes', stage: 'squashfs', doneBytes: this.#doneBytes })
+    return true
+  }
+
+  #queue(job: Job): void {
+    const sent: SentJob = { job, outputSlot: undefined, result: undefined }
+    this.#jobs.push(sent)
+    this.#waiting.push(sent)
+  }
+
+  /** Give every worker something to do: reads while few jobs wait, else the oldest job. */
+  #dispatch(): void {
+    for (let busy = true; busy; ) {
+      busy = false
+      for (let worker = 0; worker < this.#pool.size; worker++) {
+        if (this.#pool.inFlight(worker) >= TASKS_PER_WORKER) continue
+        const few = this.#waiting.length < 2 * this.#pool.size
+        if ((few && this.#sendRead(worker)) || this.#sendJob(worker) || (!few && this.#sendRead(worker))) busy = true
+      }
+    }
+  }
+
+  #sendRead(worker: number): boolean {
+    for (const [position, open] of this.#open.entries()) {
+      if (open.next === undefined || (open.worker !== undefined && open.worker !== worker)) continue
+      const kept = position === 0 ? FRAGMENT_SLOTS : FRAGMENT_SLOTS + HEAD_SLOTS
+      if (this.#inputs.freeCount <= kept) return false
+      const sent: SentRead = { read: open.next, slot: this.#inputs.take(), result: undefined, placedParts: 0 }
+      const { segments, text, last } = open.next
+      const id = this.#taskCount++
+      this.#reading.set(id, sent)
+      open.worker = worker
+      open.sent.push(sent)
+      open.next = open.reads.next().value ?? undefined
+      const hashed = open.stream.digest !== undefined
+      this.#pool.send(worker, { kind: 'read', id, stream: open.index, slot: sent.slot, segments, text, hashed, last })
+      return true
+    }
+    return false
+  }
+
+  #sendJob(worker: number): boolean {
+    const sent = this.#waiting[0]
+    if (sent === undefined || this.#outputs.freeCount === 0) return false
+    this.#waiting.shift()
+    const id = this.#taskCount++
+    this.#compressing.set(id, sent)
+    sent.outputSlot = this.#outputs.take()
+    const { blocks, file } = sent.job
+    this.#pool.send(worker, { kind: 'compress', id, blocks, outputSlot: sent.outputSlot, sparse: file !== undefined })
+    return true
+  }
+
+  #onResult(result: Result): void {
+    if (result.kind === 'failure') {
+      this.#fail(new ImageError(result.code, result.message, { path: result.path }))
+      return
+    }
+    if (result.kind === 'read') {
+      const sent = this.#reading.get(result.id)
+      this.#reading.delete(result.id)
+      if (sent) sent.result = result
+    } else {
+      const sent = this.#compressing.get(result.id)
+      this.#compressing.delete(result.id)
+      if (sent) {
+        sent.result = result
+        this.#inputs.release(sent.job.blocks[0]?.slot ?? 0)
+      }
+    }
+    this.#notify()
+  }
+
+  /** Write finished jobs in order, one call at a time. */
+  async #write(): Promise<void> {
+    if (this.#writing) return
+    this.#writing = true
+    try {
+      for (let sent = this.#jobs[0]; sent?.result && sent.outputSlot !== undefined && this.#error === undefined; sent = this.#jobs[0]) {
+        this.#jobs.shift()
+        const { words, length } = sent.result
+        this.#record(sent.job, words)
+        if (length > 0) await this.#target.write(this.#start + this.#position, this.#outputs.view(sent.outputSlot, 0, length))
+        this.#position += length
+        this.#outputs.release(sent.outputSlot)
+        this.#notify()
+      }
+    } catch (error) {
+      this.#fail(error)
+    } finally {
+      this.#writing = false
+      this.#notify()
+    }
+  }
+
+  #record(job: Job, words: Uint32Array): void {
+    let at = this.#position
+    for (const [index, block] of job.blocks.entries()) {
+      const word = words[index] ?? 0
+      if (job.file) job.file.addBlock(word, block.length, at)
+      else this.#placement.fragmentWritten(job.firstFragment + index, { start: at, sizeWord: word })
+      at += word & (STORED_AS_IS - 1)
+    }
+  }
+}
+
+function checkDigest(digest: TreeDigest | undefined, actual: Uint8Array | undefined): void {
+  if (digest === undefined || (actual && Buffer.compare(actual, digest.expected) === 0)) return
+  const hex = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex')
+  throw new ImageError(
+    'HASH_MISMATCH',
+    `${digest.name}: its files hash to sha256:${hex(actual)}, the listing has sha256:${hex(digest.expected)}; ` +
+      `the store is damaged or the listing is of another one: try nix-store --verify-path ${digest.name}`,
+    { path: digest.name },
+  )
+}

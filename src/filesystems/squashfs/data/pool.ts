@@ -1,0 +1,66 @@
+/** The worker threads of one packing run. */
+import { Worker } from 'node:worker_threads'
+import { ImageError } from '../../../errors.ts'
+import type { Result, Task, WorkerSetup } from './protocol.ts'
+
+/** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
+const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+
+/** Workers make much short-lived memory; a small nursery has it collected before it adds up. */
+const WORKER_LIMITS = { maxYoungGenerationSizeMb: 4 }
+
+export interface PoolListener {
+  onResult(worker: number, result: Result): void
+  /** A worker died, or the run was cancelled. Nothing more will come. */
+  onFailure(error: ImageError): void
+}
+
+export class WorkerPool {
+  readonly #workers: Worker[]
+  /** Tasks that were sent and not yet answered, a worker. */
+  readonly #inFlight: number[]
+  #closed = false
+
+  constructor(setup: WorkerSetup, count: number, listener: PoolListener) {
+    this.#inFlight = Array.from({ length: count }, () => 0)
+    this.#workers = this.#inFlight.map((_, index) => this.#start(setup, index, listener))
+  }
+
+  get size(): number {
+    return this.#workers.length
+  }
+
+  inFlight(worker: number): number {
+    return this.#inFlight[worker] ?? 0
+  }
+
+  send(worker: number, task: Task): void {
+    this.#inFlight[worker] = this.inFlight(worker) + 1
+    const transfer = task.kind === 'read' ? [task.segments.buffer, task.text.buffer] : []
+    this.#workers[worker]?.postMessage(task, transfer)
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.all(this.#workers.map((worker) => worker.terminate()))
+  }
+
+  #start(setup: WorkerSetup, index: number, listener: PoolListener): Worker {
+    const worker = new Worker(WORKER_FILE, { workerData: setup, name: `kilnix-${index}`, resourceLimits: WORKER_LIMITS })
+    worker.on('message', (result: Result) => {
+      this.#inFlight[index] = this.inFlight(index) - 1
+      if (!this.#closed) listener.onResult(index, result)
+    })
+    const died = (cause: unknown): void => {
+      if (this.#closed) return
+      this.#closed = true
+      const why = cause instanceof Error ? cause.message : String(cause)
+      listener.onFailure(
+        new ImageError('WORKER_DIED', `worker thread ${index + 1} died: ${why}; try fewer --jobs or more memory`, { cause }),
+      )
+    }
+    worker.on('error', (error) => died(error))
+    worker.on('exit', (code) => died(new Error(`exit code ${code}`)))
+    return worker
+  }
+}

@@ -1,0 +1,43 @@
+/** A pool of shared memory slots with reference counts, on the packer's side. */
+import { SLOT_SIZE } from './protocol.ts'
+
+export class Slots {
+  readonly memory: SharedArrayBuffer
+  readonly #bytes: Uint8Array
+  readonly #references: Uint32Array
+  readonly #free: number[]
+
+  constructor(count: number) {
+    this.memory = new SharedArrayBuffer(count * SLOT_SIZE)
+    this.#bytes = new Uint8Array(this.memory)
+    this.#references = new Uint32Array(count)
+    this.#free = Array.from({ length: count }, (_, index) => count - 1 - index)
+  }
+
+  get freeCount(): number {
+    return this.#free.length
+  }
+
+  /** Take a free slot with one reference; call only when `freeCount` is not 0. */
+  take(): number {
+    const slot = this.#free.pop()
+    if (slot === undefined) throw new RangeError('no slot is free')
+    this.#references[slot] = 1
+    return slot
+  }
+
+  hold(slot: number): void {
+    this.#references[slot] = (this.#references[slot] ?? 0) + 1
+  }
+
+  release(slot: number): void {
+    const left = (this.#references[slot] ?? 0) - 1
+    this.#references[slot] = left
+    if (left === 0) this.#free.push(slot)
+  }
+
+  view(slot: number, offset: number, length: number): Uint8Array {
+    const start = slot * SLOT_SIZE + offset
+    return this.#bytes.subarray(start, start + length)
+  }
+}

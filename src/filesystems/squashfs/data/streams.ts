@@ -1,0 +1,177 @@
+/**
+ * Streams of file contents, cut into read tasks. A stream is what is hashed as a whole (a digest), or
+ * the files below one entry of the root; its order is the order of names, so the place of every byte in
+ * the image follows from the tree alone.
+ */
+
+import { ImageError } from '../../../errors.ts'
+import type { DirectoryNode, FileNode, TreeDigest, TreeNode } from '../../../tree/tree.ts'
+import { sortedEntries } from '../../../tree/tree.ts'
+import { SEGMENT_FIELDS, SegmentFlag, SegmentKind, SLOT_SIZE } from './protocol.ts'
+
+export interface Stream {
+  readonly digest: TreeDigest | undefined
+  pieces(): Iterable<Uint8Array | FileNode>
+}
+
+/** A run of a file's bytes in the slot that a read task fills. */
+export interface Part {
+  readonly file: FileNode
+  readonly fileOffset: number
+  readonly length: number
+  readonly slotOffset: number
+  readonly first: boolean
+  readonly last: boolean
+  /** With a first part: the file's place among the task's identities, or -1. */
+  readonly identityIndex: number
+}
+
+/** A read task without the slot and the number it gets when it is sent. */
+export interface PlannedRead {
+  readonly segments: Float64Array<ArrayBuffer>
+  readonly text: Uint8Array<ArrayBuffer>
+  readonly parts: readonly Part[]
+  readonly last: boolean
+}
+
+/** One stream for each entry of the root, in the order of names. */
+export function* planStreams(root: DirectoryNode, digests: readonly TreeDigest[]): Generator<Stream> {
+  const byNode = new Map<TreeNode, TreeDigest>()
+  for (const digest of digests) byNode.set(digest.node, digest)
+  for (const { node } of sortedEntries(root)) {
+    const digest = byNode.get(node)
+    byNode.delete(node)
+    yield { digest, pieces: digest ? () => digest.pieces() : () => filesBelow(node) }
+  }
+  for (const digest of byNode.values()) {
+    throw new ImageError('UNSUPPORTED', `${digest.name}: a checksum must cover an entry of the root directory`)
+  }
+}
+
+/** The files of a tree in the order of names, without recursion. */
+export function* filesBelow(node: TreeNode): Generator<FileNode> {
+  const stack: TreeNode[] = [node]
+  for (let next = stack.pop(); next; next = stack.pop()) {
+    if (next.kind === 'file') yield next
+    else if (next.kind === 'directory') for (const entry of sortedEntries(next).reverse()) stack.push(entry.node)
+  }
+}
+
+/** Tasks stay small enough that a message is cheap to copy. */
+const MOST_SEGMENTS = 8192
+const MOST_TEXT = 1 << 20
+
+/**
+ * Cut a stream into reads of at most one slot. Files below a block are never cut; larger ones are cut at
+ * multiples of the block size. `identify` says for which files an identity (SHA-256) is wanted.
+ */
+export function* planReads(stream: Stream, blockSize: number, identify: (file: FileNode) => boolean): Generator<PlannedRead> {
+  let batch = new Batch()
+  let pending: PlannedRead | undefined
+  const finish = (last: boolean): PlannedRead => {
+    const read = batch.finish(last)
+    batch = new Batch()
+    return read
+  }
+  for (const piece of stream.pieces()) {
+    if (piece instanceof Uint8Array) {
+      if (batch.isFull(piece.length)) {
+        if (pending) yield pending
+        pending = finish(false)
+      }
+      batch.addFraming(piece)
+      continue
+    }
+    for (let offset = 0; ; ) {
+      let length = fitting(piece.size - offset, batch.room, blockSize)
+      if (length === undefined || batch.isFull(0)) {
+        if (pending) yield pending
+        pending = finish(false)
+        length = fitting(piece.size - offset, batch.room, blockSize) ?? 0
+      }
+      batch.addPart(piece, offset, length, identify(piece))
+      offset += length
+      if (offset >= piece.size) break
+    }
+  }
+  if (pending) yield pending
+  yield finish(true)
+}
+
+/** How many of `left` bytes go into `room`: all, whole blocks, or undefined for none. */
+function fitting(left: number, room: number, blockSize: number): number | undefined {
+  if (left <= room) return left
+  const whole = left < blockSize ? 0 : room - (room % blockSize)
+  return whole === 0 ? undefined : whole
+}
+
+/** One read task in the making. */
+class Batch {
+  readonly #segments: number[] = []
+  readonly #text: Uint8Array[] = []
+  readonly #parts: Part[] = []
+  #textLength = 0
+  #used = 0
+  #identities = 0
+
+  get room(): number {
+    return SLOT_SIZE - this.#used
+  }
+
+  isFull(textLength: number): boolean {
+    if (this.#segments.length === 0) return false
+    return this.#segments.length >= MOST_SEGMENTS * SEGMENT_FIELDS || this.#textLength + textLength > MOST_TEXT
+  }
+
+  addFraming(bytes: Uint8Array): void {
+    this.#segments.push(SegmentKind.framing, this.#textLength, bytes.length, 0, 0, 0, 0)
+    this.#addText(bytes)
+  }
+
+  addPart(file: FileNode, fileOffset: number, length: number, identify: boolean): void {
+    const first = fileOffset === 0
+    const last = fileOffset + length === file.size
+    const text = partText(file, fileOffset, length)
+    const inline = file.content.kind === 'bytes'
+    const asked = first && identify && !inline
+    const flags = (first ? SegmentFlag.first : 0) | (last ? SegmentFlag.last : 0) | (asked ? SegmentFlag.identify : 0)
+    this.#segments.push(
+      inline ? SegmentKind.inline : SegmentKind.hostFile,
+      this.#textLength,
+      text.length,
+      fileOffset,
+      length,
+      this.#used,
+      flags,
+    )
+    this.#addText(text)
+    this.#parts.push({ file, fileOffset, length, slotOffset: this.#used, first, last, identityIndex: asked ? this.#identities++ : -1 })
+    this.#used += length
+  }
+
+  finish(last: boolean): PlannedRead {
+    const text = new Uint8Array(this.#textLength)
+    let at = 0
+    for (const bytes of this.#text) {
+      text.set(bytes, at)
+      at += bytes.length
+    }
+    return { segments: Float64Array.from(this.#segments), text, parts: this.#parts, last }
+  }
+
+  #addText(bytes: Uint8Array): void {
+    this.#text.push(bytes)
+    this.#textLength += bytes.length
+  }
+}
+
+function partText(file: FileNode, offset: number, length: number): Uint8Array {
+  switch (file.content.kind) {
+    case 'bytes':
+      return file.content.bytes.subarray(offset, offset + length)
+    case 'hostFile':
+      return file.content.path
+    case 'image':
+      throw new ImageError('UNSUPPORTED', 'squashfs: a file whose content is an image; give a host file or bytes')
+  }
+}

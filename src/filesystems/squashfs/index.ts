@@ -1,0 +1,68 @@
+/**
+ * SquashFS 4.0 from a tree: `squashfs(root, options)` plans, `pack` reads, compresses and writes.
+ *
+ * Not supported (asking for it is UNSUPPORTED): see `format.ts`; files whose content is an image;
+ * digests over anything but entries of the root.
+ */
+import { openCodec } from '../../codecs/open.ts'
+import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
+import { regionImage } from '../../io/region.ts'
+import type { Target } from '../../io/target.ts'
+import type { DirectoryNode, TreeDigest } from '../../tree/tree.ts'
+import { packData } from './data/pack.ts'
+import { METADATA_BLOCK_SIZE } from './disk.ts'
+import { emitTables } from './emit.ts'
+import type { SquashfsOptions } from './format.ts'
+import { planSquashfs, type SquashfsPlan } from './plan.ts'
+
+export { SQUASHFS_DEFAULTS, type SquashfsOptions } from './format.ts'
+export { planSquashfs, type SquashfsPlan } from './plan.ts'
+
+export interface SquashfsPackOptions extends SquashfsOptions {
+  /** Checksums that are checked while the bytes pass; each covers an entry of the root. */
+  readonly digests?: readonly TreeDigest[]
+}
+
+export interface SquashfsImage extends GrowingImage {
+  readonly plan: SquashfsPlan
+  /** Bytes of all files, each hard link once: what `pack` reads at least. */
+  readonly contentBytes: number
+}
+
+/**
+ * A SquashFS image of a tree. Throws USAGE, LIMIT or UNSUPPORTED; `pack` also HASH_MISMATCH, CHANGED,
+ * UNREADABLE, WORKER_DIED, ABORTED and what the target throws.
+ *
+ * Source: kernel Documentation/filesystems/squashfs.rst; "Squashfs Binary Format" of squashfs-tools-ng.
+ */
+export function squashfs(root: DirectoryNode, options: SquashfsPackOptions = {}): SquashfsImage {
+  const { digests = [], ...format } = options
+  const plan = planSquashfs(root, format)
+  let contentBytes = 0
+  for (const file of plan.files) contentBytes += file.size
+  return {
+    plan,
+    contentBytes,
+    sizeLimit: sizeLimit(plan, contentBytes),
+    async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
+      const { blockSize, codec, fragments } = plan.options
+      context.onProgress?.({ kind: 'stage', stage: 'squashfs', totalBytes: contentBytes })
+      const stored = await packData({ root, digests, blockSize, codec, fragments }, target, start, plan.dataStart, context)
+      const { paddedSize } = await emitTables(plan, stored, target, start, await openCodec(codec, METADATA_BLOCK_SIZE))
+      return regionImage(target, start, paddedSize)
+    },
+  }
+}
+
+/** Everything stored as it is: no block grows, and records are counted at their largest. */
+function sizeLimit(plan: SquashfsPlan, contentBytes: number): number {
+  const blockBytes = 8 * Math.ceil(contentBytes / plan.options.blockSize)
+  let tables = 0
+  for (const { node, listing } of plan.inodes) {
+    tables += 128
+    if (node.kind === 'symlink') tables += node.target.length
+    for (const entry of listing?.entries ?? []) tables += 20 + 2 * entry.name.length
+    for (const xattr of node.xattrs ?? []) tables += 64 + xattr.name.length + xattr.value.length
+  }
+  return contentBytes + blockBytes + 2 * tables + (1 << 20)
+}
