@@ -1,0 +1,25 @@
+/**
+ * Menus and boot files of a live image, from a bootspec alone.
+ *
+ * Not supported: initrd secrets, Memtest86+, rEFInd's menu, a picture or theme that is not given, Secure
+ * Boot signatures (programs are copied as they are), `findiso=` loopback files.
+ */
+export { type BootFile, type EfiArchitecture, type EfiBoot, efiArchitecture, efiBoot, systemdBootPath } from './efi.ts'
+export { GRUB_DEFAULTS, GRUB_MARKER_PATH, type GrubOptions, grubConfig } from './grub.ts'
+export { ISOLINUX_DEFAULTS, type IsolinuxOptions, isolinuxConfig } from './isolinux.ts'
+export {
+  type BootMenu,
+  expectedVolumeId,
+  isoPathOf,
+  MENU_DEFAULTS,
+  MENU_VARIANTS,
+  type MenuBootspec,
+  type MenuEntry,
+  type MenuOptions,
+  type MenuVariant,
+  menuEntries,
+} from './menu.ts'
+export { efiMachine } from './pe.ts'
+export { findSyslinux, ISOLINUX_PATH, type Syslinux } from './syslinux.ts'
+export { type SystemdBootFiles, systemdBootConfig } from './systemd-boot.ts'
+export { type BootTreeOptions, espTree, type IsoBootParts, isoBootTree, type KernelFiles } from './trees.ts'
