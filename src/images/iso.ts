@@ -1,0 +1,243 @@
+/**
+ * The recipe of a live ISO: the store as one squashfs, boot files and menus from boot.json, an EFI system
+ * partition, and the tables that make the same bytes a CD and a USB stick.
+ */
+import { readFile } from 'node:fs/promises'
+import {
+  type BootMenu,
+  type EfiBoot,
+  efiArchitecture,
+  efiBoot,
+  espTree,
+  findSyslinux,
+  ISOLINUX_PATH,
+  isoBootTree,
+  isoPathOf,
+  type KernelFiles,
+  menuEntries,
+  type Syslinux,
+  systemdBootPath,
+} from '../boot/index.ts'
+import { deriveGuid } from '../bytes/guid.ts'
+import { utf8 } from '../bytes/text.ts'
+import { ImageError, systemErrorCode } from '../errors.ts'
+import { fat, planFat } from '../filesystems/fat/index.ts'
+import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, planIso9660 } from '../filesystems/iso9660/index.ts'
+import type { GrowingImage } from '../io/image.ts'
+import type { Bootspec } from '../nix/bootspec.ts'
+import { resolveInStore } from '../nix/resolve.ts'
+import { findToplevel, loadBootspec } from '../nix/toplevel.ts'
+import { mergeTrees, treeAt } from '../tree/merge.ts'
+import { scanHost } from '../tree/scan.ts'
+import type { Attributes, DirectoryNode, FileNode } from '../tree/tree.ts'
+import { packedStore, type StorePacking, type StoreSummary, storeSummary } from './squashfs.ts'
+import { type LoadedStore, loadStore, type StoreInput } from './store.ts'
+import { defaultVolumeId } from './volume-id.ts'
+
+export interface IsoOptions extends StoreInput, StorePacking {
+  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
+  readonly toplevel?: string
+  /** A folder with syslinux, for BIOS. Without it the image boots by UEFI only. */
+  readonly syslinux?: string
+  /** A folder with `EFI/BOOT/BOOT*.EFI`, or an EFI program; default: systemd-boot of the closure. */
+  readonly efiBoot?: string
+  /** 1 to 32 characters; default: see `defaultVolumeId`. */
+  readonly volumeId?: string
+  /** `EDITION` in the default volume id. */
+  readonly labelEdition?: string
+  /** Appended to every entry's kernel parameters. */
+  readonly kernelParams?: readonly string[]
+  /** Seconds until the default entry boots; null waits for ever. Default 10. */
+  readonly timeoutSeconds?: number | null
+  readonly menuPrefix?: string
+  /** Default ` Installer`. */
+  readonly menuSuffix?: string
+  /** Default `gpt`. */
+  readonly hybrid?: 'gpt' | 'nixpkgs' | 'none'
+  /** Further files and folders of the host. */
+  readonly add?: readonly Addition[]
+  /** Time of the image and of all that is not from the store; default 1980-01-01, as nixpkgs has it. */
+  readonly mtimeSeconds?: number
+}
+
+/** `target` is a path in the image, `source` one of the host. */
+export interface Addition {
+  readonly target: string
+  readonly source: string
+}
+
+export interface IsoImage extends GrowingImage {
+  readonly plan: IsoPlan
+}
+
+/** What goes into an ISO, as plain data. */
+export interface IsoPlan {
+  readonly volumeId: string
+  readonly toplevel: string
+  readonly system: string
+  readonly bios: boolean
+  /** The menu of the UEFI boot program; `own` where it brings one. */
+  readonly uefi: EfiBoot['menu']
+  readonly hybrid: 'gpt' | 'nixpkgs' | 'none'
+  readonly espBytes: number
+  readonly entries: readonly { readonly title: string; readonly kernel: string; readonly parameters: string }[]
+  readonly store: StoreSummary
+  readonly layout: Iso9660Plan
+}
+
+/** 1980-01-01, the SOURCE_DATE_EPOCH of Nix builds and the first day of FAT. */
+export const DEFAULT_TIME = 315532800
+
+const STORE_PATH_IN_ISO = '/nix-store.squashfs'
+const ESP_PATH_IN_ISO = '/boot/efi.img'
+const CATALOG_PATH = '/.boot.cat'
+/** GRUB menus of nixpkgs find the partition by it. */
+const ESP_SERIAL = 0x12345678
+const MEBIBYTE = 1 << 20
+
+/**
+ * Load a closure and plan its ISO; nothing is written yet. Throws what `loadStore` throws, NOT_FOUND for
+ * boot files that are missing, LIMIT, USAGE, UNSUPPORTED; `pack` what squashfs and iso9660 throw.
+ */
+export async function iso(options: IsoOptions): Promise<IsoImage> {
+  const store = await loadStore(options)
+  const { closure, root } = store
+  const toplevel = findToplevel(closure, root, options.toplevel)
+  const bootspec = loadBootspec(toplevel, closure, root)
+  const version = await textInStore(`${toplevel}/nixos-version`, store)
+  const fstab = await textInStore(`${toplevel}/etc/fstab`, store)
+  const volumeId = options.volumeId ?? defaultVolumeId({ bootspec, fstab, version, edition: options.labelEdition })
+  const mtimeSeconds = options.mtimeSeconds ?? DEFAULT_TIME
+  const folder: Attributes = { mode: 0o555, uid: 0, gid: 0, mtimeSeconds }
+
+  const menu = menuEntries(bootspec, {
+    volumeId,
+    ...(options.kernelParams && { kernelParams: options.kernelParams }),
+    ...(options.timeoutSeconds !== undefined && { timeoutSeconds: options.timeoutSeconds }),
+    ...(options.menuPrefix !== undefined && { labelPrefix: options.menuPrefix }),
+    ...(options.menuSuffix !== undefined && { labelSuffix: options.menuSuffix }),
+  })
+  const kernels = kernelFiles(menu, store)
+  const syslinux = await biosBoot(options.syslinux, bootspec)
+  const efi = await uefiBoot(options.efiBoot, bootspec, store)
+  const esp = espImage(espTree(efi, menu, kernels, { mtimeSeconds }), mtimeSeconds)
+  const boot = isoBootTree({ menu, kernels, syslinux, efi, version }, { mtimeSeconds })
+  const tree = mergeTrees(boot, treeAt(ESP_PATH_IN_ISO, esp, folder), ...(options.add ?? []).map((one) => addedTree(one, folder)))
+
+  const packed = packedStore(store, options, mtimeSeconds)
+  const hybrid = options.hybrid ?? 'gpt'
+  const format: Iso9660Options = {
+    volumeId,
+    mtimeSeconds,
+    applicationId: 'nixos',
+    publisherId: 'nixos',
+    growingFile: { ...folder, mode: 0o444, path: STORE_PATH_IN_ISO, image: packed },
+    boot: { catalogPath: CATALOG_PATH, efi: { path: ESP_PATH_IN_ISO }, ...(syslinux && { bios: { path: `/${ISOLINUX_PATH}` } }) },
+    hybrid: await hybridOptions(hybrid, syslinux, `${toplevel} ${volumeId}`),
+  }
+  const plan: IsoPlan = {
+    volumeId,
+    toplevel,
+    system: bootspec.system,
+    bios: syslinux !== undefined,
+    uefi: efi.menu,
+    hybrid,
+    espBytes: esp.size,
+    entries: menu.entries.map(({ title, kernel, parameters }) => ({ title, kernel: isoPathOf(kernel), parameters })),
+    store: storeSummary(store, packed),
+    layout: planIso9660(tree, format),
+  }
+  return { ...iso9660(tree, format), plan }
+}
+
+function kernelFiles(menu: BootMenu, store: LoadedStore): KernelFiles {
+  return new Map(menu.files.map((path) => [path, fileInStore(path, store)]))
+}
+
+function fileInStore(path: string, { closure, root }: LoadedStore): FileNode {
+  const found = resolveInStore(path, closure, root)
+  if (found.kind !== 'file') throw new ImageError('BAD_INPUT', `boot.json: ${path} is a folder, a file is needed`, { path })
+  return {
+    kind: 'file',
+    mode: 0o444,
+    uid: 0,
+    gid: 0,
+    mtimeSeconds: 1,
+    size: found.size,
+    content: { kind: 'hostFile', path: found.hostPath },
+  }
+}
+
+/** The text of a small file of the store, or undefined where there is none. */
+async function textInStore(path: string, { closure, root }: LoadedStore): Promise<string | undefined> {
+  try {
+    const found = resolveInStore(path, closure, root)
+    return found.kind === 'file' && found.size < MEBIBYTE ? await readFile(Buffer.from(found.hostPath), 'utf8') : undefined
+  } catch (error) {
+    if (error instanceof ImageError && error.code === 'NOT_FOUND') return undefined
+    throw error
+  }
+}
+
+async function biosBoot(folder: string | undefined, { system }: Bootspec): Promise<Syslinux | undefined> {
+  if (folder === undefined) return undefined
+  if (!/^(x86_64|i.86)-/.test(system)) throw new ImageError('USAGE', `--syslinux: ${system} has no BIOS; leave it out`)
+  return findSyslinux(folder)
+}
+
+async function uefiBoot(path: string | undefined, { system, toplevel }: Bootspec, { closure, root }: LoadedStore): Promise<EfiBoot> {
+  if (path !== undefined) return efiBoot(path, system)
+  const own = systemdBootPath(toplevel, efiArchitecture(system))
+  try {
+    return await efiBoot(Buffer.from(resolveInStore(own, closure, root).hostPath).toString(), system)
+  } catch (error) {
+    if (!(error instanceof ImageError) || error.code !== 'NOT_FOUND') throw error
+    throw new ImageError('NOT_FOUND', `${own}: the closure has no systemd-boot; give a UEFI boot program with --efi-boot`, {
+      path: own,
+      cause: error,
+    })
+  }
+}
+
+function espImage(tree: DirectoryNode, mtimeSeconds: number): FileNode {
+  const options = { label: 'EFIBOOT', volumeSerial: ESP_SERIAL, mtimeSeconds, roundTo: MEBIBYTE }
+  const { size } = planFat(tree, options)
+  return { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds, size, content: { kind: 'image', image: fat(tree, options) } }
+}
+
+/** A file or folder of the host; owners become 0, and permissions those of a read-only medium. */
+function addedTree({ target, source }: Addition, folder: Attributes): DirectoryNode {
+  const node = scanHost(utf8(source), {
+    attributes: (kind, host) => ({
+      ...folder,
+      mode: kind === 'symlink' ? 0o777 : kind === 'directory' || host.mode & 0o111 ? 0o555 : 0o444,
+    }),
+  })
+  return treeAt(target, node, folder)
+}
+
+async function hybridOptions(kind: 'gpt' | 'nixpkgs' | 'none', syslinux: Syslinux | undefined, seed: string): Promise<HybridOptions> {
+  if (kind === 'none') return { kind }
+  const diskGuid = deriveGuid(seed, 'iso disk')
+  const bootCode = syslinux && (await hybridBootCode(syslinux))
+  if (kind === 'gpt') return { kind, diskGuid, ...(bootCode && { bootCode }) }
+  if (bootCode === undefined) throw new ImageError('USAGE', `--hybrid nixpkgs: needs isohdpfx.bin of syslinux; give --syslinux`)
+  return { kind, diskGuid, bootCode }
+}
+
+async function hybridBootCode({ hybridBootCode: file, isolinux }: Syslinux): Promise<Uint8Array> {
+  if (file === undefined) {
+    throw new ImageError(
+      'NOT_FOUND',
+      `isohdpfx.bin: is not beside ${isolinux.hostPath}, and a USB stick needs it for BIOS; use --hybrid none for optical media only`,
+    )
+  }
+  try {
+    return new Uint8Array(await readFile(file.hostPath))
+  } catch (error) {
+    throw new ImageError('UNREADABLE', `${file.hostPath}: cannot be read (${systemErrorCode(error) ?? String(error)})`, {
+      path: file.hostPath,
+      cause: error,
+    })
+  }
+}

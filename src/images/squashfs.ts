@@ -1,0 +1,65 @@
+/** The recipe of `kilnix squashfs`: the store alone, to be mounted as the store directory. */
+import type { CodecSpec } from '../codecs/codec.ts'
+import { SQUASHFS_DEFAULTS, type SquashfsImage, squashfs } from '../filesystems/squashfs/index.ts'
+import { type LoadedStore, loadStore, type StoreInput } from './store.ts'
+
+export interface StorePacking {
+  /** Default zstd, level 19. */
+  readonly compression?: CodecSpec
+  /** Default 1 MiB. */
+  readonly blockSize?: number
+}
+
+export interface StoreSquashfsOptions extends StoreInput, StorePacking {
+  /** Time of the image itself; the files' is 1, as Nix has it. Default 0. */
+  readonly mtimeSeconds?: number
+}
+
+export interface StoreSquashfs extends SquashfsImage {
+  readonly summary: StoreSummary
+}
+
+/** What is packed, as plain data. */
+export interface StoreSummary {
+  readonly listing: string
+  readonly pathCount: number
+  readonly narBytes: number
+  readonly contentBytes: number
+  readonly inodeCount: number
+  readonly verified: boolean
+  readonly compression: CodecSpec
+  readonly blockSize: number
+  /** No image is larger. */
+  readonly sizeLimit: number
+}
+
+/** Load a closure and plan the squashfs of its store; nothing is written yet. Throws what `loadStore` and `squashfs` throw. */
+export async function storeSquashfs(options: StoreSquashfsOptions): Promise<StoreSquashfs> {
+  const store = await loadStore(options)
+  const image = packedStore(store, options, options.mtimeSeconds ?? 0)
+  return { ...image, summary: storeSummary(store, image) }
+}
+
+export function packedStore(store: LoadedStore, packing: StorePacking, mtimeSeconds: number): SquashfsImage {
+  return squashfs(store.tree, {
+    codec: packing.compression ?? SQUASHFS_DEFAULTS.codec,
+    blockSize: packing.blockSize ?? SQUASHFS_DEFAULTS.blockSize,
+    modificationTimeSeconds: mtimeSeconds,
+    digests: store.digests,
+  })
+}
+
+export function storeSummary(store: LoadedStore, image: SquashfsImage): StoreSummary {
+  const { codec, blockSize } = image.plan.options
+  return {
+    listing: store.closure.kind,
+    pathCount: store.closure.paths.length,
+    narBytes: store.narBytes,
+    contentBytes: image.contentBytes,
+    inodeCount: image.plan.inodes.length,
+    verified: store.digests.length > 0,
+    compression: codec,
+    blockSize,
+    sizeLimit: image.sizeLimit,
+  }
+}

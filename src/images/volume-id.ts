@@ -1,0 +1,43 @@
+/** The label of a live medium. Its stage 1 finds the medium by it, so the system's own word counts most. */
+import { expectedVolumeId } from '../boot/index.ts'
+import { ImageError } from '../errors.ts'
+import type { Bootspec } from '../nix/bootspec.ts'
+
+export interface VolumeIdSources {
+  readonly bootspec: Bootspec
+  /** Of the toplevel; undefined where there is none. */
+  readonly fstab: string | undefined
+  /** The file `nixos-version` of the toplevel. */
+  readonly version: string | undefined
+  readonly edition: string | undefined
+}
+
+/**
+ * What the system mounts as `/iso` by its fstab, else what its kernel parameters name as root, else the
+ * name that nixpkgs gives: `nixos[-EDITION]-RELEASE-CPU`. Throws LIMIT beyond 32 characters.
+ */
+export function defaultVolumeId({ bootspec, fstab, version, edition }: VolumeIdSources): string {
+  const expected = (fstab === undefined ? undefined : fstabLabel(fstab, '/iso')) ?? expectedVolumeId(bootspec)
+  if (expected !== undefined && edition === undefined) return expected
+  const release = /^\d+\.\d+/.exec(version ?? '')?.[0] ?? 'live'
+  const cpu = bootspec.system.split('-')[0] ?? bootspec.system
+  const id = ['nixos', ...(edition ? [edition] : []), release, cpu].join('-')
+  if (id.length > 32)
+    throw new ImageError('LIMIT', `volume id '${id}' has ${id.length} characters, an ISO holds 32; give a shorter --volume-id`)
+  return id
+}
+
+/** The label of what an fstab mounts at `mountPoint`, where it is named by label (fstab(5): `\040` is a blank). */
+export function fstabLabel(fstab: string, mountPoint: string): string | undefined {
+  for (const line of fstab.split('\n')) {
+    const [device = '', point] = line.trim().split(/\s+/)
+    if (point !== mountPoint || device.startsWith('#')) continue
+    const label = /^(?:LABEL=|\/dev\/disk\/by-label\/)"?([^"]+)"?$/.exec(device)?.[1]
+    if (label === undefined) return undefined
+    const bytes = label
+      .replace(/\\x([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+      .replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+    return Buffer.from(bytes, 'latin1').toString('utf8')
+  }
+  return undefined
+}

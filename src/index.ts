@@ -1,0 +1,16 @@
+/** The public list. What is not here may change without notice. */
+
+export type { CodecName, CodecSpec } from './codecs/codec.ts'
+export { formatCodecSpec, parseCodecSpec } from './codecs/open.ts'
+export { ERROR_CODES, type ErrorCode, ImageError } from './errors.ts'
+export { type FatOptions, fat } from './filesystems/fat/index.ts'
+export { type Iso9660Options, iso9660 } from './filesystems/iso9660/index.ts'
+export { type SquashfsPackOptions, squashfs } from './filesystems/squashfs/index.ts'
+export { type Addition, type IsoImage, type IsoOptions, type IsoPlan, iso } from './images/iso.ts'
+export { type StoreSquashfs, type StoreSquashfsOptions, type StoreSummary, storeSquashfs } from './images/squashfs.ts'
+export type { BuildContext, Extent, GrowingImage, Image } from './io/image.ts'
+export { imageStream, type OutputOptions, type SavedImage, type SaveOptions, saveImage } from './io/output.ts'
+export type { ProgressEvent, ProgressListener, Stage } from './io/progress.ts'
+export { BufferTarget, type Target } from './io/target.ts'
+export { scanHost } from './tree/scan.ts'
+export type { Attributes, Content, DirectoryNode, Entry, FileNode, SymlinkNode, TreeNode, Xattr } from './tree/tree.ts'
