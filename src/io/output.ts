@@ -66,25 +66,24 @@ export function imageStream(image: Image | GrowingImage, options: OutputOptions 
 async function* chunksOf(image: Image | GrowingImage, options: OutputOptions): AsyncGenerator<Uint8Array> {
   const context = contextOf(options)
   if (!isGrowing(image)) {
-    yield* abortable(image, context)
+    yield* reportedChunks(image, context)
     return
   }
   const spool = await openSpool()
   try {
-    yield* abortable(await image.pack(spool.target, 0, context), context)
+    yield* reportedChunks(await image.pack(spool.target, 0, context), context)
   } finally {
     await spool.close()
   }
 }
 
-async function* abortable(image: Image, context: BuildContext): AsyncGenerator<Uint8Array> {
-  context.onProgress?.({ kind: 'stage', stage: 'write', totalBytes: image.size })
+async function* reportedChunks(image: Image, { signal, onProgress }: BuildContext): AsyncGenerator<Uint8Array> {
+  onProgress?.({ kind: 'stage', stage: 'write', totalBytes: image.size })
   let doneBytes = 0
-  for await (const chunk of imageChunks(image)) {
-    if (context.signal?.aborted) throw new ImageError('ABORTED', 'cancelled', { cause: context.signal.reason })
+  for await (const chunk of imageChunks(image, signal ? { signal } : {})) {
     yield chunk
     doneBytes += chunk.length
-    context.onProgress?.({ kind: 'bytes', stage: 'write', doneBytes })
+    onProgress?.({ kind: 'bytes', stage: 'write', doneBytes })
   }
 }
 
@@ -100,12 +99,9 @@ async function writeAny(image: Image | GrowingImage, target: Target, context: Bu
   return image
 }
 
-async function digestOf(image: Image, context: BuildContext): Promise<string> {
+async function digestOf(image: Image, { signal }: BuildContext): Promise<string> {
   const hash = createHash('sha256')
-  for await (const chunk of imageChunks(image)) {
-    if (context.signal?.aborted) throw new ImageError('ABORTED', 'cancelled', { cause: context.signal.reason })
-    hash.update(chunk)
-  }
+  for await (const chunk of imageChunks(image, signal ? { signal } : {})) hash.update(chunk)
   return hash.digest('hex')
 }
 

@@ -8,7 +8,7 @@ import { ENTRY_SIZE, type FatType } from './disk.ts'
 
 export interface FatGeometry {
   readonly type: FatType
-  /** Of the whole image; sectors after `totalSectorCount` there are none. */
+  /** Of the whole volume. Up to a cluster less one sector at its end belongs to no cluster. */
   readonly size: number
   readonly sectorSize: number
   readonly clusterSize: number
@@ -51,7 +51,7 @@ const LARGEST_CLUSTER = 32768
  * A volume of fewer than 4085 clusters is FAT12, of fewer than 65525 FAT16. Drivers are off by up to 16
  * around these, so fatgen103 wants formatters to stay that far away. FAT32 has 28 bits, the last 11 values reserved.
  */
-export const CLUSTER_COUNTS: Readonly<Record<FatType, { readonly least: number; readonly most: number }>> = {
+const CLUSTER_COUNTS: Readonly<Record<FatType, { readonly least: number; readonly most: number }>> = {
   12: { least: 1, most: 4085 - 17 },
   16: { least: 4085 + 17, most: 65525 - 17 },
   32: { least: 65525 + 17, most: 0x0ffffff5 },

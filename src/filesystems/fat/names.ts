@@ -19,12 +19,14 @@ export interface FatName {
   readonly longEntryCount: number
 }
 
-export const LONG_NAME_UNITS_LIMIT = 255
+const LONG_NAME_UNITS_LIMIT = 255
 
 const FORBIDDEN = '"*/:<>?\\|'
-/** What a short name may hold besides letters and digits. */
-const SHORT_PUNCTUATION = "$%'-_@~`!(){}^#&"
-const TAIL_LIMIT = 999_999
+/** fatgen103, "Short Directory Entries": 8 characters, a dot, 3 characters. */
+const SHORT_NAME = /^([\w$%'@~`!(){}^#&-]{1,8})(?:\.([\w$%'@~`!(){}^#&-]{1,3}))?$/
+const NO_SHORT_CHARACTER = /[^\w$%'@~`!(){}^#&-]/gu
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
  * The UTF-16 text of a name. Throws UNSUPPORTED for names that no FAT driver would open again and LIMIT
@@ -36,7 +38,7 @@ export function decodeName(name: Uint8Array, directory: string): string {
     new ImageError('UNSUPPORTED', `${where}: ${what}; rename it or put it on another file system`, { path: where.slice(5) })
   let text: string
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(name)
+    text = decoder.decode(name)
   } catch {
     throw unsupported('the name is not UTF-8, FAT holds UTF-16 names')
   }
@@ -100,16 +102,8 @@ function joinShortName(short: string): string {
 
 /** The 11 characters when the name, in upper case, is an 8.3 name; undefined otherwise. */
 function exactShortName(name: string): string | undefined {
-  const dot = name.lastIndexOf('.')
-  const base = dot < 0 ? name : name.slice(0, dot)
-  const extension = dot < 0 ? '' : name.slice(dot + 1)
-  if (base.length === 0 || base.length > 8 || extension.length > 3) return undefined
-  for (const character of base + extension) if (!isShortCharacter(character)) return undefined
-  return asciiUpper(base).padEnd(8) + asciiUpper(extension).padEnd(3)
-}
-
-function isShortCharacter(character: string): boolean {
-  return /^[A-Za-z0-9]$/.test(character) || SHORT_PUNCTUATION.includes(character)
+  const match = SHORT_NAME.exec(name)
+  return match === null ? undefined : asciiUpper(match[1] ?? '').padEnd(8) + asciiUpper(match[2] ?? '').padEnd(3)
 }
 
 /** Only ASCII: the alias of a name must not hang on the Unicode tables of the runtime. */
@@ -121,13 +115,15 @@ function asciiUpper(text: string): string {
 function basisName(name: string): { base: string; extension: string } {
   const text = name.replaceAll(' ', '').replace(/^\.+/, '')
   const dot = text.lastIndexOf('.')
-  const clean = (part: string) =>
-    [...asciiUpper(part.replaceAll('.', ''))].map((character) => (isShortCharacter(character) ? character : '_')).join('')
+  const clean = (part: string) => asciiUpper(part.replaceAll('.', '')).replace(NO_SHORT_CHARACTER, '_')
   if (dot < 0) return { base: clean(text), extension: '' }
   return { base: clean(text.slice(0, dot)), extension: clean(text.slice(dot + 1)).slice(0, 3) }
 }
 
-/** Numeric tails, lowest first. Remembers where it was, so that 65,000 like names take linear time. */
+/**
+ * Numeric tails, lowest first. Remembers where it was, so that 65,000 like names take linear time. Six
+ * digits are the most that fatgen103 allows, and a directory cannot hold as many names.
+ */
 class TailCounter {
   readonly #taken: Set<string>
   readonly #next = new Map<string, number>()
@@ -138,7 +134,7 @@ class TailCounter {
 
   next(long: string): string {
     const { base, extension } = basisName(long)
-    for (let digits = 1, low = 1; low <= TAIL_LIMIT; digits++, low *= 10) {
+    for (let digits = 1, low = 1; ; digits++, low *= 10) {
       const prefix = base.slice(0, 7 - digits)
       const counter = `${prefix}~${digits}.${extension}`
       let number = this.#next.get(counter) ?? low
@@ -152,6 +148,5 @@ class TailCounter {
       }
       this.#next.set(counter, number)
     }
-    throw new ImageError('LIMIT', `fat: ${long}: all ${TAIL_LIMIT} aliases of ${base} are taken; put the files in more directories`)
   }
 }

@@ -12,7 +12,7 @@ export interface FatOptions {
   readonly size?: number
   /** Bytes that stay free, in whole clusters. */
   readonly minimumFreeBytes?: number
-  /** A computed size is a multiple of this many bytes. */
+  /** A computed size is a multiple of this many bytes; default: the sector size. */
   readonly roundTo?: number
   /** Without it by size, as Windows does: FAT12 up to 16 MiB, FAT16 up to 512 MiB, then FAT32. */
   readonly type?: FatType
@@ -38,7 +38,6 @@ export interface FatOptions {
 
 export const FAT_DEFAULTS = {
   minimumFreeBytes: 0,
-  roundTo: 512,
   sectorSize: 512,
   mtimeSeconds: 0,
   volumeSerial: 0,

@@ -34,9 +34,9 @@ export interface FatTree {
 }
 
 /** File sizes are u32 (fatgen103, DIR_FileSize). */
-export const FILE_SIZE_LIMIT = 0xffffffff
+const FILE_SIZE_LIMIT = 0xffffffff
 /** A directory is at most 2 MiB; drivers count its entries in 16 bits (fatgen103, "FAT Directory Structure"). */
-export const DIRECTORY_ENTRY_LIMIT = 65535
+const DIRECTORY_ENTRY_LIMIT = 65535
 
 /**
  * Check the whole tree and give every entry its alias. Throws UNSUPPORTED for what FAT cannot hold and
@@ -50,8 +50,14 @@ export function fatTree(root: DirectoryNode, hasLabel: boolean): FatTree {
     const index = directories.length
     // The place is taken now: children come after their parent.
     directories.push({ path, mtimeSeconds: node.mtimeSeconds, parent, entries: [], entryCount: 0 })
+    if (node.entries.length > DIRECTORY_ENTRY_LIMIT) throw tooManyEntries(path, node.entries.length, node.entries.length)
     const children = sortedEntries(node)
-    const names = assignShortNames(distinctNames(children.map((child) => decodeName(child.name, path)), path))
+    const names = assignShortNames(
+      distinctNames(
+        children.map((child) => decodeName(child.name, path)),
+        path,
+      ),
+    )
     let entryCount = index === 0 ? Number(hasLabel) : 2
     for (const name of names) entryCount += name.longEntryCount + 1
     if (entryCount > DIRECTORY_ENTRY_LIMIT) throw tooManyEntries(path, children.length, entryCount)
@@ -79,7 +85,11 @@ function distinctNames(names: string[], path: string): string[] {
     const key = caseKey(name)
     const other = seen.get(key)
     if (other !== undefined) {
-      throw new ImageError('UNSUPPORTED', `fat: ${path}: '${other}' and '${name}' differ in case only, which is one name on FAT; rename one`, { path })
+      throw new ImageError(
+        'UNSUPPORTED',
+        `fat: ${path}: '${other}' and '${name}' differ in case only, which is one name on FAT; rename one`,
+        { path },
+      )
     }
     seen.set(key, name)
   }
@@ -115,7 +125,7 @@ function checkNode(node: TreeNode, path: string): asserts node is FileNode | Dir
 function tooManyEntries(path: string, names: number, entryCount: number): ImageError {
   return new ImageError(
     'LIMIT',
-    `fat: ${path}: ${names} names need ${entryCount} directory entries, FAT allows ${DIRECTORY_ENTRY_LIMIT} in a directory; use shorter names or more directories`,
+    `fat: ${path}: ${names} names need ${entryCount} directory entries or more, FAT allows ${DIRECTORY_ENTRY_LIMIT} in a directory; use shorter names or more directories`,
     { path },
   )
 }

@@ -20,23 +20,31 @@ import { encodeHierarchy, type PlacedHierarchy } from './hierarchy.ts'
 import { checkBootFile, gptRecords, nixpkgsRecords, type SystemRecord } from './hybrid.ts'
 import type { FileData } from './nodes.ts'
 import { ISO9660_DEFAULTS, type Iso9660Options } from './options.ts'
-import { type FinalLayout, finishLayout, type Layout, metadataLength } from './plan.ts'
+import { type FinalLayout, finishLayout, type Layout } from './plan.ts'
 
 /** Write the volume at `start` of `target`. */
 export async function emit(layout: Layout, target: Target, start: number, context: BuildContext): Promise<Image> {
   const writer = new VolumeWriter(target, start, context)
   const { growing, esp, options, fixedFiles } = layout
   const written = [...fixedFiles, ...(esp === undefined ? [] : [esp])].filter((data) => data !== layout.catalog)
-  writer.beginStage(written.reduce((sum, data) => sum + data.node.size, 0) + metadataLength(layout))
+  writer.beginStage(written.reduce((sum, data) => sum + data.node.size, 0))
   for (const data of fixedFiles) {
     const position = (layout.fixedLocations.get(data)?.block ?? 0) * BLOCK_SIZE
-    if (data === layout.biosImage) await writer.write(position, await biosImageBytes(layout, data))
-    else if (data !== layout.catalog) await writer.copy(position, data)
+    if (data === layout.biosImage) {
+      await writer.write(position, await biosImageBytes(layout, data))
+      writer.count(data.node.size)
+    } else if (data !== layout.catalog) await writer.copy(position, data)
   }
   let packed: Image = { size: 0, extents: [] }
   const growingStart = layout.growingBlock * BLOCK_SIZE
   if (growing !== undefined && options.growingFile !== undefined) {
     packed = await options.growingFile.image.pack(target, start + growingStart, context)
+    if (packed.size > options.growingFile.image.sizeLimit) {
+      const { sizeLimit } = options.growingFile.image
+      throw new ImageError('LIMIT', `iso9660: ${growing.path}: ${packed.size} bytes were packed, ${sizeLimit} were announced at most`, {
+        path: growing.path,
+      })
+    }
     writer.repeatStage()
   }
   const final = finishLayout(layout, packed.size)
@@ -78,7 +86,6 @@ class VolumeWriter {
     const last = this.#regions.at(-1)
     if (last !== undefined && last.start + last.length === position) last.length += bytes.length
     else this.#regions.push({ start: position, length: bytes.length })
-    this.#count(bytes.length)
   }
 
   /** The bytes of a file; holes of its image are not written. */
@@ -89,6 +96,7 @@ class VolumeWriter {
       for await (const chunk of extent.read()) {
         await this.write(at, chunk)
         at += chunk.length
+        this.count(chunk.length)
       }
       if (at !== extent.start + extent.length) {
         throw new ImageError('CHANGED', `iso9660: ${data.path}: ${at - extent.start} bytes came, ${extent.length} were announced`, {
@@ -97,10 +105,11 @@ class VolumeWriter {
       }
       copied += extent.length
     }
-    this.#count(data.node.size - copied)
+    this.count(data.node.size - copied)
   }
 
-  #count(length: number): void {
+  /** File data counts as progress; the records take no time. */
+  count(length: number): void {
     this.#doneBytes += length
     this.#context.onProgress?.({ kind: 'bytes', stage: 'write', doneBytes: this.#doneBytes })
   }

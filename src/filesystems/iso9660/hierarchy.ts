@@ -1,6 +1,5 @@
 /** One directory hierarchy of the volume: its directory records, path tables and continuation blocks. */
 import { alignUp, unitsFor } from '../../bytes/align.ts'
-import { ImageError } from '../../errors.ts'
 import {
   BLOCK_SIZE,
   directoryRecord,
@@ -23,8 +22,6 @@ import {
   writeSystemUse,
 } from './rock-ridge.ts'
 
-/** Parent numbers of path tables have 16 bits (ECMA-119 9.4.4). */
-const DIRECTORY_LIMIT = 0xffff
 const SELF = Uint8Array.of(0)
 const PARENT = Uint8Array.of(1)
 
@@ -80,7 +77,7 @@ export function sectionCount(size: number): number {
 
 const NO_FIELDS: SystemUse = { fields: [] }
 
-/** Build a hierarchy and compute its size. Throws LIMIT for more than 65,535 directories. */
+/** Build a hierarchy and compute its size. */
 export function buildHierarchy(root: Item, options: HierarchyOptions): Hierarchy {
   const continuations = new ContinuationSpace()
   const { encoding } = options
@@ -102,9 +99,6 @@ export function buildHierarchy(root: Item, options: HierarchyOptions): Hierarchy
   const queue = [rootDirectory]
   for (let directory = queue[0]; directory !== undefined; directory = queue[directories.length]) {
     directories.push(directory)
-    if (directories.length > DIRECTORY_LIMIT) {
-      throw new ImageError('LIMIT', `iso9660: more than ${DIRECTORY_LIMIT} directories; put the tree into a squashfs file`)
-    }
     directory.number = directories.length
     const { item, parent } = directory
     directory.selfUse = use(SELF, () => dotFields(item, parent === undefined))

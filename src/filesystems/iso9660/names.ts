@@ -26,6 +26,7 @@ const EXTENSION_LIMIT = 8
 /** Joliet: 64 characters of two bytes. */
 const JOLIET_LIMIT = 64
 const JOLIET_EXTENSION_LIMIT = 16
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Identifiers of a directory's entries, in the order given. */
 export function isoIdentifiers(entries: readonly NamedEntry[]): Identifier[] {
@@ -67,7 +68,7 @@ export function jolietIdentifiers(entries: readonly NamedEntry[]): Identifier[] 
 /** `extension` with its dot here. Bytes that are not UTF-8 and characters beyond U+FFFF become `_`. */
 function jolietParts({ name, isDirectory }: NamedEntry): Parts {
   let text = ''
-  for (const character of new TextDecoder('utf-8', { ignoreBOM: true }).decode(name)) {
+  for (const character of decoder.decode(name)) {
     const code = character.codePointAt(0) ?? 0
     const bad = code < 0x20 || code > 0xffff || code === 0xfffd || '*/:;?\\'.includes(character)
     text += bad ? '_' : character

@@ -40,6 +40,8 @@ export interface ItemTree {
 const NAME_LIMIT = 255
 /** PATH_MAX - 1 of the kernel. */
 const LINK_TARGET_LIMIT = 4095
+/** Parent numbers of path tables have 16 bits (ECMA-119 9.4.4). */
+const DIRECTORY_LIMIT = 0xffff
 /** Far beyond any real tree; keeps a tree that contains itself from running out of memory. */
 const DEPTH_LIMIT = 1000
 
@@ -53,6 +55,7 @@ export function walk(root: DirectoryNode, options: WalkOptions): ItemTree {
   const dataOf = new Map<FileNode, FileData>()
   const inodes = new Map<TreeNode, Inode>()
   let serial = 0
+  let directoryCount = 0
   const visit = (name: Uint8Array, path: string, node: TreeNode, depth: number): Item => {
     checkNode(node, path, options)
     if (depth > DEPTH_LIMIT) throw new ImageError('LIMIT', `iso9660: ${path}: deeper than ${DEPTH_LIMIT} directories`, { path })
@@ -68,6 +71,10 @@ export function walk(root: DirectoryNode, options: WalkOptions): ItemTree {
     }
     inode.linkCount++
     if (node.kind !== 'directory') return { name, path, node, inode, children: [] }
+    directoryCount++
+    if (directoryCount > DIRECTORY_LIMIT) {
+      throw new ImageError('LIMIT', `iso9660: more than ${DIRECTORY_LIMIT} directories; put the tree into a squashfs file`)
+    }
     const entries = sortedEntries(node)
     checkNames(entries, path)
     const prefix = path === '/' ? '/' : `${path}/`

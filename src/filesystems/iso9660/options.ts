@@ -2,6 +2,7 @@
 import { ImageError } from '../../errors.ts'
 import type { GrowingImage } from '../../io/image.ts'
 import type { Attributes } from '../../tree/tree.ts'
+import { recordingDate } from './disk.ts'
 
 export interface Iso9660Options {
   /**
@@ -86,6 +87,7 @@ export function checkOptions(options: Iso9660Options): void {
       `iso9660: volume id '${volumeId}' (${volumeId.length} characters): 1 to ${VOLUME_ID_LIMIT} printable ASCII characters are possible`,
     )
   }
+  recordingDate(options.mtimeSeconds, 'volume')
   for (const [name, value] of [
     ['application id', options.applicationId],
     ['publisher id', options.publisherId],

@@ -224,11 +224,6 @@ export function finishLayout(layout: Layout, growingSize: number): FinalLayout {
   return { layout, locate, totalBlocks, isoPartitionBlocks, geometry }
 }
 
-/** Bytes of everything but file data; a GPT's few sectors are not counted. */
-export function metadataLength(layout: Layout): number {
-  return (layout.firstDataBlock - SYSTEM_AREA_BLOCKS) * BLOCK_SIZE
-}
-
 /** Bytes of the image when its growing file has `growingLimit` bytes, or as many as a volume can hold. */
 export function largestSize(layout: Layout, growingLimit: number): number {
   const volumeLimit = BLOCK_LIMIT * BLOCK_SIZE

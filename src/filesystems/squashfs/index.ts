@@ -5,6 +5,7 @@
  * digests over anything but entries of the root.
  */
 import { openCodec } from '../../codecs/open.ts'
+import { ImageError } from '../../errors.ts'
 import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import type { Target } from '../../io/target.ts'
@@ -38,19 +39,33 @@ export interface SquashfsImage extends GrowingImage {
 export function squashfs(root: DirectoryNode, options: SquashfsPackOptions = {}): SquashfsImage {
   const { digests = [], ...format } = options
   const plan = planSquashfs(root, format)
+  checkDigests(root, digests)
   let contentBytes = 0
-  for (const file of plan.files) contentBytes += file.size
+  for (const { size, content } of plan.files) {
+    if (content.kind === 'image')
+      throw new ImageError('UNSUPPORTED', 'squashfs: a file whose content is an image; give a host file or bytes')
+    contentBytes += size
+  }
   return {
     plan,
     contentBytes,
     sizeLimit: sizeLimit(plan, contentBytes),
     async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
       const { blockSize, codec, fragments } = plan.options
+      const metadataCodec = await openCodec(codec, METADATA_BLOCK_SIZE)
       context.onProgress?.({ kind: 'stage', stage: 'squashfs', totalBytes: contentBytes })
       const stored = await packData({ root, digests, blockSize, codec, fragments }, target, start, plan.dataStart, context)
-      const { paddedSize } = await emitTables(plan, stored, target, start, await openCodec(codec, METADATA_BLOCK_SIZE))
+      const { paddedSize } = await emitTables(plan, stored, target, start, metadataCodec)
       return regionImage(target, start, paddedSize)
     },
+  }
+}
+
+/** A digest is hashed as one stream, and streams are the entries of the root. */
+function checkDigests(root: DirectoryNode, digests: readonly TreeDigest[]): void {
+  const nodes = new Set(root.entries.map((entry) => entry.node))
+  for (const { name, node } of digests) {
+    if (!nodes.has(node)) throw new ImageError('UNSUPPORTED', `${name}: a checksum must cover one entry of the root directory`)
   }
 }
 

@@ -1,0 +1,74 @@
+/**
+ * Runs whole commands in turn and compares them: ours and the tool that a user would take instead, in the
+ * same minute on the same machine. Time is wall time, CPU is that of all threads, memory the most that a
+ * process had resident, as GNU time says.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export interface Contestant {
+  readonly name: string
+  /** Shell text; `$OUT` is the file to write. */
+  readonly command: string
+}
+
+interface Run {
+  readonly seconds: number
+  readonly cpuSeconds: number
+  readonly mebibytes: number
+  readonly bytes: number
+}
+
+export const KILNIX = `${process.execPath} ${fileURLToPath(new URL('../bin/kilnix.js', import.meta.url))}`
+export const LARGE = process.env['CLOSURE'] ?? fileURLToPath(new URL('../.cache/closures/large', import.meta.url))
+/** The tool to compare with; Debian's may be old, a newer one is named here. */
+export const MKSQUASHFS = process.env['MKSQUASHFS'] ?? 'mksquashfs'
+
+/** Ends the process with a word of advice where the large closure is missing. */
+export function requireClosure(): void {
+  if (existsSync(join(LARGE, 'store-paths'))) return
+  console.log(`no closure in ${LARGE}: run fixtures/large/make.sh, or set CLOSURE to a closureInfo folder with a root/ beside it`)
+  process.exit(1)
+}
+
+/** Run all of `contestants` in turn, `rounds` times; print the best of each and its ratio to that of the last. */
+export function contest(title: string, contestants: readonly Contestant[], rounds: number): void {
+  const folder = mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'kilnix-bench-'))
+  try {
+    const best = new Map<string, Run>()
+    for (let round = 0; round < rounds; round++) {
+      for (const { name, command } of contestants) {
+        const run = measure(command, join(folder, 'out'))
+        const before = best.get(name)
+        if (before === undefined || run.seconds < before.seconds) best.set(name, run)
+      }
+    }
+    const reference = best.get(contestants.at(-1)?.name ?? '')
+    console.log(`\n${title} (best of ${rounds})`)
+    for (const [name, run] of best) {
+      const ratio = (value: number, other: number | undefined): string => (other ? (value / other).toFixed(3) : '-')
+      console.log(
+        `  ${name.padEnd(28)} ${run.seconds.toFixed(2).padStart(8)} s  x${ratio(run.seconds, reference?.seconds)}` +
+          `  CPU ${run.cpuSeconds.toFixed(1)} s  ${run.mebibytes.toFixed(0)} MiB resident  ${run.bytes} bytes x${ratio(run.bytes, reference?.bytes)}`,
+      )
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+function measure(command: string, out: string): Run {
+  rmSync(out, { force: true })
+  const times = `${out}.times`
+  const result = spawnSync('/usr/bin/time', ['-q', '-o', times, '-f', '%e %U %S %M', 'bash', '-euc', command], {
+    env: { ...process.env, OUT: out },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    maxBuffer: 1 << 28,
+  })
+  if (result.status !== 0) throw new Error(`${command}\n${result.error?.message ?? result.stderr.toString()}`)
+  const [seconds = 0, user = 0, system = 0, kibibytes = 0] = readFileSync(times, 'utf8').trim().split(' ').map(Number)
+  return { seconds, cpuSeconds: user + system, mebibytes: kibibytes / 1024, bytes: existsSync(out) ? statSync(out).size : 0 }
+}
