@@ -7,17 +7,26 @@
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { main as compile } from 'assemblyscript/asc'
 
 const ROOT = join(import.meta.dirname, '..')
 const TARGET = join(ROOT, 'src/codecs/native-module.ts')
+
+/** As much of the compiler as is used. Its own declarations redefine globals such as `console` for every file, so they stay out. */
+interface Compiler {
+  main(
+    args: readonly string[],
+    api: { writeFile(name: string, content: string | Uint8Array): void },
+  ): Promise<{ readonly error: Error | null; readonly stderr: { toString(): string } }>
+}
+const COMPILER_PACKAGE: string = 'assemblyscript/asc'
 
 const OPTIONS = ['-O3', '--noAssert', '--runtime', 'stub', '--importMemory', '--initialMemory', '1']
 
 /** Compile `native/assembly/index.ts`; the memory is imported, so that the caller decides its size. */
 export async function compileNative(): Promise<Uint8Array> {
   const files = new Map<string, Uint8Array>()
-  const { error, stderr } = await compile(['native/assembly/index.ts', '--baseDir', ROOT, '--outFile', 'native.wasm', ...OPTIONS], {
+  const compiler = (await import(COMPILER_PACKAGE)) as Compiler
+  const { error, stderr } = await compiler.main(['native/assembly/index.ts', '--baseDir', ROOT, '--outFile', 'native.wasm', ...OPTIONS], {
     writeFile: (name: string, content: string | Uint8Array) => {
       files.set(name, typeof content === 'string' ? Buffer.from(content) : content)
     },

@@ -1,0 +1,121 @@
+/**
+ * Write docs/cli.md and docs/kilnix.schema.json from the option table: `node scripts/docs.ts`. A test
+ * holds both up to date.
+ */
+import { writeFileSync } from 'node:fs'
+import { COMMAND_NAMES, COMMANDS } from '../src/cli/commands.ts'
+import { defaultText, synopsis } from '../src/cli/help.ts'
+import { type CommandName, GROUPS, type Option, optionList } from '../src/cli/options.ts'
+import { configSchema } from '../src/cli/schema.ts'
+import { ERROR_CODES } from '../src/errors.ts'
+
+/** File below the project folder to its content. */
+export function generatedDocs(): ReadonlyMap<string, string> {
+  return new Map([
+    ['docs/cli.md', cliPage()],
+    ['docs/kilnix.schema.json', `${formattedJson(configSchema())}\n`],
+  ])
+}
+
+/** JSON with short lists on one line, as the formatter wants it. */
+function formattedJson(value: unknown): string {
+  const text = JSON.stringify(value, null, 2)
+  return text.replace(/\[\n\s+("[^[\]{}]*")\n\s+\]/g, (_, items: string) => `[${items.replace(/,\n\s+/g, ', ')}]`)
+}
+
+function cliPage(): string {
+  const lines = [
+    '# The command',
+    '',
+    '<!-- Made by `node scripts/docs.ts` from the option table in src/cli/options.ts; do not edit. -->',
+    '',
+    ...COMMAND_NAMES.map((name) => `- [\`kilnix ${name}\`](#kilnix-${name}): ${COMMANDS[name].summary}`),
+    '- `kilnix schema`: print the JSON Schema of config files ([kilnix.schema.json](kilnix.schema.json))',
+    '- `kilnix help [COMMAND]`, `kilnix --version`',
+    '',
+    'The path of a finished image is printed on standard output, alone. Progress and the last line (path, size,',
+    'ratio to the closure, seconds, sha256) go to standard error. With `-o -` standard output is the image.',
+    '',
+    ...COMMAND_NAMES.flatMap(commandSection),
+    '## Config files',
+    '',
+    '`--config FILE` reads options from a JSON object. Names are those of the command line in camelCase:',
+    '`--volume-id` is `volumeId`, `--no-verify` is `"verify": false`, and a repeatable option is a list. Unknown names',
+    'are errors. Relative paths count from the folder of the file. The command line wins over the file, the file',
+    'over `SOURCE_DATE_EPOCH`.',
+    '',
+    '```json',
+    formattedJson(EXAMPLE_CONFIG),
+    '```',
+    '',
+    '## Exit status',
+    '',
+    ...table(
+      ['status', 'meaning'],
+      [
+        ['0', 'the image is written, or what was asked for is printed'],
+        ['1', 'the build failed; nothing stands at the output path that was not there before'],
+        ['2', 'usage: an option is unknown, malformed or missing, or Node is too old'],
+        ['130, 143', 'cancelled by SIGINT or SIGTERM; the temporary file is removed'],
+        ['141', 'the reader of `-o -` went away'],
+      ],
+    ),
+    '',
+    'A failed build says `kilnix: error [CODE]: message`. The codes are those of `ImageError` in the library:',
+    '',
+    ...table(
+      ['code', 'meaning'],
+      Object.entries(ERROR_CODES).map(([code, meaning]) => [`\`${code}\``, meaning]),
+    ),
+    '',
+  ]
+  return lines.join('\n')
+}
+
+export const EXAMPLE_CONFIG = {
+  $schema: 'https://unpkg.com/kilnix/docs/kilnix.schema.json',
+  closure: './closure-info',
+  output: './nixos.iso',
+  syslinux: '/usr/lib',
+  compression: 'zstd:3',
+  blockSize: '128K',
+  kernelParam: ['console=ttyS0,115200n8'],
+  timeout: null,
+  add: ['/docs/README=./README.md'],
+}
+
+function commandSection(command: CommandName): string[] {
+  const { summary, usage, examples } = COMMANDS[command]
+  const lines = [`## kilnix ${command}`, '', `${summary}.`, '', '```', usage, '```', '']
+  for (const group of GROUPS) {
+    const members = optionList(command).filter(({ option }) => option.group === group)
+    if (members.length === 0) continue
+    lines.push(`### ${group}`, '')
+    for (const { name, option } of members) lines.push(item(name, option))
+    lines.push('')
+  }
+  lines.push('### Examples', '', '```sh')
+  for (const { about, line } of examples) lines.push(`# ${about}`, line)
+  return [...lines, '```', '']
+}
+
+function item(name: string, option: Option): string {
+  const notes = [option.required && 'required', option.repeatable && 'repeatable', defaultText(option)].filter(Boolean).join('; ')
+  return `- \`${synopsis(name, option)}\`${notes === '' ? '' : ` (${notes})`}: ${(option.aboutNegated ?? option.about).replaceAll('*', '\\*')}.`
+}
+
+/** Cells are padded, as the formatter wants them. */
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = head.map((_, column) => Math.max(...[head, ...rows].map((row) => row[column]?.length ?? 0)))
+  const line = (cells: readonly string[], fill = ' '): string =>
+    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0, fill)).join(' | ')} |`
+  const rule = line(
+    head.map(() => '---'),
+    '-',
+  )
+  return [line(head), rule, ...rows.map((row) => line(row))]
+}
+
+if (import.meta.main) {
+  for (const [file, content] of generatedDocs()) writeFileSync(new URL(`../${file}`, import.meta.url), content)
+}

@@ -1,0 +1,79 @@
+/** Help texts, made from the option table. */
+import { COMMAND_NAMES, COMMANDS } from './commands.ts'
+import { type CommandName, GROUPS, type Option, optionList, writtenName } from './options.ts'
+import { formatSize } from './values.ts'
+
+const WIDTH = 100
+const INDENT = 28
+
+export function generalHelp(): string {
+  const commands = COMMAND_NAMES.map((name) => `  kilnix ${name.padEnd(16)} ${COMMANDS[name].summary}`)
+  return `kilnix turns a Nix store closure into bootable NixOS images: no host tools, no root, no KVM
+
+Usage:
+${commands.join('\n')}
+  kilnix schema           Print the JSON Schema of config files
+  kilnix help [COMMAND]   Print this help, or that of a command
+  kilnix --version        Print the version
+
+Exit status: 0 done, 1 failed, 2 usage, 130 or 143 cancelled by a signal.
+`
+}
+
+export function commandHelp(command: CommandName): string {
+  const { summary, usage, examples } = COMMANDS[command]
+  const lines = [summary, '', `Usage: ${usage}`]
+  const all = optionList(command)
+  for (const group of GROUPS) {
+    const members = all.filter(({ option }) => option.group === group)
+    if (members.length === 0) continue
+    lines.push('', `${group}:`)
+    for (const { name, option } of members) lines.push(...optionLines(name, option))
+  }
+  lines.push('', 'Examples:')
+  for (const { about, line } of examples) lines.push(`  # ${about}`, `  ${line}`)
+  return `${lines.join('\n')}\n`
+}
+
+function optionLines(name: string, option: Option): string[] {
+  const left = `  ${synopsis(name, option)}`
+  const about = wrap(`${option.aboutNegated ?? option.about}${notes(option)}`, WIDTH - INDENT)
+  const head = left.length < INDENT - 1 ? [`${left.padEnd(INDENT)}${about.shift() ?? ''}`] : [left]
+  return [...head, ...about.map((line) => ' '.repeat(INDENT) + line)]
+}
+
+/** `-o, --output FILE` */
+export function synopsis(name: string, option: Option): string {
+  const { placeholder } = option.type
+  return `${option.short ? `-${option.short}, ` : ''}${writtenName(name, option)}${placeholder === '' ? '' : ` ${placeholder}`}`
+}
+
+function notes(option: Option): string {
+  const parts = [option.required && 'required', option.repeatable && 'repeatable', defaultText(option)].filter(Boolean)
+  return parts.length === 0 ? '' : ` (${parts.join('; ')})`
+}
+
+/** `default: 1M`, or an empty text where none is worth saying. */
+export function defaultText(option: Option): string {
+  if (option.defaultText !== undefined) return `default: ${option.defaultText}`
+  const value = option.default
+  if (value === undefined || value === '' || typeof value === 'boolean' || Array.isArray(value)) return ''
+  if (option.type.placeholder === 'SIZE') return `default: ${formatSize(Number(value))}`
+  const bare = typeof value === 'string' && /^\S+$/.test(value) ? value : JSON.stringify(value)
+  return `default: ${bare}`
+}
+
+/** Lines of at most `width` columns. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line)
+      line = word
+    } else {
+      line = line === '' ? word : `${line} ${word}`
+    }
+  }
+  return [...lines, line]
+}

@@ -1,0 +1,110 @@
+/**
+ * The command: arguments in, an exit status out. Commands are loaded when they are run, so that help
+ * is there at once.
+ */
+import { readFileSync } from 'node:fs'
+import { ImageError, systemErrorCode } from '../errors.ts'
+import { COMMAND_NAMES } from './commands.ts'
+import { commandHelp, generalHelp } from './help.ts'
+import type { CommandName } from './options.ts'
+import { nearest, readSettings } from './settings.ts'
+import { usage } from './values.ts'
+
+/** Exit status of a program that SIGPIPE ends, as a shell reports it. */
+const BROKEN_PIPE_STATUS = 141
+
+const OTHER_COMMANDS = ['schema', 'help', '--help', '-h', '--version', '-V']
+
+/** Run the command; resolves to the exit status and never rejects. */
+export async function main(args: readonly string[]): Promise<number> {
+  // A reader that leaves, such as head, is no failure of ours; writes report it to whom it concerns.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
+  const [name, ...rest] = args
+  try {
+    return await dispatch(name, rest)
+  } catch (error) {
+    return report(error, commandName(name))
+  }
+}
+
+async function dispatch(name: string | undefined, rest: readonly string[]): Promise<number> {
+  const command = commandName(name)
+  if (command) {
+    const settings = readSettings(command, rest, process.env)
+    if (!settings) return print(commandHelp(command))
+    const { runCommand } = await import('./run.ts')
+    return await runCommand(command, settings)
+  }
+  switch (name) {
+    case undefined:
+      throw usage('no command is given')
+    case 'help':
+    case '--help':
+    case '-h':
+      return help(rest)
+    case '--version':
+    case '-V':
+      noMore(rest)
+      return print(`${version()}\n`)
+    case 'schema': {
+      if (['--help', '-h'].includes(rest[0] ?? '')) return print(generalHelp())
+      noMore(rest)
+      const { configSchema } = await import('./schema.ts')
+      return print(`${JSON.stringify(configSchema(), null, 2)}\n`)
+    }
+    default: {
+      const near = nearest(name, [...COMMAND_NAMES, ...OTHER_COMMANDS])
+      throw usage(`there is no command '${name}'${near === undefined ? '' : `; did you mean ${near}?`}`)
+    }
+  }
+}
+
+function help(rest: readonly string[]): number {
+  const [topic, ...more] = rest
+  if (topic === undefined || OTHER_COMMANDS.includes(topic)) return print(generalHelp())
+  const command = commandName(topic)
+  if (!command) throw usage(`there is no command '${topic}'`)
+  noMore(more)
+  return print(commandHelp(command))
+}
+
+function noMore(rest: readonly string[]): void {
+  if (rest[0] !== undefined) throw usage(`'${rest[0]}' is not expected`)
+}
+
+function commandName(name: string | undefined): CommandName | undefined {
+  return COMMAND_NAMES.find((candidate) => candidate === name)
+}
+
+function print(text: string): number {
+  process.stdout.write(text)
+  return 0
+}
+
+/** Both `src/cli` and `dist/cli` lie two folders below package.json. */
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+function report(error: unknown, command: CommandName | undefined): number {
+  if (error instanceof ImageError && error.code === 'USAGE') {
+    say(`kilnix: ${error.message}`)
+    say(`Try 'kilnix ${command ? `${command} ` : ''}--help'.`)
+    return 2
+  }
+  if (systemErrorCode(error) === 'EPIPE') return BROKEN_PIPE_STATUS
+  if (error instanceof ImageError) {
+    say(`kilnix: error [${error.code}]: ${error.message}`)
+    return 1
+  }
+  say('kilnix: internal error; please report it with the lines below')
+  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
+  return 1
+}
+
+/** One line: names in a message may hold anything, and a terminal obeys control characters. */
+function say(line: string): void {
+  const safe = line.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`)
+  process.stderr.write(`${safe}\n`)
+}

@@ -1,0 +1,153 @@
+/** From arguments, a config file and the environment to checked settings. */
+import { readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
+import { systemErrorCode } from '../errors.ts'
+import { type CommandName, OPTIONS, type Option, type OptionKey, optionList, type Settings } from './options.ts'
+import { usage } from './values.ts'
+
+type Values = Partial<Record<OptionKey, unknown>>
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Undefined when help was asked for. Throws USAGE. */
+export function readSettings(command: CommandName, args: readonly string[], environment: Environment): Settings | undefined {
+  const given = fromArguments(command, args)
+  if (given.help) return undefined
+  const config = given.config === undefined ? {} : fromConfig(command, String(given.config))
+  const values: Values = { ...fromEnvironment(environment), ...config, ...given }
+  for (const { key, name, option } of optionList(command)) {
+    if (option.required && values[key] === undefined && !(key === 'output' && values.dryRun === true)) throw usage(`--${name} is missing`)
+  }
+  const settings: Values = {}
+  for (const key of Object.keys(OPTIONS) as OptionKey[]) settings[key] = values[key] ?? defaultOf(key, values)
+  return checked(settings as Settings)
+}
+
+/** `timeout` may be null on purpose; a dry run needs no output. */
+function defaultOf(key: OptionKey, values: Values): unknown {
+  if (values[key] === null) return null
+  if (key === 'output' && values.output === undefined) return '-'
+  return (OPTIONS[key] as Option).default
+}
+
+function checked(settings: Settings): Settings {
+  if (settings.json && !settings.dryRun) throw usage('--json goes with --dry-run')
+  if ((settings.blockSize & (settings.blockSize - 1)) !== 0) throw usage(`--block-size is ${settings.blockSize}, it must be a power of two`)
+  const targets = new Set<string>()
+  for (const { target } of settings.add) {
+    if (targets.has(target)) throw usage(`--add names the target /${target} twice`)
+    targets.add(target)
+  }
+  return settings
+}
+
+function fromArguments(command: CommandName, args: readonly string[]): Values {
+  const table = optionList(command)
+  const options: ParseArgsOptionsConfig = {}
+  for (const { name, option } of table) {
+    options[name] = {
+      type: option.type.placeholder === '' ? 'boolean' : 'string',
+      ...(option.short && { short: option.short }),
+      ...(option.repeatable && { multiple: true }),
+    }
+  }
+  const parsed = parse(args, options)
+  const values: Values = {}
+  for (const { key, name, option } of table) {
+    const value = parsed[name]
+    if (value === undefined) continue
+    if (typeof value === 'boolean') values[key] = value
+    else if (Array.isArray(value)) values[key] = value.map((item) => option.type.parse(String(item), `--${name}`))
+    else values[key] = option.type.parse(value, `--${name}`)
+  }
+  return values
+}
+
+function parse(
+  args: readonly string[],
+  options: ParseArgsOptionsConfig,
+): Record<string, string | boolean | (string | boolean)[] | undefined> {
+  let parsed: ReturnType<typeof parseArgs>
+  try {
+    parsed = parseArgs({ args: [...args], options, strict: true, allowPositionals: true, allowNegative: true })
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    const unknown = /^Unknown option '(-[^']*)'/.exec(message)?.[1]
+    if (unknown === undefined) throw usage(message.split(/[.\n]/)[0]?.replace(/^Option /, '') ?? message)
+    const near = nearest(unknown.replace(/^-+/, ''), Object.keys(options))
+    throw usage(`there is no option ${unknown}${near === undefined ? '' : `; did you mean --${near}?`}`)
+  }
+  const extra = parsed.positionals[0]
+  if (extra !== undefined) throw usage(`'${extra}' is not expected; options begin with --`)
+  return parsed.values
+}
+
+function fromConfig(command: CommandName, file: string): Values {
+  const folder = dirname(resolve(file))
+  const table = new Map(optionList().map((row) => [row.key as string, row]))
+  const values: Values = {}
+  for (const [key, value] of Object.entries(readJson(file))) {
+    if (key === '$schema') continue
+    const row = table.get(key)
+    if (!row || row.option.configurable === false) {
+      const near = nearest(key, [...table.keys()])
+      throw usage(`${file}: there is no option '${key}'${near === undefined ? '' : `; did you mean '${near}'?`}`)
+    }
+    if (!row.option.commands.includes(command)) throw usage(`${file}: '${key}' is no option of kilnix ${command}`)
+    values[row.key] = fromJson(row.option, value, `${file}: '${key}'`, folder)
+  }
+  return values
+}
+
+function fromJson(option: Option, value: unknown, name: string, folder: string): unknown {
+  if (!option.repeatable) return option.type.fromJson(value, name, folder)
+  if (!Array.isArray(value)) throw usage(`${name} must be a list`)
+  return value.map((item, index) => option.type.fromJson(item, `${name}[${index}]`, folder))
+}
+
+function readJson(file: string): Record<string, unknown> {
+  let value: unknown
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8'))
+  } catch (error) {
+    const reason =
+      error instanceof SyntaxError ? `is not JSON: ${error.message}` : `cannot be read: ${systemErrorCode(error) ?? String(error)}`
+    throw usage(`config file ${file} ${reason}`)
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw usage(`config file ${file} must hold a JSON object`)
+  return value as Record<string, unknown>
+}
+
+/** https://reproducible-builds.org/specs/source-date-epoch/ */
+function fromEnvironment(environment: Environment): Values {
+  const epoch = environment.SOURCE_DATE_EPOCH
+  return epoch === undefined || epoch === '' ? {} : { mtime: OPTIONS.mtime.type.parse(epoch, 'SOURCE_DATE_EPOCH') }
+}
+
+/** The candidate that takes the fewest edits to reach, if they are few. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined
+  let bestDistance = Math.min(3, Math.ceil(word.length / 2))
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
+    if (distance < bestDistance) {
+      best = candidate
+      bestDistance = distance
+    }
+  }
+  return best
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}

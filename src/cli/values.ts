@@ -1,0 +1,214 @@
+/**
+ * The kinds of values that options take: how each is written on a command line, how in JSON, and its
+ * JSON Schema, side by side so that they agree.
+ */
+import { resolve } from 'node:path'
+import { parseCodecSpec } from '../codecs/spec.ts'
+import { ImageError } from '../errors.ts'
+
+export type JsonSchema = { readonly [key: string]: unknown }
+
+export interface ValueType<T> {
+  /** Stands for the value in help texts; empty for a flag, which takes none. */
+  readonly placeholder: string
+  readonly schema: JsonSchema
+  /** The value of `text`. Throws USAGE; `option` is how the user wrote the option's name. */
+  parse(text: string, option: string): T
+  /** The value in a config file; relative paths count from `folder`. Throws USAGE. */
+  fromJson(value: unknown, option: string, folder: string): T
+}
+
+export function usage(message: string): ImageError {
+  return new ImageError('USAGE', message)
+}
+
+function requireText(value: unknown, option: string): string {
+  if (typeof value !== 'string') throw usage(`${option} is ${shown(value)}, it must be a string`)
+  return value
+}
+
+/** Short enough for a message of one line. */
+function shown(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value)
+  return text.length > 40 ? `${text.slice(0, 40)}...` : text
+}
+
+export function flag(): ValueType<boolean> {
+  return {
+    placeholder: '',
+    schema: { type: 'boolean' },
+    parse: () => true,
+    fromJson: (value, option) => {
+      if (typeof value !== 'boolean') throw usage(`${option} is ${shown(value)}, it must be true or false`)
+      return value
+    },
+  }
+}
+
+export function text(placeholder: string): ValueType<string> {
+  return { placeholder, schema: { type: 'string' }, parse: (value) => value, fromJson: requireText }
+}
+
+/** A path on the host; `-` stays, for standard input or output. */
+export function path(placeholder: string): ValueType<string> {
+  const parse = (value: string, option: string): string => {
+    if (value === '') throw usage(`${option} is empty, it must be a path`)
+    return value
+  }
+  return {
+    placeholder,
+    schema: { type: 'string', minLength: 1 },
+    parse,
+    fromJson: (value, option, folder) => {
+      const given = parse(requireText(value, option), option)
+      return given === '-' ? given : resolve(folder, given)
+    },
+  }
+}
+
+export function choice<const C extends string>(choices: readonly C[]): ValueType<C> {
+  const parse = (value: string, option: string): C => {
+    const found = choices.find((candidate) => candidate === value)
+    if (found === undefined) throw usage(`${option} is '${value}', it must be one of ${choices.join(', ')}`)
+    return found
+  }
+  return {
+    placeholder: choices.join('|'),
+    schema: { enum: choices },
+    parse,
+    fromJson: (value, option) => parse(requireText(value, option), option),
+  }
+}
+
+export function integer(placeholder: string, minimum: number, maximum: number): ValueType<number> {
+  const check = (value: unknown, option: string): number => {
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= minimum && value <= maximum) return value
+    throw usage(`${option} is ${shown(value)}, it must be a whole number from ${minimum} to ${maximum}`)
+  }
+  return {
+    placeholder,
+    schema: { type: 'integer', minimum, maximum },
+    parse: (value, option) => check(decimal(value), option),
+    fromJson: check,
+  }
+}
+
+/** A number where `value` is one without sign, point or exponent, else the text itself. */
+function decimal(value: string): number | string {
+  return /^\d{1,15}$/.test(value) ? Number(value) : value
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 }
+
+/** Bytes: `131072`, `128K`, `1M`, with units of 1024. */
+export function size(minimum: number, maximum: number): ValueType<number> {
+  const parse = (value: string, option: string): number => {
+    const parts = /^(\d{1,15})(?:([KMG])(?:iB)?)?$/i.exec(value)
+    const bytes = parts ? Number(parts[1]) * (UNITS[(parts[2] ?? '').toUpperCase()] ?? Number.NaN) : Number.NaN
+    if (!(bytes >= minimum && bytes <= maximum)) {
+      throw usage(`${option} is '${value}', it must be a size from ${formatSize(minimum)} to ${formatSize(maximum)}, such as 128K or 1M`)
+    }
+    return bytes
+  }
+  return {
+    placeholder: 'SIZE',
+    schema: {
+      anyOf: [
+        { type: 'integer', minimum, maximum },
+        { type: 'string', pattern: '^[0-9]{1,15}([KMGkmg](iB)?)?$' },
+      ],
+    },
+    parse,
+    fromJson: (value, option) => parse(typeof value === 'number' ? String(value) : requireText(value, option), option),
+  }
+}
+
+/** `1M` for 1048576: the largest unit that divides. */
+export function formatSize(bytes: number): string {
+  for (const unit of ['G', 'M', 'K']) {
+    const factor = UNITS[unit] ?? 1
+    if (bytes >= factor && bytes % factor === 0) return `${bytes / factor}${unit}`
+  }
+  return String(bytes)
+}
+
+/** A codec and its level; stays text, which `parseCodecSpec` has accepted. */
+export function compression(): ValueType<string> {
+  const parse = (value: string): string => {
+    parseCodecSpec(value)
+    return value
+  }
+  return {
+    placeholder: 'CODEC[:LEVEL]',
+    schema: { type: 'string', pattern: '^(zstd(:[0-9]{1,2})?|gzip(:[1-9])?|xz(:[0-9])?|lz4(:hc)?|none)$' },
+    parse,
+    fromJson: (value, option) => parse(requireText(value, option)),
+  }
+}
+
+/** Seconds since 1970, or a date such as 2026-11-21 or 2026-11-21T05:00:00Z. ISO 9660 and FAT both hold 1980 to 2107. */
+export function time(): ValueType<number> {
+  const check = (seconds: number, value: unknown, option: string): number => {
+    if (Number.isSafeInteger(seconds) && seconds >= 0 && seconds <= 0xffffffff) return seconds
+    throw usage(`${option} is ${shown(value)}, it must be seconds since 1970 (0 to 4294967295) or a date such as 2026-11-21T05:00:00Z`)
+  }
+  const parse = (value: string, option: string): number => {
+    const date = /^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?$/.test(value)
+    return check(date ? Date.parse(value) / 1000 : Number(/^\d{1,15}$/.test(value) ? value : Number.NaN), value, option)
+  }
+  return {
+    placeholder: 'TIME',
+    schema: {
+      anyOf: [
+        { type: 'integer', minimum: 0, maximum: 0xffffffff },
+        { type: 'string', pattern: '^([0-9]{1,15}|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?)$' },
+      ],
+    },
+    parse,
+    fromJson: (value, option) => (typeof value === 'number' ? check(value, value, option) : parse(requireText(value, option), option)),
+  }
+}
+
+/** Whole seconds, or `none` (null in JSON) to wait for ever. */
+export function timeout(): ValueType<number | null> {
+  const seconds = integer('SECONDS|none', 0, 3599)
+  return {
+    placeholder: seconds.placeholder,
+    schema: { anyOf: [seconds.schema, { type: 'null' }] },
+    parse: (value, option) => {
+      if (value === 'none') return null
+      if (decimal(value) === value) throw usage(`${option} is '${value}', it must be a number of seconds, or none`)
+      return seconds.parse(value, option)
+    },
+    fromJson: (value, option, folder) => (value === null ? null : seconds.fromJson(value, option, folder)),
+  }
+}
+
+export interface Addition {
+  /** Path in the image, without a leading slash. */
+  readonly target: string
+  /** Path on the host. */
+  readonly source: string
+}
+
+/** `TARGET=SOURCE`; an equals sign within TARGET is written `\=`, a backslash `\\`. */
+export function addition(): ValueType<Addition> {
+  const parse = (value: string, option: string): Addition => {
+    const parts = /^((?:[^\\=]|\\[\\=])+)=(.+)$/s.exec(value)
+    const target = (parts?.[1] ?? '').replace(/\\([\\=])/g, '$1').replace(/^\/+/, '')
+    const source = parts?.[2] ?? ''
+    const clean = target.split('/').every((name) => name !== '' && name !== '.' && name !== '..' && !name.includes('\0'))
+    if (!parts || !clean)
+      throw usage(`${option} is '${value}', it must be TARGET=SOURCE with TARGET a path in the image, such as /docs/README=./README.md`)
+    return { target, source }
+  }
+  return {
+    placeholder: 'TARGET=SOURCE',
+    schema: { type: 'string', pattern: '^(?:[^\\\\=]|\\\\[\\\\=])+=.+$' },
+    parse,
+    fromJson: (value, option, folder) => {
+      const { target, source } = parse(requireText(value, option), option)
+      return { target, source: resolve(folder, source) }
+    },
+  }
+}

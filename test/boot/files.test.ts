@@ -1,0 +1,216 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { efiArchitecture, efiBoot, espTree, findSyslinux, isoBootTree, menuEntries, systemdBootPath } from '../../src/boot/index.ts'
+import { DOS_HEADER, efiMachine, PE_HEADER } from '../../src/boot/pe.ts'
+import type { DirectoryNode, FileNode } from '../../src/tree/tree.ts'
+import { bootspec, INITRD, KERNEL } from './bootspecs.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'kilnix-boot-'))
+afterAll(() => rmSync(root, { recursive: true }))
+
+/** An EFI program by the book: headers only, then `text`. */
+function program(machine: number, text = '', subsystem = 10): Buffer {
+  const dos = DOS_HEADER.encode({ magic: Buffer.from('MZ'), peOffset: 128 })
+  const pe = PE_HEADER.encode({ signature: Buffer.from('PE\0\0'), machine, optionalHeaderSize: 240, optionalMagic: 0x20b, subsystem })
+  return Buffer.concat([dos, Buffer.alloc(128 - dos.length), pe, Buffer.from(text)])
+}
+
+let folders = 0
+function folder(files: Record<string, string | Buffer>): string {
+  const path = join(root, String(folders++))
+  mkdirSync(path)
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(path, name)), { recursive: true })
+    writeFileSync(join(path, name), content)
+  }
+  return path
+}
+
+const SYSTEMD_BOOT = program(0x8664, '\0#### LoaderInfo: systemd-boot 257.9 ####\0')
+const GRUB = program(0x8664, '\0Welcome to GRUB!\n\0')
+
+describe('EFI programs', () => {
+  test('the header fields are where the specification says', () => {
+    const bytes = program(0xaa64)
+    expect(bytes.toString('latin1', 0, 2)).toBe('MZ')
+    expect(bytes.readUInt32LE(0x3c)).toBe(128)
+    expect(bytes.toString('latin1', 128, 132)).toBe('PE\0\0')
+    expect(bytes.readUInt16LE(128 + 4)).toBe(0xaa64)
+    expect(bytes.readUInt16LE(128 + 24 + 68)).toBe(10)
+    expect(efiMachine(bytes, 'x')).toBe(0xaa64)
+  })
+
+  test.each([
+    ['an ELF file', Buffer.from('\x7fELF'.padEnd(200))],
+    ['an empty file', Buffer.alloc(0)],
+    ['a DOS program', Buffer.from('MZ'.padEnd(200, '\0'))],
+    ['a header that is cut', program(0x8664).subarray(0, 180)],
+    ['a Windows program', program(0x8664, '', 3)],
+  ])('%s is none', (_, bytes) => {
+    expect(() => efiMachine(bytes, 'x.efi')).toThrow(expect.objectContaining({ code: 'BAD_INPUT' }))
+  })
+
+  test('architectures by system', () => {
+    expect(efiArchitecture('x86_64-linux')).toEqual({ name: 'x64', bootFile: 'BOOTX64.EFI', machine: 0x8664 })
+    expect(efiArchitecture('aarch64-linux')).toEqual({ name: 'aa64', bootFile: 'BOOTAA64.EFI', machine: 0xaa64 })
+    expect(() => efiArchitecture('mips64el-linux')).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
+    expect(systemdBootPath('/t', efiArchitecture('aarch64-linux'))).toBe('/t/systemd/lib/systemd/boot/efi/systemd-bootaa64.efi')
+  })
+})
+
+describe('efiBoot', () => {
+  test('one program becomes the boot file', async () => {
+    const path = join(folder({ 'systemd-bootx64.efi': SYSTEMD_BOOT }), 'systemd-bootx64.efi')
+    const efi = await efiBoot(path, 'x86_64-linux')
+    expect(efi.menu).toBe('systemd-boot')
+    expect(efi.files).toEqual([{ path: 'EFI/BOOT/BOOTX64.EFI', hostPath: path, size: SYSTEMD_BOOT.length }])
+  })
+
+  test('a folder gives what lies in EFI and loader, through links', async () => {
+    const real = folder({ 'prog.efi': GRUB })
+    const path = folder({ 'EFI/BOOT/unicode.pf2': 'font', 'share/doc': 'x', 'EFI/tools/shell.efi': 'y' })
+    symlinkSync(join(real, 'prog.efi'), join(path, 'EFI/BOOT/bootx64.efi'))
+    const efi = await efiBoot(path, 'x86_64-linux')
+    expect(efi.menu).toBe('grub')
+    expect(efi.files.map((file) => file.path)).toEqual(['EFI/BOOT/bootx64.efi', 'EFI/BOOT/unicode.pf2', 'EFI/tools/shell.efi'])
+    expect(efi.files[0]?.size).toBe(GRUB.length)
+  })
+
+  test('a menu that is brought along is kept', async () => {
+    const menuOf = async (files: Record<string, string | Buffer>) => (await efiBoot(folder(files), 'x86_64-linux')).menu
+    expect(await menuOf({ 'EFI/BOOT/BOOTX64.EFI': GRUB, 'EFI/BOOT/grub.cfg': '' })).toBe('own')
+    expect(await menuOf({ 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT, 'loader/entries/a.conf': '' })).toBe('own')
+    expect(await menuOf({ 'EFI/BOOT/BOOTX64.EFI': program(0x8664, 'anything') })).toBe('own')
+  })
+
+  test('errors', async () => {
+    const fails = (path: string, code: string, message: RegExp) =>
+      expect(efiBoot(path, 'x86_64-linux')).rejects.toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }))
+    await fails('/no/such/place', 'NOT_FOUND', /no \/no\/such\/place/)
+    await fails(folder({ 'EFI/BOOT/BOOTAA64.EFI': program(0xaa64) }), 'NOT_FOUND', /no EFI\/BOOT\/BOOTX64\.EFI/)
+    await fails(folder({ 'EFI/BOOT/BOOTX64.EFI': program(0xaa64) }), 'BAD_INPUT', /machine 0xaa64 \(aa64\), but x86_64-linux needs 0x8664/)
+    await fails(folder({ 'EFI/BOOT/BOOTX64.EFI': 'text' }), 'BAD_INPUT', /no PE header/)
+    const loop = folder({ 'EFI/BOOT/BOOTX64.EFI': GRUB })
+    symlinkSync('.', join(loop, 'EFI/again'))
+    await fails(loop, 'BAD_INPUT', /loop of links/)
+    const dangling = folder({ 'EFI/BOOT/BOOTX64.EFI': GRUB })
+    symlinkSync('nowhere', join(dangling, 'EFI/gone'))
+    await fails(dangling, 'NOT_FOUND', /link to nothing/)
+  })
+})
+
+describe('findSyslinux', () => {
+  const MODULES = ['ldlinux.c32', 'libcom32.c32', 'libutil.c32', 'menu.c32', 'vesamenu.c32']
+  const layout = (binaries: string, modules: string, names = MODULES) =>
+    folder(
+      Object.fromEntries(
+        [`${binaries}/isolinux.bin`, `${binaries}/isohdpfx.bin`, ...names.map((name) => `${modules}/${name}`)].map((name) => [name, name]),
+      ),
+    )
+
+  test.each([
+    ['nixpkgs', 'share/syslinux', 'share/syslinux'],
+    ['one folder', '.', '.'],
+    ['Debian /', 'usr/lib/ISOLINUX', 'usr/lib/syslinux/modules/bios'],
+    ['Debian /usr/lib', 'ISOLINUX', 'syslinux/modules/bios'],
+    ['Arch /', 'usr/lib/syslinux/bios', 'usr/lib/syslinux/bios'],
+  ])('%s', async (_, binaries, modules) => {
+    const path = layout(binaries, modules)
+    const found = await findSyslinux(path)
+    expect(found.isolinux).toEqual({
+      path: 'isolinux/isolinux.bin',
+      hostPath: join(path, binaries, 'isolinux.bin'),
+      size: `${binaries}/isolinux.bin`.length,
+    })
+    expect(found.modules.map((file) => file.path)).toEqual(
+      ['ldlinux.c32', 'vesamenu.c32', 'libcom32.c32', 'libutil.c32'].map((name) => `isolinux/${name}`),
+    )
+    expect(found.menuModule).toBe('vesamenu.c32')
+    expect(found.hybridBootCode?.hostPath).toBe(join(path, binaries, 'isohdpfx.bin'))
+  })
+
+  test('a menu is offered only with all that it needs', async () => {
+    expect((await findSyslinux(layout('.', '.', ['ldlinux.c32', 'vesamenu.c32', 'menu.c32', 'libutil.c32']))).menuModule).toBe('menu.c32')
+    expect((await findSyslinux(layout('.', '.', ['ldlinux.c32', 'vesamenu.c32']))).menuModule).toBeUndefined()
+  })
+
+  test('errors say what was looked for', async () => {
+    await expect(findSyslinux(folder({}))).rejects.toThrow(/looked for .*share\/syslinux\/isolinux\.bin.*ISOLINUX\/isolinux\.bin/)
+    await expect(findSyslinux(layout('.', '.', []))).rejects.toThrow(
+      expect.objectContaining({ code: 'NOT_FOUND', message: expect.stringContaining('ldlinux.c32') }),
+    )
+    await expect(findSyslinux('/no/such/place')).rejects.toThrow(expect.objectContaining({ code: 'NOT_FOUND' }))
+  })
+})
+
+describe('trees', () => {
+  const file = (text: string): FileNode => ({
+    kind: 'file',
+    mode: 0o444,
+    uid: 0,
+    gid: 0,
+    mtimeSeconds: 1,
+    size: text.length,
+    content: { kind: 'bytes', bytes: Buffer.from(text) },
+  })
+  const kernels = new Map([
+    [KERNEL, file('kernel')],
+    [INITRD, file('initrd')],
+  ])
+  const menu = menuEntries(bootspec(), { volumeId: 'X' })
+
+  function paths(node: DirectoryNode, prefix = ''): string[] {
+    return node.entries.flatMap((entry) => {
+      const path = `${prefix}/${Buffer.from(entry.name).toString()}`
+      return entry.node.kind === 'directory' ? paths(entry.node, path) : [path]
+    })
+  }
+
+  test('systemd-boot has its kernels in the EFI system partition', async () => {
+    const efi = await efiBoot(folder({ 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT }), 'x86_64-linux')
+    const esp = paths(espTree(efi, menu, kernels, { mtimeSeconds: 1 }))
+    expect(esp.filter((path) => !path.startsWith('/loader/entries/'))).toEqual([
+      '/EFI/BOOT/BOOTX64.EFI',
+      '/EFI/nixos/0c1aqs2xfkjb3xzbm7kbq4yrqk5wvz0a-linux-6.12.40-bzImage.efi',
+      '/EFI/nixos/1d1aqs2xfkjb3xzbm7kbq4yrqk5wvz0b-initrd-linux-6.12.40-initrd.efi',
+      '/loader/loader.conf',
+    ])
+    expect(esp.filter((path) => path.startsWith('/loader/entries/'))).toHaveLength(9)
+  })
+
+  test('GRUB has its menu in both places, the kernels in the ISO', async () => {
+    const efi = await efiBoot(folder({ 'EFI/BOOT/BOOTX64.EFI': GRUB }), 'x86_64-linux')
+    expect(paths(espTree(efi, menu, kernels, { mtimeSeconds: 1 }))).toEqual(['/EFI/BOOT/BOOTX64.EFI', '/EFI/BOOT/grub.cfg'])
+    const syslinux = await findSyslinux(folder({ 'isolinux.bin': 'i', 'ldlinux.c32': 'l' }))
+    const tree = isoBootTree({ menu, kernels, efi, syslinux, version: '26.11' }, { mtimeSeconds: 7 })
+    expect(paths(tree)).toEqual([
+      `/boot${KERNEL}`,
+      `/boot${INITRD}`,
+      '/version.txt',
+      '/isolinux/isolinux.bin',
+      '/isolinux/ldlinux.c32',
+      '/isolinux/isolinux.cfg',
+      '/EFI/BOOT/BOOTX64.EFI',
+      '/EFI/BOOT/grub.cfg',
+      '/EFI/nixos-installer-image',
+    ])
+    expect(tree).toMatchObject({ mode: 0o555, uid: 0, gid: 0, mtimeSeconds: 7 })
+  })
+
+  test('a menu of its own is left alone', async () => {
+    const efi = await efiBoot(folder({ 'EFI/BOOT/BOOTX64.EFI': GRUB, 'EFI/BOOT/grub.cfg': 'mine' }), 'x86_64-linux')
+    const esp = espTree(efi, menu, kernels, { mtimeSeconds: 1 })
+    expect(paths(esp)).toEqual(['/EFI/BOOT/BOOTX64.EFI', '/EFI/BOOT/grub.cfg'])
+    expect(JSON.stringify(esp)).not.toContain('"bytes"')
+  })
+
+  test('a kernel that is missing, a file that is in the way', async () => {
+    expect(() => isoBootTree({ menu, kernels: new Map() }, { mtimeSeconds: 1 })).toThrow(
+      expect.objectContaining({ code: 'NOT_FOUND', path: menu.files[0] }),
+    )
+    const efi = await efiBoot(folder({ 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT, 'EFI/nixos': 'x' }), 'x86_64-linux')
+    expect(() => espTree(efi, menu, kernels, { mtimeSeconds: 1 })).toThrow(expect.objectContaining({ code: 'BAD_INPUT' }))
+  })
+})

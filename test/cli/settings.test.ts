@@ -1,0 +1,212 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import type { CommandName, Settings } from '../../src/cli/options.ts'
+import { nearest, readSettings } from '../../src/cli/settings.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'kilnix-settings-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const MINIMAL = ['--closure', 'c', '-o', 'out']
+
+function read(args: string[], environment = {}, command: CommandName = 'iso'): Settings {
+  const settings = readSettings(command, [...MINIMAL, ...args], environment)
+  if (!settings) throw new Error('help was not asked for')
+  return settings
+}
+
+function config(content: unknown): string[] {
+  const file = join(folder, 'config.json')
+  writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
+  return ['--config', file]
+}
+
+const usageError = (message: RegExp) => expect.objectContaining({ code: 'USAGE', message: expect.stringMatching(message) })
+
+describe('arguments', () => {
+  test('defaults', () => {
+    expect(read([])).toMatchObject({
+      closure: 'c',
+      output: 'out',
+      root: '/',
+      verify: true,
+      force: false,
+      compression: 'zstd:19',
+      blockSize: 1048576,
+      jobs: undefined,
+      mtime: undefined,
+      kernelParam: [],
+      add: [],
+      timeout: 10,
+      menuPrefix: '',
+      menuSuffix: ' Installer',
+      hybrid: 'gpt',
+      progress: 'auto',
+    })
+  })
+
+  test.each([
+    [['--root', '/x'], { root: '/x' }],
+    [['--toplevel=/nix/store/x'], { toplevel: '/nix/store/x' }],
+    [['--no-verify'], { verify: false }],
+    [['--verify'], { verify: true }],
+    [['-o', '-'], { output: '-' }],
+    [['--closure', '-'], { closure: '-' }],
+    [['--force', '--quiet', '--compress-image'], { force: true, quiet: true, compressImage: true }],
+    [['--dry-run', '--json'], { dryRun: true, json: true }],
+    [['--compression', 'xz'], { compression: 'xz' }],
+    [['--compression', 'lz4:hc'], { compression: 'lz4:hc' }],
+    [['--block-size', '128K'], { blockSize: 131072 }],
+    [['--block-size', '1MiB'], { blockSize: 1048576 }],
+    [['--block-size', '4096'], { blockSize: 4096 }],
+    [['--jobs', '8'], { jobs: 8 }],
+    [['--timeout', '0'], { timeout: 0 }],
+    [['--timeout', 'none'], { timeout: null }],
+    [['--menu-suffix', ''], { menuSuffix: '' }],
+    [['--hybrid', 'nixpkgs'], { hybrid: 'nixpkgs' }],
+    [['--kernel-param', 'a=b', '--kernel-param=-c d'], { kernelParam: ['a=b', '-c d'] }],
+    [
+      ['--add', '/docs/x=./y', '--add', 'a\\=b\\\\=c=d'],
+      {
+        add: [
+          { target: 'docs/x', source: './y' },
+          { target: 'a=b\\', source: 'c=d' },
+        ],
+      },
+    ],
+    [['--mtime', '0'], { mtime: 0 }],
+    [['--mtime', '2026-11-21'], { mtime: 1795219200 }],
+    [['--mtime', '2026-11-21T05:10:28Z'], { mtime: 1795237828 }],
+    [['--progress', 'plain'], { progress: 'plain' }],
+    [['--volume-id', 'A B', '--label-edition', 'minimal'], { volumeId: 'A B', labelEdition: 'minimal' }],
+  ])('%j', (args, expected) => {
+    expect(read(args)).toMatchObject(expected)
+  })
+
+  test.each([
+    [['--blocksize', '1M'], /no option --blocksize; did you mean --block-size\?/],
+    [['--frobnicate'], /no option --frobnicate$/],
+    [['-x'], /no option -x$/],
+    [['stray'], /'stray' is not expected/],
+    [['--root'], /--root <value>' argument missing/],
+    [['--force=yes'], /--force' does not take an argument/],
+    [['--json'], /--json goes with --dry-run/],
+    [['--compression', 'brotli'], /no such codec/],
+    [['--compression', 'zstd:99'], /zstd/],
+    [['--block-size', '3000'], /--block-size is '3000'/],
+    [['--block-size', '2M'], /from 4K to 1M/],
+    [['--block-size', '12K'], /power of two/],
+    [['--block-size', '1e6'], /it must be a size/],
+    [['--jobs', '0'], /whole number from 1 to 256/],
+    [['--jobs', '1.5'], /whole number/],
+    [['--jobs', 'many'], /whole number/],
+    [['--timeout', 'soon'], /number of seconds, or none/],
+    [['--timeout', '3600'], /from 0 to 3599/],
+    [['--hybrid', 'mbr'], /one of gpt, nixpkgs, none/],
+    [['--add', 'x'], /TARGET=SOURCE/],
+    [['--add', '../x=y'], /TARGET=SOURCE/],
+    [['--add', '/=y'], /TARGET=SOURCE/],
+    [['--add', 'x='], /TARGET=SOURCE/],
+    [['--add', 'x=y', '--add', '/x=z'], /target \/x twice/],
+    [['--mtime', 'yesterday'], /seconds since 1970/],
+    [['--mtime', '2026-13-01'], /seconds since 1970/],
+    [['--mtime', '4294967296'], /seconds since 1970/],
+    [['--closure', ''], /--closure is empty/],
+  ])('%j is refused', (args, message) => {
+    expect(() => read(args)).toThrow(usageError(message))
+  })
+
+  test('what is missing, and what belongs to another command', () => {
+    expect(() => readSettings('iso', ['-o', 'x'], {})).toThrow(usageError(/--closure is missing/))
+    expect(() => readSettings('iso', ['--closure', 'x'], {})).toThrow(usageError(/--output is missing/))
+    expect(readSettings('iso', ['--closure', 'x', '--dry-run'], {})).toMatchObject({ output: '-', dryRun: true })
+    expect(() => read(['--volume-id', 'X'], {}, 'squashfs')).toThrow(usageError(/no option --volume-id/))
+    expect(readSettings('iso', ['--help', '--closure'].slice(0, 1), {})).toBeUndefined()
+    expect(readSettings('iso', ['-h'], {})).toBeUndefined()
+  })
+})
+
+describe('SOURCE_DATE_EPOCH', () => {
+  test('gives the time, after the command line and the config file', () => {
+    const environment = { SOURCE_DATE_EPOCH: '1000' }
+    expect(read([], environment).mtime).toBe(1000)
+    expect(read(config({ mtime: 2000 }), environment).mtime).toBe(2000)
+    expect(read([...config({ mtime: 2000 }), '--mtime', '3000'], environment).mtime).toBe(3000)
+    expect(read([], { SOURCE_DATE_EPOCH: '' }).mtime).toBeUndefined()
+    expect(() => read([], { SOURCE_DATE_EPOCH: 'now' })).toThrow(usageError(/SOURCE_DATE_EPOCH is "now"/))
+  })
+})
+
+describe('config files', () => {
+  test('all kinds of values; relative paths count from the file', () => {
+    mkdirSync(join(folder, 'below'), { recursive: true })
+    const content = {
+      $schema: 'x',
+      closure: 'closure-info',
+      output: '/abs/out.iso',
+      root: '.',
+      verify: false,
+      blockSize: '128K',
+      timeout: null,
+      mtime: '2026-11-21',
+      kernelParam: ['a', 'b'],
+      add: ['/docs=../docs'],
+      jobs: 3,
+      hybrid: 'none',
+    }
+    const settings = readSettings('iso', config(content), {})
+    expect(settings).toMatchObject({
+      closure: join(folder, 'closure-info'),
+      output: '/abs/out.iso',
+      root: folder,
+      verify: false,
+      blockSize: 131072,
+      timeout: null,
+      mtime: 1795219200,
+      kernelParam: ['a', 'b'],
+      add: [{ target: 'docs', source: join(folder, '../docs') }],
+      jobs: 3,
+      hybrid: 'none',
+    })
+  })
+
+  test('the command line wins, also to say no', () => {
+    const file = config({ closure: 'x', force: true, blockSize: 4096, timeout: null, kernelParam: ['a'], output: '-' })
+    const settings = read([...file, '--no-force', '--block-size', '1M', '--timeout', '3', '--kernel-param', 'b'])
+    expect(settings).toMatchObject({ closure: 'c', output: 'out', force: false, blockSize: 1048576, timeout: 3, kernelParam: ['b'] })
+  })
+
+  test.each([
+    ['{', /is not JSON/],
+    [[], /must hold a JSON object/],
+    [{ volumeID: 'X' }, /no option 'volumeID'; did you mean 'volumeId'\?/],
+    [{ dryRun: true }, /no option 'dryRun'/],
+    [{ config: 'x' }, /no option 'config'/],
+    [{ 'volume-id': 'X' }, /no option 'volume-id'/],
+    [{ force: 'yes' }, /'force' is "yes", it must be true or false/],
+    [{ closure: 3 }, /'closure' is 3, it must be a string/],
+    [{ jobs: '3' }, /'jobs' is "3", it must be a whole number/],
+    [{ jobs: 1.5 }, /whole number/],
+    [{ blockSize: 1.5 }, /it must be a size/],
+    [{ timeout: '10' }, /whole number/],
+    [{ kernelParam: 'a' }, /'kernelParam' must be a list/],
+    [{ kernelParam: ['a', 1] }, /'kernelParam'\[1\] is 1, it must be a string/],
+    [{ mtime: -1 }, /seconds since 1970/],
+    [{ compression: 'zip' }, /no such codec/],
+    [{ hybrid: null }, /it must be a string/],
+  ])('%j is refused', (content, message) => {
+    expect(() => read(config(content))).toThrow(usageError(message))
+  })
+
+  test('an option of the other command, and a file that is not there', () => {
+    expect(() => read(config({ volumeId: 'X' }), {}, 'squashfs')).toThrow(usageError(/'volumeId' is no option of kilnix squashfs/))
+    expect(() => read(['--config', join(folder, 'nowhere.json')])).toThrow(usageError(/cannot be read: ENOENT/))
+  })
+})
+
+test('suggestions are near or there are none', () => {
+  expect(nearest('outptu', ['output', 'root'])).toBe('output')
+  expect(nearest('xyz', ['output', 'root'])).toBeUndefined()
+  expect(nearest('', ['output'])).toBeUndefined()
+})
