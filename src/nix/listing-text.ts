@@ -7,6 +7,9 @@ import type { Line } from './lines.ts'
 import { badInput, checkNarHash, checkNarSize, type ListedPath, type Listing, parseDecimal } from './listing.ts'
 import { parseStorePath, quote, storePath } from './store-path.ts'
 
+/** So many blank lines at the end of a listing are harmless; more are some other file. */
+const LAST_BLANK_LINES = 8
+
 /** Recognise the kind by the first three lines and parse all. `name` names the file in messages. */
 export async function parseText(lines: AsyncIterable<Line>, name: string): Promise<Listing> {
   const source = await LineSource.open(lines, name)
@@ -117,9 +120,11 @@ class LineSource {
   async nextRecord(): Promise<Line | undefined> {
     const line = await this.next()
     if (line === undefined || line.text !== '') return line
-    for (let later = await this.next(); later !== undefined; later = await this.next()) {
-      if (later.text !== '') throw badInput(this.where(line), 'the line is blank where a store path should be')
+    for (let count = 1; count <= LAST_BLANK_LINES; count++) {
+      const later = await this.next()
+      if (later === undefined) return undefined
+      if (later.text !== '') break
     }
-    return undefined
+    throw badInput(this.where(line), 'the line is blank where a store path should be')
   }
 }

@@ -48,11 +48,11 @@ export function resolveInStore(path: string | Uint8Array, closure: Closure, root
     if (done.length === 1 && listedPath(closure, part) === undefined) {
       throw notFound(where, `leads to ${STORE_DIRECTORY}/${shown(part)}, which is not in the listing`)
     }
-    stats = statOf(hostOf(done), where)
+    stats = guarded(hostOf(done), where, (one) => lstatSync(one))
     if (stats.isSymbolicLink()) {
       if (++links > LINK_LIMIT)
         throw badInput(where, `more than ${LINK_LIMIT} symbolic links, probably in a circle, the last one ${shown(done.join('/'))}`)
-      const target = readlinkSync(hostOf(done), 'latin1')
+      const target = guarded(hostOf(done), where, (link) => readlinkSync(link, 'latin1'))
       if (target.startsWith('/')) done = []
       else done.pop()
       rest = [...(target.startsWith('/') ? belowStore(target, where) : target.split('/')), ...rest]
@@ -62,7 +62,12 @@ export function resolveInStore(path: string | Uint8Array, closure: Closure, root
     }
   }
   if (done.length === 0) throw notFound(where, 'is the store directory itself')
-  return describe(stats ?? statOf(hostOf(done), where), Buffer.from([STORE_DIRECTORY, ...done].join('/'), 'latin1'), hostOf(done), where)
+  return describe(
+    stats ?? guarded(hostOf(done), where, (one) => lstatSync(one)),
+    Buffer.from([STORE_DIRECTORY, ...done].join('/'), 'latin1'),
+    hostOf(done),
+    where,
+  )
 }
 
 function describe(stats: Stats, path: Uint8Array, hostPath: Uint8Array, where: string): ResolvedPath {
@@ -81,9 +86,9 @@ function belowStore(path: string, where: string): string[] {
   return [...parts.slice(2), ...(/\/\.?$/.test(path) ? [''] : [])]
 }
 
-function statOf(hostPath: Buffer, where: string): Stats {
+function guarded<T>(hostPath: Buffer, where: string, call: (hostPath: Buffer) => T): T {
   try {
-    return lstatSync(hostPath)
+    return call(hostPath)
   } catch (cause) {
     const code = systemErrorCode(cause)
     if (code === 'ENOENT' || code === 'ENOTDIR') throw notFound(where, `there is no ${printable(hostPath)}`)

@@ -16,7 +16,7 @@ const GIB = 2 ** 30
 const METADATA_CODEC = testCodec({ name: 'gzip', level: 9 }, METADATA_BLOCK_SIZE)
 
 describe('large squashfs images', () => {
-  it('holds a directory of 100,000 entries', async () => {
+  it('holds a directory of 100,000 entries', { timeout: 180_000 }, async () => {
     const entries = Array.from({ length: 100_000 }, (_, i) => ({
       name: Buffer.from(`${(i * 7919) % 100_000}-${'n'.repeat(i % 30)}`),
       node: i % 1000 === 0 ? symlink(`${i}`) : file(''),
@@ -42,7 +42,7 @@ describe('large squashfs images', () => {
     expect(differences(tree, image)).toEqual([])
   })
 
-  it('plans and writes 250,000 nodes without growing slower', async () => {
+  it('plans and writes 250,000 nodes without growing slower', { timeout: 180_000 }, async () => {
     const packages = Array.from({ length: 2500 }, (_, i) => {
       const files = Array.from({ length: 99 }, (_, j) => ({ name: Buffer.from(`lib${j}.so.${i}`), node: file('') }))
       return { name: Buffer.from(`package-${i}`), node: directory(files) }

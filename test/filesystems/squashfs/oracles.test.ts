@@ -216,7 +216,7 @@ describe.skipIf(noMount !== undefined)('the kernel', () => {
     })
   })
 
-  it('lists 100,000 names, and finds them by the index', async () => {
+  it('lists 100,000 names, and finds them by the index', { timeout: 180_000 }, async () => {
     const names = Array.from({ length: 100_000 }, (_, i) => `${(i * 7919) % 100_000}-${'n'.repeat(i % 30)}`)
     const tree = directory({
       it: directory(names.map((name, i) => ({ name: Buffer.from(name), node: i % 500 === 0 ? symlink(name) : file('') }))),

@@ -3,6 +3,7 @@ import { createHash, type Hash, hash } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import { printable } from '../../../bytes/text.ts'
+import { isSlow, probablyIncompressible } from '../../../codecs/incompressible.ts'
 import { openCodec } from '../../../codecs/open.ts'
 import { ImageError } from '../../../errors.ts'
 import { changedError, HOST_FILE_FLAGS, readError } from '../../../tree/host-file.ts'
@@ -13,6 +14,7 @@ const setup = workerData as WorkerSetup
 const input = Buffer.from(setup.inputSlots)
 const output = Buffer.from(setup.outputSlots)
 const codec = await openCodec(setup.codec, setup.blockSize)
+const slow = isSlow(setup.codec)
 const zeros = Buffer.alloc(setup.blockSize)
 const scratch = Buffer.alloc(SLOT_SIZE)
 /** Room for the one byte that shows that a file has grown. */
@@ -148,7 +150,7 @@ function compress(task: CompressTask): CompressResult {
     const from = piece.slot * SLOT_SIZE + piece.offset
     const block = input.subarray(from, from + piece.length)
     if (task.sparse && isZero(block)) continue
-    const packed = codec.compress(block)
+    const packed = slow && probablyIncompressible(block) ? block : codec.compress(block)
     const stored = packed.length < block.length ? packed : block
     output.set(stored, at)
     at += stored.length
