@@ -17,7 +17,7 @@ export interface Codec {
   readonly blockSize: number
   /**
    * Compress one block of 1 to `blockSize` bytes, synchronously (codecs run in worker threads).
-   * The result may be larger than the input; it may share memory that the next call overwrites.
+   * The result may be larger than the input; it is valid until the next call, which overwrites or detaches its memory.
    */
   compress(block: Uint8Array): Uint8Array
 }

@@ -5,20 +5,16 @@
  */
 import { deflateSync } from 'node:zlib'
 import type { Codec, CodecSpec } from './codec.ts'
+import { releasing } from './release.ts'
 
 /** The window is 2^15 bytes, the largest of RFC 1950; decoders allocate that much whatever the block size. */
 const WINDOW_BITS = 15
 const MEMORY_LEVEL = 9
 
-/** Open at `spec.level` 1 to 9. The result of a call is its own memory. */
+/** Open at `spec.level` 1 to 9. A result is gone with the next call. */
 export function openGzip(spec: CodecSpec, blockSize: number): Codec {
-  const level = spec.level ?? 9
-  return {
-    spec,
-    blockSize,
-    compress: (block) =>
-      deflateSync(block, { level, windowBits: WINDOW_BITS, memLevel: MEMORY_LEVEL, chunkSize: outputRoom(block.length) }),
-  }
+  const options = { level: spec.level ?? 9, windowBits: WINDOW_BITS, memLevel: MEMORY_LEVEL }
+  return { spec, blockSize, compress: releasing(outputRoom, (block, chunkSize) => deflateSync(block, { ...options, chunkSize })) }
 }
 
 /** Enough for the largest result (stored blocks), so that zlib hands the output over in one piece. */

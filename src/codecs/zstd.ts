@@ -11,11 +11,12 @@
  */
 import { constants, zstdCompressSync } from 'node:zlib'
 import type { Codec, CodecSpec } from './codec.ts'
+import { releasing } from './release.ts'
 
 /** ZSTD_WINDOWLOG_MIN: smaller windows do not exist. */
 const SMALLEST_WINDOW_LOG = 10
 
-/** Open at `spec.level` 1 to 22. The result of a call is its own memory. */
+/** Open at `spec.level` 1 to 22. A result is gone with the next call. */
 export function openZstd(spec: CodecSpec, blockSize: number): Codec {
   const params = {
     [constants.ZSTD_c_compressionLevel]: spec.level ?? 19,
@@ -23,24 +24,11 @@ export function openZstd(spec: CodecSpec, blockSize: number): Codec {
     [constants.ZSTD_c_contentSizeFlag]: 1,
     [constants.ZSTD_c_checksumFlag]: 0,
   }
-  let previous: ArrayBuffer | undefined
-  return {
-    spec,
-    blockSize,
-    compress(block) {
-      // Freed now rather than by the collector, which lets 64 MiB of them pile up in every thread.
-      previous?.transfer(0)
-      const chunkSize = compressBound(block.length)
-      const packed = zstdCompressSync(block, { params, chunkSize })
-      const memory = packed.buffer as ArrayBuffer
-      previous = memory.byteLength === chunkSize ? memory : undefined
-      return packed
-    },
-  }
+  return { spec, blockSize, compress: releasing(compressBound, (block, chunkSize) => zstdCompressSync(block, { params, chunkSize })) }
 }
 
 /** ZSTD_COMPRESSBOUND of libzstd, and a little more, so that a full buffer never looks like one that was too small. */
-function compressBound(length: number): number {
+export function compressBound(length: number): number {
   const small = 128 * 1024
   return length + (length >> 8) + (length < small ? (small - length) >> 11 : 0) + 64
 }
