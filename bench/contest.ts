@@ -4,7 +4,7 @@
  * process had resident, as GNU time says.
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -22,7 +22,8 @@ interface Run {
   readonly bytes: number
 }
 
-export const KILNIX = `${process.execPath} ${fileURLToPath(new URL('../bin/kilnix.js', import.meta.url))}`
+/** The command as it is published: compiled, without the sources beside it. */
+export const KILNIX = `${process.execPath} ${published()}`
 export const LARGE = process.env['CLOSURE'] ?? fileURLToPath(new URL('../.cache/closures/large', import.meta.url))
 /** The tool to compare with; Debian's may be old, a newer one is named here. */
 export const MKSQUASHFS = process.env['MKSQUASHFS'] ?? 'mksquashfs'
@@ -58,6 +59,17 @@ export function contest(title: string, contestants: readonly Contestant[], round
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+function published(): string {
+  const root = fileURLToPath(new URL('..', import.meta.url))
+  const build = spawnSync(process.execPath, [join(root, 'scripts/build.ts')], { stdio: 'inherit' })
+  if (build.status !== 0) throw new Error('the build failed')
+  // Below the checkout, so that optional packages are found.
+  const folder = join(root, '.cache/published')
+  rmSync(folder, { recursive: true, force: true })
+  for (const name of ['bin', 'dist', 'package.json']) cpSync(join(root, name), join(folder, name), { recursive: true })
+  return join(folder, 'bin/kilnix.js')
 }
 
 function measure(command: string, out: string): Run {

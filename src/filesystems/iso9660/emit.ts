@@ -5,16 +5,7 @@ import { type BuildContext, type Extent, type Image, moveExtent } from '../../io
 import { regionImage } from '../../io/region.ts'
 import type { Target } from '../../io/target.ts'
 import { contentExtents } from '../../tree/content.ts'
-import {
-  BLOCK_SIZE,
-  bootRecordDescriptor,
-  DESCRIPTOR_TYPE,
-  directoryRecord,
-  STANDARD_IDENTIFIER,
-  terminator,
-  volumeDate,
-  volumeDescriptor,
-} from './disk.ts'
+import { BLOCK_SIZE, bootRecordDescriptor, DESCRIPTOR_TYPE, STANDARD_IDENTIFIER, terminator, volumeDate, volumeDescriptor } from './disk.ts'
 import { bootCatalog, patchBootInfoTable } from './el-torito.ts'
 import { encodeHierarchy, type PlacedHierarchy } from './hierarchy.ts'
 import { checkBootFile, gptRecords, nixpkgsRecords, type SystemRecord } from './hybrid.ts'
@@ -76,6 +67,7 @@ class VolumeWriter {
 
   repeatStage(): void {
     this.#context.onProgress?.({ kind: 'stage', stage: 'write', totalBytes: this.#totalBytes })
+    this.count(0)
   }
 
   async write(position: number, bytes: Uint8Array): Promise<void> {
@@ -220,7 +212,7 @@ function describeVolume(
     pathTableSize: placed.hierarchy.pathTableLength,
     pathTableLBlock: placed.pathTableLBlock - placed.base,
     pathTableMBlock: placed.pathTableMBlock - placed.base,
-    rootDirectoryRecord: rootDirectoryRecord.subarray(0, directoryRecord.size + 1),
+    rootDirectoryRecord,
     volumeSetIdentifier: text('', 128),
     publisherIdentifier: text(aCharacters(options.publisherId), 128),
     dataPreparerIdentifier: text(aCharacters(options.preparerId), 128),

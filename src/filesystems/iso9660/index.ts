@@ -10,7 +10,8 @@
  * Not supported: extended attributes, more than 65,535 directories, files without Rock Ridge that are
  * neither file nor directory, ISO 9660:1999, UDF, zisofs, multisession, El Torito floppy and disk
  * emulation. Joliet shows neither symbolic links nor devices, and changes names beyond 64 characters.
- * Linux reads at most 100 sections of a file (400 GiB).
+ * Linux shows the first 253 bytes of a name, reads at most 100 sections of a file (400 GiB), and takes
+ * times after January 2038 for earlier ones (seen with 6.1).
  */
 import type { GrowingImage } from '../../io/image.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'

@@ -81,14 +81,8 @@ export function layOut(root: DirectoryNode, options: Iso9660Options): Layout {
   const growing = dataOf(growingNode)
   const biosImage = boot?.bios && dataOf(fileAt(tree, boot.bios.path, 'BIOS boot file'))
   const efiImage = boot?.efi && dataOf(fileAt(tree, boot.efi.path, 'EFI boot image'))
-  for (const [image, what] of [
-    [biosImage, 'BIOS boot file'],
-    [efiImage, 'EFI boot image'],
-  ] as const) {
-    if (image !== undefined && image.node.size === 0)
-      throw new ImageError('USAGE', `iso9660: ${what} '${image.path}' is empty`, { path: image.path })
-  }
-  if (efiImage !== undefined && efiImage === biosImage) throw new ImageError('USAGE', 'iso9660: BIOS and EFI cannot boot the same file')
+  checkBootImage(biosImage, 'BIOS boot file', [catalog, growing])
+  checkBootImage(efiImage, 'EFI boot image', [catalog, growing, biosImage])
   const esp = hybridGpt ? efiImage : undefined
 
   const sizeLimit = Math.min(options.growingFile?.image.sizeLimit ?? 0, BLOCK_LIMIT * BLOCK_SIZE)
@@ -108,9 +102,9 @@ export function layOut(root: DirectoryNode, options: Iso9660Options): Layout {
     next += hierarchy.blockCount
     return placed
   }
-  const everything: ReadonlySet<FileData> = new Set()
-  const primary = place(build(encoding, everything), 0)
-  const joliet = withJoliet ? place(build('joliet', everything), 0) : undefined
+  const nothingLeftOut: ReadonlySet<FileData> = new Set()
+  const primary = place(build(encoding, nothingLeftOut), 0)
+  const joliet = withJoliet ? place(build('joliet', nothingLeftOut), 0) : undefined
   // The EFI image lies behind the partition's end, so the partition's own tree does not show it.
   const beyond = new Set(esp === undefined ? [] : [esp])
   const partitionPrimary = hybridGpt ? place(build(encoding, beyond), PARTITION_OFFSET_BLOCKS) : undefined
@@ -154,6 +148,15 @@ export function layOut(root: DirectoryNode, options: Iso9660Options): Layout {
   }
   finishLayout(layout, 0)
   return layout
+}
+
+/** A boot image has bytes of its own that are known before packing. */
+function checkBootImage(image: FileData | undefined, what: string, others: readonly (FileData | undefined)[]): void {
+  if (image === undefined) return
+  const { path } = image
+  if (others.includes(image))
+    throw new ImageError('USAGE', `iso9660: ${what} '${path}' serves another purpose already; name another file`, { path })
+  if (image.node.size === 0) throw new ImageError('USAGE', `iso9660: ${what} '${path}' is empty`, { path })
 }
 
 /** The tree with the catalogue and the growing file in it. */

@@ -132,14 +132,19 @@ function flaggedField(signature: string, flags: number, payload: Uint8Array): Ui
   return bytes
 }
 
-/** A name of up to 250 bytes in one field, more in two. */
+/** Linux drops the field with which a name would get longer than this. */
+const LINUX_NAME_LIMIT = 253
+/** A longer first piece would leave no room for it in the directory record, beside PX, TF and CE. */
+const FIRST_PIECE_LIMIT = 40
+
+/**
+ * A long name in two fields, and bytes 254 and 255 in a third: Linux then shows the first 253 bytes,
+ * where it would lose all of the second field.
+ */
 function nameFields(name: Uint8Array): Uint8Array[] {
-  // The first piece of a long name is short, so that it fits into a directory record beside PX and TF.
-  const firstLength = name.length > 100 ? 40 : name.length
-  const room = FIELD_LIMIT - flagged.size
-  const pieces = [name.subarray(0, firstLength)]
-  for (let at = firstLength; at < name.length; at += room) pieces.push(name.subarray(at, at + room))
-  return pieces.map((piece, index) => flaggedField('NM', index < pieces.length - 1 ? CONTINUE : 0, piece))
+  const ends = name.length <= 2 * FIRST_PIECE_LIMIT ? [name.length] : [FIRST_PIECE_LIMIT, Math.min(name.length, LINUX_NAME_LIMIT)]
+  if (name.length > LINUX_NAME_LIMIT) ends.push(name.length)
+  return ends.map((end, index) => flaggedField('NM', index < ends.length - 1 ? CONTINUE : 0, name.subarray(ends[index - 1] ?? 0, end)))
 }
 
 /** A link target as component records, filled into SL fields; a component may go on in the next field. */
