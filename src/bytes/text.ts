@@ -2,6 +2,7 @@
 import { ImageError } from '../errors.ts'
 
 const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8')
 
 export function utf8(text: string): Uint8Array {
   return encoder.encode(text)
@@ -23,7 +24,7 @@ export function utf16(text: string, order: 'le' | 'be'): Uint8Array {
 
 /** A name for people: UTF-8 as it is, anything else (and control characters) as `\xNN`. */
 export function printable(name: Uint8Array): string {
-  const text = new TextDecoder('utf-8').decode(name)
+  const text = decoder.decode(name)
   let plain = !text.includes('\ufffd')
   for (let i = 0; plain && i < text.length; i++) if (text.charCodeAt(i) < 0x20 || text.charCodeAt(i) === 0x7f) plain = false
   if (plain) return text

@@ -1,12 +1,12 @@
 /** Running a command that writes an image: recipe, progress, output, the last line. */
 import { checkDestination } from '../io/file-target.ts'
-import { saveImage } from '../io/output.ts'
+import { type SavedImage, saveImage } from '../io/output.ts'
 import type { CommandName, Settings } from './options.ts'
 import { planTable } from './plan-table.ts'
 import { createProgress, type Progress, type ProgressMode } from './progress.ts'
 import { type Recipe, recipeOf } from './recipes.ts'
 import { withSignals } from './signals.ts'
-import { type StreamedImage, streamToStdout } from './stdout.ts'
+import { streamToStdout } from './stdout.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
 
@@ -35,7 +35,7 @@ export async function runCommand(command: CommandName, settings: Settings): Prom
   })
 }
 
-function writeOutput(recipe: Recipe, settings: Settings, progress: Progress, signal: AbortSignal): Promise<StreamedImage> {
+function writeOutput(recipe: Recipe, settings: Settings, progress: Progress, signal: AbortSignal): Promise<SavedImage> {
   const options = {
     signal,
     onProgress: progress.listener,
@@ -43,7 +43,7 @@ function writeOutput(recipe: Recipe, settings: Settings, progress: Progress, sig
     ...(settings.compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }),
   }
   if (settings.output === '-') return streamToStdout(recipe.image, options)
-  return saveImage(recipe.image, settings.output, { ...options, force: settings.force })
+  return saveImage(recipe.image, settings.output, { ...options, force: settings.force, digest: !settings.quiet })
 }
 
 function printPlan(recipe: Recipe, settings: Settings): number {
@@ -58,7 +58,7 @@ function progressMode(settings: Settings): ProgressMode {
 }
 
 /** Path, size, ratio to the closure, seconds, digest. */
-function lastLine(path: string, saved: StreamedImage, recipe: Recipe, seconds: number): string {
+function lastLine(path: string, saved: SavedImage, recipe: Recipe, seconds: number): string {
   const { closureBytes } = recipe
   const ratio = closureBytes ? `, ${(saved.size / closureBytes).toFixed(3)} of the closure` : ''
   return `${path}: ${formatBytes(saved.size)}${ratio}, ${seconds.toFixed(1)} s, sha256 ${saved.sha256}`

@@ -5,10 +5,17 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import type { Target } from './target.ts'
 
+/** Bytes after which what was written is sent on its way to the disk, so that little is left for the end. */
+const FLUSH_SIZE = 64 << 20
+
 /** A target over an open file. Errors are WRITE_FAILED and name `label`. */
 export class FileTarget implements Target {
   readonly #handle: FileHandle
   readonly #label: string
+  #unflushed = 0
+  #flush: Promise<void> | undefined
+  /** The system tells of a failed flush once; it counts for all that comes after. */
+  #flushError: unknown
 
   constructor(handle: FileHandle, label: string) {
     this.#handle = handle
@@ -18,6 +25,7 @@ export class FileTarget implements Target {
   async write(position: number, bytes: Uint8Array): Promise<void> {
     let done = 0
     try {
+      if (this.#flushError !== undefined) throw this.#flushError
       while (done < bytes.length) {
         const { bytesWritten } = await this.#handle.write(bytes, done, bytes.length - done, position + done)
         done += bytesWritten
@@ -25,10 +33,12 @@ export class FileTarget implements Target {
     } catch (error) {
       throw writeError(this.#label, error)
     }
+    this.#unflushed += bytes.length
+    if (this.#unflushed >= FLUSH_SIZE && this.#flush === undefined) this.#startFlush()
   }
 
   async read(position: number, length: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(length)
+    const bytes = Buffer.allocUnsafeSlow(length)
     let done = 0
     while (done < length) {
       const { bytesRead } = await this.#handle.read(bytes, done, length - done, position + done)
@@ -48,11 +58,32 @@ export class FileTarget implements Target {
 
   /** Force what was written so far to stable storage. */
   async sync(): Promise<void> {
+    await this.#flush
     try {
+      if (this.#flushError !== undefined) throw this.#flushError
       await this.#handle.datasync()
     } catch (error) {
       throw writeError(this.#label, error)
     }
+  }
+
+  /** Close the file when no flush is under way any more. */
+  async close(): Promise<void> {
+    await this.#flush
+    await this.#handle.close()
+  }
+
+  #startFlush(): void {
+    this.#unflushed = 0
+    this.#flush = this.#handle.datasync().then(
+      () => {
+        this.#flush = undefined
+      },
+      (error: unknown) => {
+        this.#flush = undefined
+        this.#flushError = error
+      },
+    )
   }
 }
 
@@ -96,13 +127,13 @@ export async function writeFileAtomically<T>(path: string, options: OutputOption
   const destination = resolve(path)
   await checkDestination(path, options.force === true)
   const { handle, temporary } = await openTemporary(path, dirname(destination))
+  const target = new FileTarget(handle, path)
   let renamed = false
   try {
-    const target = new FileTarget(handle, path)
     const result = await build(target)
     options.onSync?.()
     await target.sync()
-    await handle.close()
+    await target.close()
     // A file that came up meanwhile is not replaced without `force`.
     await checkDestination(path, options.force === true)
     try {
@@ -115,7 +146,7 @@ export async function writeFileAtomically<T>(path: string, options: OutputOption
     return result
   } finally {
     if (!renamed) {
-      await handle.close().catch(() => undefined)
+      await target.close().catch(() => undefined)
       await rm(temporary, { force: true })
     }
   }
@@ -174,5 +205,6 @@ export async function openSpool(folder = tmpdir()): Promise<Spool> {
   const label = `scratch file in ${folder}`
   const { handle, temporary } = await openTemporary(label, folder)
   await rm(temporary, { force: true })
-  return { target: new FileTarget(handle, label), close: () => handle.close() }
+  const target = new FileTarget(handle, label)
+  return { target, close: () => target.close() }
 }

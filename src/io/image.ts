@@ -1,6 +1,7 @@
 /**
  * The one idea: an image is a size and a sorted list of extents; what lies between them is zero.
  */
+import { ImageError } from '../errors.ts'
 import type { ProgressListener } from './progress.ts'
 import type { Target } from './target.ts'
 
@@ -19,10 +20,15 @@ export interface Image {
 
 /** What a build is given besides its description. */
 export interface BuildContext {
-  /** Worker threads; 1 or more. */
+  /** Worker threads, 1 to 256. */
   readonly jobs: number
   readonly signal?: AbortSignal
   readonly onProgress?: ProgressListener
+}
+
+/** Throws USAGE when `jobs` is no number of worker threads. */
+export function checkJobs(jobs: number): void {
+  if (!Number.isInteger(jobs) || jobs < 1 || jobs > 256) throw new ImageError('USAGE', `jobs is ${jobs}; give a whole number from 1 to 256`)
 }
 
 /** An image that cannot know its size before it has seen its content. */

@@ -3,9 +3,8 @@ import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { Readable } from 'node:stream'
 import { constants, createZstdCompress } from 'node:zlib'
-import { ImageError } from '../errors.ts'
 import { type FileTarget, openSpool, writeFileAtomically } from './file-target.ts'
-import { type BuildContext, type GrowingImage, type Image, isGrowing } from './image.ts'
+import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing } from './image.ts'
 import type { ProgressListener } from './progress.ts'
 import { imageChunks, writeImage } from './stream.ts'
 import type { Target } from './target.ts'
@@ -22,13 +21,15 @@ export interface OutputOptions {
 export interface SaveOptions extends OutputOptions {
   /** Replace a file that exists; default false. */
   readonly force?: boolean
+  /** Compute the SHA-256 of the file, for which it is read back while it goes to the disk; default true. */
+  readonly digest?: boolean
 }
 
 export interface SavedImage {
   /** Bytes of the file. */
   readonly size: number
-  /** Lower-case hex. */
-  readonly sha256: string
+  /** Lower-case hex; undefined where no digest was asked for. */
+  readonly sha256: string | undefined
 }
 
 /**
@@ -43,8 +44,8 @@ export async function saveImage(image: Image | GrowingImage, path: string, optio
     if (options.zstdLevel !== undefined) return writeStream(imageStream(image, options), target)
     const written = await writeAny(image, target, context)
     await target.setSize(written.size)
-    // The digest is taken while the file goes to stable storage.
-    const [sha256] = await Promise.all([digestOf(written, context), target.sync()])
+    const digest = options.digest === false ? undefined : digestOf(written, context)
+    const [sha256] = await Promise.all([digest, target.sync()])
     return { size: written.size, sha256 }
   })
 }
@@ -89,7 +90,7 @@ async function* reportedChunks(image: Image, { signal, onProgress }: BuildContex
 
 function contextOf(options: OutputOptions): BuildContext {
   const { jobs = availableParallelism(), signal, onProgress } = options
-  if (!Number.isInteger(jobs) || jobs < 1 || jobs > 256) throw new ImageError('USAGE', `jobs is ${jobs}; give a whole number from 1 to 256`)
+  checkJobs(jobs)
   return { jobs, ...(signal && { signal }), ...(onProgress && { onProgress }) }
 }
 

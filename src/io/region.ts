@@ -11,7 +11,19 @@ export function regionImage(target: Target, start: number, size: number): Image 
     start: 0,
     length: size,
     async *read() {
-      for (let at = 0; at < size; at += CHUNK_SIZE) yield await target.read(start + at, Math.min(CHUNK_SIZE, size - at))
+      const chunkAt = (at: number): Promise<Uint8Array> | undefined => {
+        const chunk = at < size ? target.read(start + at, Math.min(CHUNK_SIZE, size - at)) : undefined
+        // An error counts when the chunk is awaited, if it ever is.
+        chunk?.catch(() => undefined)
+        return chunk
+      }
+      // One chunk is read while the consumer works on the one before.
+      let next = chunkAt(0)
+      for (let at = CHUNK_SIZE; next !== undefined; at += CHUNK_SIZE) {
+        const chunk = await next
+        next = chunkAt(at)
+        yield chunk
+      }
     },
   }
   return { size, extents: size === 0 ? [] : [extent] }

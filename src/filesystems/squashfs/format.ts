@@ -21,7 +21,7 @@ export interface SquashfsOptions {
   readonly modificationTimeSeconds?: number
   /** Write the table that NFS export needs, from inode numbers to inodes. Default true. */
   readonly exportable?: boolean
-  /** Pack small files and tail ends together into fragment blocks. Default true. */
+  /** Pack files smaller than a block together into fragment blocks. Default true. */
   readonly fragments?: boolean
 }
 

@@ -7,7 +7,7 @@
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { openCodec } from '../../codecs/open.ts'
 import { ImageError } from '../../errors.ts'
-import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
+import { type BuildContext, checkJobs, type GrowingImage, type Image } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import type { Target } from '../../io/target.ts'
 import type { DirectoryNode, TreeDigest } from '../../tree/tree.ts'
@@ -52,6 +52,7 @@ export function squashfs(root: DirectoryNode, options: SquashfsPackOptions = {})
     contentBytes,
     sizeLimit: sizeLimit(plan, contentBytes),
     async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
+      checkJobs(context.jobs)
       const { blockSize, codec, fragments } = plan.options
       const metadataCodec = await openCodec(metadataSpec(codec), METADATA_BLOCK_SIZE)
       context.onProgress?.({ kind: 'stage', stage: 'squashfs', totalBytes: contentBytes })
@@ -73,7 +74,8 @@ function metadataSpec(codec: CodecSpec): CodecSpec {
 function checkDigests(root: DirectoryNode, digests: readonly TreeDigest[]): void {
   const nodes = new Set(root.entries.map((entry) => entry.node))
   for (const { name, node } of digests) {
-    if (!nodes.has(node)) throw new ImageError('UNSUPPORTED', `${name}: a checksum must cover one entry of the root directory`)
+    if (!nodes.delete(node))
+      throw new ImageError('UNSUPPORTED', `${name}: a checksum must cover one entry of the root directory, and no other may cover the same`)
   }
 }
 

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { printable } from '../../../bytes/text.ts'
 import { ImageError } from '../../../errors.ts'
-import { HOST_FILE_FLAGS } from '../../../tree/host-file.ts'
+import { HOST_FILE_FLAGS, readError } from '../../../tree/host-file.ts'
 import type { FileNode } from '../../../tree/tree.ts'
 
 /** Whether a file needs an identity: another file has its size. */
@@ -44,11 +44,19 @@ export class Rereader {
     const bytes = Buffer.allocUnsafe(expected.length)
     let done = 0
     while (done < bytes.length) {
-      const count = readSync(this.#fd, bytes, done, bytes.length - done, offset + done)
+      const count = this.#read(this.#fd, bytes.subarray(done), offset + done)
       if (count === 0) return false
       done += count
     }
     return bytes.equals(expected)
+  }
+
+  #read(fd: number, bytes: Uint8Array, offset: number): number {
+    try {
+      return readSync(fd, bytes, 0, bytes.length, offset)
+    } catch (error) {
+      throw this.#file.content.kind === 'hostFile' ? readError(this.#file.content.path, error) : error
+    }
   }
 
   close(): void {

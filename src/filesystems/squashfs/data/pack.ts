@@ -31,8 +31,11 @@ export interface PackRequest {
 const STREAMS_AHEAD = 2
 /** Tasks a worker has in hand, so that it need not wait for this thread. */
 const TASKS_PER_WORKER = 2
-/** The slot that placing a part may need for a new fragment. */
-const FRAGMENT_SLOTS = 1
+/**
+ * Slots that no read may take: one is filled with fragments, and one has to be free whenever a part is
+ * placed. With two, no slot is free only while a full fragment slot is being compressed, which frees it.
+ */
+const FRAGMENT_SLOTS = 2
 /** Slots that are kept for the head stream. */
 const HEAD_SLOTS = 3
 
@@ -105,8 +108,10 @@ class Packer {
   #taskCount = 0
   #doneBytes = 0
   #finished = false
-  #writing = false
+  /** The loop that writes, while it runs. */
+  #writing: Promise<void> | undefined
   #error: unknown
+  #closed = false
   #wake: (() => void) | undefined
 
   constructor(request: PackRequest, target: Target, start: number, position: number, context: BuildContext) {
@@ -118,15 +123,16 @@ class Packer {
     const { jobs } = context
     this.#inputs = new Slots(FRAGMENT_SLOTS + HEAD_SLOTS + 4 + 4 * jobs)
     this.#outputs = new Slots(2 + 3 * jobs)
-    this.#identify = sizeTwins(filesBelow(request.root))
     const { blockSize, fragments, codec } = request
-    this.#placement = new Placement({ blockSize, fragments, identify: this.#identify }, this.#inputs, (job) => this.#queue(job))
-    this.#streams = planStreams(request.root, request.digests)
     const setup = { codec, blockSize, inputSlots: this.#inputs.memory, outputSlots: this.#outputs.memory }
     this.#pool = new WorkerPool(setup, jobs, {
       onResult: (_worker, result) => this.#onResult(result),
       onFailure: (error) => this.#fail(error),
     })
+    // While the workers start.
+    this.#identify = sizeTwins(filesBelow(request.root))
+    this.#placement = new Placement({ blockSize, fragments, identify: this.#identify }, this.#inputs, (job) => this.#queue(job))
+    this.#streams = planStreams(request.root, request.digests)
   }
 
   async run(): Promise<StoredData> {
@@ -141,8 +147,12 @@ class Packer {
     return { files: this.#placement.files, fragments: this.#placement.fragments, end: this.#position }
   }
 
+  /** Afterwards nothing is written any more, and no file is open. */
   async close(): Promise<void> {
+    this.#closed = true
     await this.#pool.close()
+    await this.#writing
+    this.#placement.close()
   }
 
   /** Do all that can be done now; true when everything is written. */
@@ -151,8 +161,10 @@ class Packer {
     this.#openStreams()
     while (this.#placeHead());
     this.#dispatch()
-    void this.#write()
-    return this.#finished && this.#jobs.length === 0 && !this.#writing
+    this.#startWriting()
+    // A listener of progress may have cancelled meanwhile, and then nothing may be left that would wake this thread.
+    if (this.#error !== undefined) throw this.#error
+    return this.#finished && this.#jobs.length === 0 && this.#writing === undefined
   }
 
   #fail(error: unknown): void {
@@ -285,12 +297,18 @@ class Packer {
     this.#notify()
   }
 
-  /** Write finished jobs in order, one call at a time. */
+  #startWriting(): void {
+    if (this.#writing !== undefined || !this.#jobs[0]?.result) return
+    this.#writing = this.#write().finally(() => {
+      this.#writing = undefined
+      this.#notify()
+    })
+  }
+
+  /** Write finished jobs in order, one call at a time; never rejects. */
   async #write(): Promise<void> {
-    if (this.#writing) return
-    this.#writing = true
     try {
-      for (let sent = this.#jobs[0]; sent?.result && sent.outputSlot !== undefined && this.#error === undefined; sent = this.#jobs[0]) {
+      for (let sent = this.#jobs[0]; sent?.result && sent.outputSlot !== undefined && !this.#stopped; sent = this.#jobs[0]) {
         this.#jobs.shift()
         const { words, length } = sent.result
         this.#record(sent.job, words)
@@ -301,10 +319,11 @@ class Packer {
       }
     } catch (error) {
       this.#fail(error)
-    } finally {
-      this.#writing = false
-      this.#notify()
     }
+  }
+
+  get #stopped(): boolean {
+    return this.#closed || this.#error !== undefined
   }
 
   #record(job: Job, words: Uint32Array): void {

@@ -6,7 +6,7 @@ import type { FileNode } from '../../../tree/tree.ts'
 import { NO_INDEX } from '../disk.ts'
 import type { StoredFile, StoredFragment } from '../stored.ts'
 import { changedTwin, identityOf, Rereader } from './identity.ts'
-import { type Piece, SLOT_SIZE } from './protocol.ts'
+import type { Piece } from './protocol.ts'
 import type { Slots } from './slots.ts'
 import type { Part } from './streams.ts'
 
@@ -79,7 +79,7 @@ export class Placement {
     this.#emit = emit
   }
 
-  /** Whether `place` may be called: it may need one slot. */
+  /** Whether `place` may be called: it needs at most one slot. */
   get ready(): boolean {
     return this.#slots.freeCount > 0
   }
@@ -91,12 +91,15 @@ export class Placement {
     const current = this.#current
     if (current.fate === 'store') this.#store(part, slot, content, current.stored)
     else if (current.fate === 'compare') {
-      if (!current.reader.matches(part.fileOffset, content)) {
-        current.reader.close()
-        throw changedTwin(part.file, current.twin)
-      }
-      if (part.last) current.reader.close()
+      if (!current.reader.matches(part.fileOffset, content)) throw changedTwin(part.file, current.twin)
+      if (part.last) this.close()
     }
+  }
+
+  /** Close the file that a duplicate is compared with, if there is one. */
+  close(): void {
+    if (this.#current.fate === 'compare') this.#current.reader.close()
+    this.#current = { fate: 'skip' }
   }
 
   /** No part comes any more: hand out the last fragments. */
@@ -129,12 +132,12 @@ export class Placement {
   #sameStart(part: Part, content: Uint8Array, original: Original): boolean {
     const reader = openAgain(original.file)
     if (!reader) return false
+    this.#current = { fate: 'compare', reader, twin: original.file }
     if (!reader.matches(0, content)) {
-      reader.close()
+      this.close()
       return false
     }
     this.files.set(part.file, original.stored)
-    this.#current = { fate: 'compare', reader, twin: original.file }
     return true
   }
 
@@ -176,7 +179,8 @@ export class Placement {
     this.#fragmentCount++
     this.#fragmentStart += this.#fragmentLength
     this.#fragmentLength = 0
-    if (this.#fragmentStart >= JOB_SIZE || this.#fragmentStart + this.#options.blockSize > SLOT_SIZE) this.#emitFragments()
+    // Below JOB_SIZE there is room for one more block, as a slot is twice the largest.
+    if (this.#fragmentStart >= JOB_SIZE) this.#emitFragments()
   }
 
   #emitFragments(): void {

@@ -16,14 +16,22 @@ export interface PoolListener {
 }
 
 export class WorkerPool {
-  readonly #workers: Worker[]
+  readonly #workers: Worker[] = []
   /** Tasks that were sent and not yet answered, a worker. */
   readonly #inFlight: number[]
   #closed = false
 
   constructor(setup: WorkerSetup, count: number, listener: PoolListener) {
     this.#inFlight = Array.from({ length: count }, () => 0)
-    this.#workers = this.#inFlight.map((_, index) => this.#start(setup, index, listener))
+    try {
+      for (let index = 0; index < count; index++) this.#workers.push(this.#start(setup, index, listener))
+    } catch (cause) {
+      void this.close()
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new ImageError('WORKER_DIED', `worker thread ${this.#workers.length + 1} cannot be started: ${why}; try fewer --jobs`, {
+        cause,
+      })
+    }
   }
 
   get size(): number {

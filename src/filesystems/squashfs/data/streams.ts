@@ -62,17 +62,11 @@ const MOST_TEXT = 1 << 20
  */
 export function* planReads(stream: Stream, blockSize: number, identify: (file: FileNode) => boolean): Generator<PlannedRead> {
   let batch = new Batch()
-  let pending: PlannedRead | undefined
-  const finish = (last: boolean): PlannedRead => {
-    const read = batch.finish(last)
-    batch = new Batch()
-    return read
-  }
   for (const piece of stream.pieces()) {
     if (piece instanceof Uint8Array) {
       if (batch.isFull(piece.length)) {
-        if (pending) yield pending
-        pending = finish(false)
+        yield batch.finish(false)
+        batch = new Batch()
       }
       batch.addFraming(piece)
       continue
@@ -80,8 +74,8 @@ export function* planReads(stream: Stream, blockSize: number, identify: (file: F
     for (let offset = 0; ; ) {
       let length = fitting(piece.size - offset, batch.room, blockSize)
       if (length === undefined || batch.isFull(0)) {
-        if (pending) yield pending
-        pending = finish(false)
+        yield batch.finish(false)
+        batch = new Batch()
         length = fitting(piece.size - offset, batch.room, blockSize) ?? 0
       }
       batch.addPart(piece, offset, length, identify(piece))
@@ -89,8 +83,7 @@ export function* planReads(stream: Stream, blockSize: number, identify: (file: F
       if (offset >= piece.size) break
     }
   }
-  if (pending) yield pending
-  yield finish(true)
+  yield batch.finish(true)
 }
 
 /** How many of `left` bytes go into `room`: all, whole blocks, or undefined for none. */
