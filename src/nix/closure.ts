@@ -68,11 +68,14 @@ export async function readClosure(path: string, options: ReadClosureOptions = {}
   return closureOf(await readListing(path), path)
 }
 
+/** The files of a folder as `pkgs.closureInfo` builds it. */
+export const CLOSURE_INFO_FILES = { paths: 'store-paths', registration: 'registration', size: 'total-nar-size' } as const
+
 /** A folder as `pkgs.closureInfo` builds it; its three files have to agree. */
 async function readClosureInfo(folder: string): Promise<Closure> {
-  const pathsFile = join(folder, 'store-paths')
-  const registrationFile = join(folder, 'registration')
-  const sizeFile = join(folder, 'total-nar-size')
+  const pathsFile = join(folder, CLOSURE_INFO_FILES.paths)
+  const registrationFile = join(folder, CLOSURE_INFO_FILES.registration)
+  const sizeFile = join(folder, CLOSURE_INFO_FILES.size)
   const list = await readListing(pathsFile)
   const registration = await readListing(registrationFile)
   const closure = closureOf({ kind: 'closure-info', paths: registration.paths }, registrationFile)

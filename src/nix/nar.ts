@@ -79,13 +79,17 @@ const ENTRY_HEAD = strings('entry', '(', 'name')
 const ENTRY_NODE = strings('node')
 const CLOSE = strings(')')
 
+/** A digest whose pieces are a NAR of `narSize` bytes. */
+export interface NarDigest extends TreeDigest {
+  readonly narSize: number
+}
+
 /**
  * The NAR of `node` as a digest that formats check while its files pass: the framing between two files is
  * one piece. `name` is named in a mismatch. Throws what `narSize` throws.
  */
-export function narDigest(name: string, node: TreeNode, expected: Uint8Array): TreeDigest {
-  narSize(node, name)
-  return { name, node, algorithm: 'sha256', expected, pieces: () => narPieces(node) }
+export function narDigest(name: string, node: TreeNode, expected: Uint8Array): NarDigest {
+  return { name, node, algorithm: 'sha256', expected, narSize: narSize(node, name), pieces: () => narPieces(node) }
 }
 
 /**
@@ -162,14 +166,14 @@ function nodeSize(node: TreeNode, where: string, level: number): number {
 }
 
 function checkName(name: Uint8Array, last: Uint8Array | undefined, where: string): void {
-  const text = printable(name)
-  if (name.length === 0 || text === '.' || text === '..' || name.includes(0x2f) || name.includes(0)) {
-    throw new ImageError('BAD_INPUT', `${where}: '${text}' cannot be the name of an entry`, { path: where })
+  const dots = name.length <= 2 && name.every((byte) => byte === 0x2e)
+  if (dots || name.includes(0x2f) || name.includes(0)) {
+    throw new ImageError('BAD_INPUT', `${where}: '${printable(name)}' cannot be the name of an entry`, { path: where })
   }
   if (name.length > NAME_LIMIT)
-    throw new ImageError('LIMIT', `${where}: the name ${text} has ${name.length} bytes, the limit is ${NAME_LIMIT}`, { path: where })
+    throw new ImageError('LIMIT', `${where}: the name ${printable(name)} has ${name.length} bytes, the limit is ${NAME_LIMIT}`, { path: where })
   if (last !== undefined && compareBytes(last, name) === 0)
-    throw new ImageError('BAD_INPUT', `${where}: has two entries named ${text}`, { path: where })
+    throw new ImageError('BAD_INPUT', `${where}: has two entries named ${printable(name)}`, { path: where })
 }
 
 function checkTarget(node: SymlinkNode, where: string): number {
