@@ -33,6 +33,27 @@ describe('zstd frames', () => {
     }
   })
 
+  it.each([1, 3, 9, 15, 19])(
+    'level %d: the context that is kept makes the bytes of the documented call, whatever came before',
+    async (level) => {
+      const { constants, zstdCompressSync } = await import('node:zlib')
+      for (const blockSize of [4096, 131072]) {
+        const codec = await openCodec({ name: 'zstd', level }, blockSize)
+        const params = { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_windowLog]: Math.log2(blockSize) }
+        for (const block of [
+          text(blockSize),
+          mixed(blockSize),
+          new Uint8Array(blockSize),
+          text(77),
+          mixed(blockSize - 1),
+          text(blockSize),
+        ]) {
+          expect(Buffer.compare(codec.compress(block), zstdCompressSync(block, { params }))).toBe(0)
+        }
+      }
+    },
+  )
+
   it('the frame reader sees a larger window, a checksum, and a second frame', async () => {
     const { constants, zstdCompressSync } = await import('node:zlib')
     const params = { [constants.ZSTD_c_contentSizeFlag]: 0, [constants.ZSTD_c_windowLog]: 22, [constants.ZSTD_c_checksumFlag]: 1 }
