@@ -115,8 +115,9 @@ export function layOut(root: DirectoryNode, options: Iso9660Options): Layout {
   const last = new Set([growing, esp])
   const fixedFiles = [...first, ...items.files.filter((data) => !first.includes(data) && !last.has(data))]
   const fixedLocations = new Map<FileData, Location>()
-  // An empty file points at the first block of data: inside every partition, and never at a descriptor.
+  // Empty files point at a block of their own: readers know boot files and the catalogue by their address.
   const firstDataBlock = next
+  if (fixedFiles.some((data) => data.node.size === 0)) next++
   for (const data of [...fixedFiles, ...last]) {
     if (data !== undefined && data !== catalog && data !== growing) contentExtents(data.node, 0, data.path)
   }

@@ -21,12 +21,12 @@ describe('a plan', () => {
       // System area 16, descriptors 3, two trees of two path tables and two directories.
       metadataBlocks: 16 + 3 + 2 * 4,
       files: [
-        { path: '/a', block: 27, size: 5 },
+        { path: '/a', block: 28, size: 5 },
         { path: '/b', block: 27, size: 0 },
-        { path: '/d/c', block: 28, size: 5000 },
+        { path: '/d/c', block: 29, size: 5000 },
       ],
-      // Four blocks of data and 150 of run-out.
-      sizeLimit: (27 + 4 + 150) * 2048,
+      // A block for empty files, four of data and 150 of run-out.
+      sizeLimit: (27 + 1 + 4 + 150) * 2048,
       sizeIsExact: true,
     })
   })
@@ -40,6 +40,15 @@ describe('a plan', () => {
     expect(result.sizeIsExact).toBe(false)
     expect(result.sizeLimit % (1 << 20)).toBe(0)
     expect(result.sizeLimit).toBeGreaterThan(10_000_000 + 1474560)
+  })
+
+  it('gives empty files an address that no boot file has', () => {
+    const tree = bootTree()
+    const result = plan({ ...tree, entries: [...tree.entries, { name: Buffer.from('empty'), node: file('') }] }, { boot: BOOT })
+    const at = (path: string) => result.files.filter((planned) => planned.path === path).map(({ block }) => block)
+    const others = result.files.filter(({ size }) => size > 0).map(({ block }) => block)
+    expect(at('/.boot.cat').length + at('/empty').length).toBe(2)
+    expect(others).not.toContain(at('/empty')[0])
   })
 
   it('says 8 TiB of a growing file without limit', () => {
