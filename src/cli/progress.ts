@@ -52,6 +52,7 @@ export function createProgress(mode: ProgressMode, output: ProgressOutput, now: 
   let state: StageState | undefined
   let drawn = 0
   let nextDraw = 0
+  const announced = new Set<Stage>()
 
   const clear = (): void => {
     if (drawn > 0) output.write('\r\x1b[K')
@@ -69,8 +70,10 @@ export function createProgress(mode: ProgressMode, output: ProgressOutput, now: 
     const time = now()
     const first = { doneBytes: 0, rate: undefined, lastBytes: 0, lastTime: time, nextLine: time + LINE_MILLISECONDS }
     state = { stage: event.stage, totalBytes: event.totalBytes, ...first }
-    if (mode === 'plain')
+    // A stage may go on after another; it is announced once.
+    if (mode === 'plain' && !announced.has(event.stage))
       output.write(`${NAMES[event.stage].long}${event.totalBytes === undefined ? '' : `: ${formatBytes(event.totalBytes)}`}\n`)
+    announced.add(event.stage)
     nextDraw = 0
     if (mode === 'bar') draw(time)
   }

@@ -78,6 +78,12 @@ describe('bar', () => {
 })
 
 describe('plain', () => {
+  test('announces a stage once, also when it goes on after another', () => {
+    const { writes, listener } = terminal('plain')
+    for (const stage of ['write', 'squashfs', 'write'] as const) listener({ kind: 'stage', stage, totalBytes: MiB })
+    expect(writes.join('')).toBe('writing the image: 1.0 MiB\npacking the store: 1.0 MiB\n')
+  })
+
   test('a line a stage, and one every ten seconds', () => {
     const { writes, listener, pass } = terminal('plain')
     listener({ kind: 'stage', stage: 'scan' })
