@@ -9,8 +9,8 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-/** Tool to Debian package, for the reason a skipped test gives. */
-const PACKAGES: Readonly<Record<string, string>> = {
+/** Tool to Debian package, for the reason a skipped test gives. `.ci/run` installs all of them. */
+export const PACKAGES: Readonly<Record<string, string>> = {
   unsquashfs: 'squashfs-tools',
   mksquashfs: 'squashfs-tools',
   rdsquashfs: 'squashfs-tools-ng',
@@ -27,13 +27,15 @@ const PACKAGES: Readonly<Record<string, string>> = {
   'qemu-system-x86_64': 'qemu-system-x86',
   'qemu-img': 'qemu-utils',
   'nix-store': 'nix-bin',
+  getfattr: 'attr',
   jq: 'jq',
   xz: 'xz-utils',
   zstd: 'zstd',
   lz4: 'lz4',
+  'grub-script-check': 'grub-common',
 }
 
-const SEARCH_PATH = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
+const SEARCH_PATH = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
 
 export interface Oracle {
   readonly skip: boolean
@@ -43,7 +45,7 @@ export interface Oracle {
 /** Whether tests that need all of `tools` are to be skipped, and why. Prints the reason once. */
 export function oracle(...tools: readonly string[]): Oracle {
   const missing = tools.filter((tool) => !SEARCH_PATH.some((folder) => existsSync(join(folder, tool))))
-  if (missing.length === 0 || process.env['CI'] === 'true') return { skip: false, reason: '' }
+  if (missing.length === 0 || process.env.CI === 'true') return { skip: false, reason: '' }
   const reason = `skipped: ${missing.map((tool) => `${tool} is not installed (Debian package ${PACKAGES[tool] ?? tool})`).join(', ')}`
   console.warn(reason)
   return { skip: true, reason }
@@ -57,14 +59,23 @@ export interface ToolResult {
 }
 
 /** Run a tool to its end; does not throw on a non-zero status. */
-export function run(tool: string, args: readonly string[], options: { cwd?: string; input?: Uint8Array; env?: Record<string, string> } = {}): ToolResult {
+export function run(
+  tool: string,
+  args: readonly string[],
+  options: { cwd?: string; input?: Uint8Array; env?: Record<string, string> } = {},
+): ToolResult {
   const result = spawnSync(tool, args, {
     ...options,
     maxBuffer: 1 << 30,
     env: { ...process.env, PATH: SEARCH_PATH.join(delimiter), LC_ALL: 'C', TZ: 'UTC', ...options.env },
   })
   if (result.error) throw new Error(`${tool}: ${result.error.message}`)
-  return { status: result.status ?? -1, stdout: result.stdout, text: result.stdout.toString('utf8'), stderr: result.stderr.toString('utf8') }
+  return {
+    status: result.status ?? -1,
+    stdout: result.stdout,
+    text: result.stdout.toString('utf8'),
+    stderr: result.stderr.toString('utf8'),
+  }
 }
 
 /** Run a tool that must succeed; the error of a failing one shows its output. */
