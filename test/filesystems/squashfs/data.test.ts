@@ -185,8 +185,20 @@ describe('what the data stage refuses', () => {
     ['grew', (path: string) => writeFileSync(path, noise(5001, 1))],
     ['shrank', (path: string) => truncateSync(path, 4999)],
     ['vanished', (path: string) => rmSync(path)],
-    ['became a folder', (path: string) => (rmSync(path), mkdirSync(path))],
-    ['became a link', (path: string) => (renameSync(path, `${path}.moved`), symlinkSync(`${path}.moved`, path))],
+    [
+      'became a folder',
+      (path: string) => {
+        rmSync(path)
+        mkdirSync(path)
+      },
+    ],
+    [
+      'became a link',
+      (path: string) => {
+        renameSync(path, `${path}.moved`)
+        symlinkSync(`${path}.moved`, path)
+      },
+    ],
   ])('a file that %s', async (what, change) => {
     const tree = hostTree(`change ${what}`, (path) => writeFileSync(join(path, 'f'), noise(5000, 1)))
     expect(await rejected(tree)).toBe('packed')
@@ -220,17 +232,16 @@ describe('what the data stage refuses', () => {
 
   it('a worker that dies, at any moment', async () => {
     const root = directory({ f: file(noise(32 << 20, 1), fixed) })
+    // Not a codec of zlib's: to terminate a thread inside zlib may abort the process (Node 24).
+    const options = { codec: { name: 'lz4' as const, level: 12 }, blockSize: 1048576 }
     for (const delay of [0, 20, 60, 150]) {
-      const options = { codec: { name: 'zstd' as const, level: 15 }, blockSize: 1048576 }
       process.once('worker', (worker: Worker) => setTimeout(() => void worker.terminate(), delay))
       expect(await rejected(root, options)).toMatchObject({ code: 'WORKER_DIED' })
     }
   })
 
-  it('a codec that cannot be opened', async () => {
-    expect(await rejected(directory({ f: file('x', fixed) }), { codec: { name: 'zstd', level: 99 }, blockSize: BLOCK })).toMatchObject({
-      code: 'USAGE',
-    })
+  it('a level that the codec does not have, before anything is packed', () => {
+    expect(() => squashfs(directory({}), { codec: { name: 'zstd', level: 99 } })).toThrow(expect.objectContaining({ code: 'USAGE' }))
   })
 
   it('to go on when it is cancelled, before or while it works', async () => {

@@ -19,12 +19,14 @@ export class WorkerPool {
   readonly #workers: Worker[] = []
   /** Tasks that were sent and not yet answered, a worker. */
   readonly #inFlight: number[]
+  readonly #exits: Promise<void>[] = []
+  readonly #stopFlag = new SharedArrayBuffer(4)
   #closed = false
 
-  constructor(setup: WorkerSetup, count: number, listener: PoolListener) {
+  constructor(setup: Omit<WorkerSetup, 'stopFlag'>, count: number, listener: PoolListener) {
     this.#inFlight = Array.from({ length: count }, () => 0)
     try {
-      for (let index = 0; index < count; index++) this.#workers.push(this.#start(setup, index, listener))
+      for (let index = 0; index < count; index++) this.#workers.push(this.#start({ ...setup, stopFlag: this.#stopFlag }, index, listener))
     } catch (cause) {
       void this.close()
       const why = cause instanceof Error ? cause.message : String(cause)
@@ -48,9 +50,15 @@ export class WorkerPool {
     this.#workers[worker]?.postMessage(task, transfer)
   }
 
+  /**
+   * End the threads, each after the block it has in hand. They are not terminated: a thread that is
+   * terminated inside zlib can take the whole process with it (an assertion of Node 24).
+   */
   async close(): Promise<void> {
     this.#closed = true
-    await Promise.all(this.#workers.map((worker) => worker.terminate()))
+    Atomics.store(new Int32Array(this.#stopFlag), 0, 1)
+    for (const worker of this.#workers) worker.postMessage({ kind: 'stop' } satisfies Task)
+    await Promise.all(this.#exits)
   }
 
   #start(setup: WorkerSetup, index: number, listener: PoolListener): Worker {
@@ -69,6 +77,7 @@ export class WorkerPool {
     }
     worker.on('error', (error) => died(error))
     worker.on('exit', (code) => died(new Error(`exit code ${code}`)))
+    this.#exits.push(new Promise((resolve) => worker.once('exit', () => resolve())))
     return worker
   }
 }

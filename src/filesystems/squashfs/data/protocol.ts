@@ -16,6 +16,8 @@ export interface WorkerSetup {
   readonly inputSlots: SharedArrayBuffer
   /** `SLOT_SIZE` bytes a slot; compressed blocks. */
   readonly outputSlots: SharedArrayBuffer
+  /** One 32-bit word; when it is not 0 nobody wants results any more. */
+  readonly stopFlag: SharedArrayBuffer
 }
 
 /**
@@ -86,7 +88,12 @@ export interface CompressTask {
   readonly sparse: boolean
 }
 
-export type Task = ReadTask | CompressTask
+/** No task comes after this one: end the thread. */
+export interface StopTask {
+  readonly kind: 'stop'
+}
+
+export type Task = ReadTask | CompressTask | StopTask
 
 export interface ReadResult {
   readonly kind: 'read'

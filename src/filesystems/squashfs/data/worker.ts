@@ -14,6 +14,7 @@ const setup = workerData as WorkerSetup
 const input = Buffer.from(setup.inputSlots)
 const output = Buffer.from(setup.outputSlots)
 const codec = await openCodec(setup.codec, setup.blockSize)
+const stopFlag = new Int32Array(setup.stopFlag)
 const slow = isSlow(setup.codec)
 const zeros = Buffer.alloc(setup.blockSize)
 const scratch = Buffer.alloc(SLOT_SIZE)
@@ -29,12 +30,18 @@ interface StreamState {
 const streams = new Map<number, StreamState>()
 
 port?.on('message', (task: Task) => {
+  if (task.kind === 'stop') port.close()
+  if (task.kind === 'stop' || isStopped()) return
   try {
     port.postMessage(task.kind === 'read' ? read(task) : compress(task))
   } catch (error) {
     port.postMessage(failure(error))
   }
 })
+
+function isStopped(): boolean {
+  return Atomics.load(stopFlag, 0) !== 0
+}
 
 function failure(error: unknown): Failure {
   if (error instanceof ImageError) return { kind: 'failure', code: error.code, message: error.message, path: error.path ?? '' }
@@ -147,6 +154,7 @@ function compress(task: CompressTask): CompressResult {
   const start = task.outputSlot * SLOT_SIZE
   let at = start
   for (const [index, piece] of task.blocks.entries()) {
+    if (isStopped()) break
     const from = piece.slot * SLOT_SIZE + piece.offset
     const block = input.subarray(from, from + piece.length)
     if (task.sparse && isZero(block)) continue
