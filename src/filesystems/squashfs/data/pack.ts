@@ -11,11 +11,12 @@ import { ImageError } from '../../../errors.ts'
 import type { BuildContext } from '../../../io/image.ts'
 import type { Target } from '../../../io/target.ts'
 import type { DirectoryNode, TreeDigest } from '../../../tree/tree.ts'
+import { DATA_UNCOMPRESSED } from '../disk.ts'
 import type { StoredData } from '../stored.ts'
 import { sizeTwins } from './identity.ts'
 import { type Job, Placement } from './placement.ts'
 import { WorkerPool } from './pool.ts'
-import { type CompressResult, type ReadResult, type Result, STORED_AS_IS } from './protocol.ts'
+import { type CompressResult, INPUT_SLOT_SIZE, OUTPUT_SLOT_SIZE, type ReadResult, type Result } from './protocol.ts'
 import { Slots } from './slots.ts'
 import { filesBelow, type PlannedRead, planReads, planStreams, type Stream } from './streams.ts'
 
@@ -121,8 +122,8 @@ class Packer {
     this.#position = position
     this.#context = context
     const { jobs } = context
-    this.#inputs = new Slots(FRAGMENT_SLOTS + HEAD_SLOTS + 4 + 4 * jobs)
-    this.#outputs = new Slots(2 + 3 * jobs)
+    this.#inputs = new Slots(FRAGMENT_SLOTS + HEAD_SLOTS + 4 + 4 * jobs, INPUT_SLOT_SIZE)
+    this.#outputs = new Slots(4 + 4 * jobs, OUTPUT_SLOT_SIZE)
     const { blockSize, fragments, codec } = request
     const setup = { codec, blockSize, inputSlots: this.#inputs.memory, outputSlots: this.#outputs.memory }
     this.#pool = new WorkerPool(setup, jobs, {
@@ -332,7 +333,7 @@ class Packer {
       const word = words[index] ?? 0
       if (job.file) job.file.addBlock(word, block.length, at)
       else this.#placement.fragmentWritten(job.firstFragment + index, { start: at, sizeWord: word })
-      at += word & (STORED_AS_IS - 1)
+      at += word & (DATA_UNCOMPRESSED - 1)
     }
   }
 }

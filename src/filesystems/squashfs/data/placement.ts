@@ -6,14 +6,11 @@ import type { FileNode } from '../../../tree/tree.ts'
 import { NO_INDEX } from '../disk.ts'
 import type { StoredFile, StoredFragment } from '../stored.ts'
 import { changedTwin, identityOf, Rereader } from './identity.ts'
-import type { Piece } from './protocol.ts'
+import { OUTPUT_SLOT_SIZE, type Piece } from './protocol.ts'
 import type { Slots } from './slots.ts'
 import type { Part } from './streams.ts'
 
 const NO_BLOCKS = new Uint32Array(0)
-
-/** Bytes that one compress task takes at most, unless a single block is larger. */
-const JOB_SIZE = 1 << 20
 
 /** Blocks of one input slot that are compressed together and written after each other; a job holds a reference to the slot. */
 export interface Job {
@@ -152,9 +149,8 @@ export class Placement {
       return
     }
     const { blockSize } = this.#options
-    const jobLength = Math.max(blockSize, JOB_SIZE)
-    for (let start = 0; start < part.length; start += jobLength) {
-      const end = Math.min(part.length, start + jobLength)
+    for (let start = 0; start < part.length; start += OUTPUT_SLOT_SIZE) {
+      const end = Math.min(part.length, start + OUTPUT_SLOT_SIZE)
       const blocks: Piece[] = []
       for (let at = start; at < end; at += blockSize) {
         blocks.push({ slot, offset: part.slotOffset + at, length: Math.min(blockSize, end - at) })
@@ -179,8 +175,7 @@ export class Placement {
     this.#fragmentCount++
     this.#fragmentStart += this.#fragmentLength
     this.#fragmentLength = 0
-    // Below JOB_SIZE there is room for one more block, as a slot is twice the largest.
-    if (this.#fragmentStart >= JOB_SIZE) this.#emitFragments()
+    if (this.#fragmentStart + this.#options.blockSize > OUTPUT_SLOT_SIZE) this.#emitFragments()
   }
 
   #emitFragments(): void {

@@ -5,16 +5,19 @@
 import type { CodecSpec } from '../../../codecs/codec.ts'
 import type { ErrorCode } from '../../../errors.ts'
 
-/** Bytes of one slot of either pool: twice the largest block. A slot holds whole small files, or whole blocks of a large one. */
-export const SLOT_SIZE = 2 << 20
+/** Bytes of an input slot: twice the largest block. A slot holds whole small files, or whole blocks of a large one. */
+export const INPUT_SLOT_SIZE = 2 << 20
+
+/** Bytes of an output slot, and the most that one compress task takes: the largest block. */
+export const OUTPUT_SLOT_SIZE = 1 << 20
 
 /** Why one worker is started. */
 export interface WorkerSetup {
   readonly codec: CodecSpec
   readonly blockSize: number
-  /** `SLOT_SIZE` bytes a slot; file contents. */
+  /** `INPUT_SLOT_SIZE` bytes a slot; file contents. */
   readonly inputSlots: SharedArrayBuffer
-  /** `SLOT_SIZE` bytes a slot; compressed blocks. */
+  /** `OUTPUT_SLOT_SIZE` bytes a slot; compressed blocks. */
   readonly outputSlots: SharedArrayBuffer
   /** One 32-bit word; when it is not 0 nobody wants results any more. */
   readonly stopFlag: SharedArrayBuffer
@@ -121,6 +124,3 @@ export interface Failure {
 }
 
 export type Result = ReadResult | CompressResult | Failure
-
-/** Size word: this block is stored as it is. */
-export const STORED_AS_IS = 1 << 24

@@ -1,14 +1,14 @@
 /** A pool of shared memory slots with reference counts, on the packer's side. */
-import { SLOT_SIZE } from './protocol.ts'
-
 export class Slots {
   readonly memory: SharedArrayBuffer
+  readonly #slotSize: number
   readonly #bytes: Uint8Array
   readonly #references: Uint32Array
   readonly #free: number[]
 
-  constructor(count: number) {
-    this.memory = new SharedArrayBuffer(count * SLOT_SIZE)
+  constructor(count: number, slotSize: number) {
+    this.#slotSize = slotSize
+    this.memory = new SharedArrayBuffer(count * slotSize)
     this.#bytes = new Uint8Array(this.memory)
     this.#references = new Uint32Array(count)
     this.#free = Array.from({ length: count }, (_, index) => count - 1 - index)
@@ -37,7 +37,7 @@ export class Slots {
   }
 
   view(slot: number, offset: number, length: number): Uint8Array {
-    const start = slot * SLOT_SIZE + offset
+    const start = slot * this.#slotSize + offset
     return this.#bytes.subarray(start, start + length)
   }
 }

@@ -6,7 +6,7 @@
 
 import type { DirectoryNode, FileNode, TreeDigest, TreeNode } from '../../../tree/tree.ts'
 import { sortedEntries } from '../../../tree/tree.ts'
-import { SEGMENT_FIELDS, SegmentFlag, SegmentKind, SLOT_SIZE } from './protocol.ts'
+import { INPUT_SLOT_SIZE, SEGMENT_FIELDS, SegmentFlag, SegmentKind } from './protocol.ts'
 
 export interface Stream {
   readonly digest: TreeDigest | undefined
@@ -52,8 +52,8 @@ export function* filesBelow(node: TreeNode): Generator<FileNode> {
   }
 }
 
-/** Tasks stay small enough that a message is cheap to copy. */
-const MOST_SEGMENTS = 8192
+/** Tasks stay small: what is known of every part waits in memory until it is placed, a task a slot. */
+const MOST_SEGMENTS = 1024
 const MOST_TEXT = 1 << 20
 
 /**
@@ -103,7 +103,7 @@ class Batch {
   #identities = 0
 
   get room(): number {
-    return SLOT_SIZE - this.#used
+    return INPUT_SLOT_SIZE - this.#used
   }
 
   isFull(textLength: number): boolean {

@@ -7,8 +7,9 @@ import { isSlow, probablyIncompressible } from '../../../codecs/incompressible.t
 import { openCodec } from '../../../codecs/open.ts'
 import { ImageError } from '../../../errors.ts'
 import { changedError, HOST_FILE_FLAGS, readError } from '../../../tree/host-file.ts'
+import { DATA_UNCOMPRESSED } from '../disk.ts'
 import type { CompressResult, CompressTask, Failure, ReadResult, ReadTask, Task, WorkerSetup } from './protocol.ts'
-import { SEGMENT_FIELDS, Segment, SegmentFlag, SegmentKind, SLOT_SIZE, STORED_AS_IS } from './protocol.ts'
+import { INPUT_SLOT_SIZE, OUTPUT_SLOT_SIZE, SEGMENT_FIELDS, Segment, SegmentFlag, SegmentKind } from './protocol.ts'
 
 const setup = workerData as WorkerSetup
 const input = Buffer.from(setup.inputSlots)
@@ -17,7 +18,7 @@ const codec = await openCodec(setup.codec, setup.blockSize)
 const stopFlag = new Int32Array(setup.stopFlag)
 const slow = isSlow(setup.codec)
 const zeros = Buffer.alloc(setup.blockSize)
-const scratch = Buffer.alloc(SLOT_SIZE)
+const scratch = Buffer.alloc(INPUT_SLOT_SIZE)
 /** Room for the one byte that shows that a file has grown. */
 const beyond = Buffer.alloc(1)
 const port = parentPort
@@ -51,7 +52,7 @@ function failure(error: unknown): Failure {
 function read(task: ReadTask): ReadResult {
   const stream = streams.get(task.stream) ?? { hash: task.hashed ? createHash('sha256') : undefined, file: undefined }
   const text = Buffer.from(task.text.buffer)
-  const base = task.slot * SLOT_SIZE
+  const base = task.slot * INPUT_SLOT_SIZE
   const identities: Uint8Array[] = []
   for (let at = 0; at < task.segments.length; at += SEGMENT_FIELDS) {
     const field = (index: number): number => task.segments[at + index] ?? 0
@@ -151,18 +152,18 @@ function expectEnd(fd: number, path: Buffer, size: number): void {
 
 function compress(task: CompressTask): CompressResult {
   const words = new Uint32Array(task.blocks.length)
-  const start = task.outputSlot * SLOT_SIZE
+  const start = task.outputSlot * OUTPUT_SLOT_SIZE
   let at = start
   for (const [index, piece] of task.blocks.entries()) {
     if (isStopped()) break
-    const from = piece.slot * SLOT_SIZE + piece.offset
+    const from = piece.slot * INPUT_SLOT_SIZE + piece.offset
     const block = input.subarray(from, from + piece.length)
     if (task.sparse && isZero(block)) continue
     const packed = slow && probablyIncompressible(block) ? block : codec.compress(block)
     const stored = packed.length < block.length ? packed : block
     output.set(stored, at)
     at += stored.length
-    words[index] = stored === block ? block.length | STORED_AS_IS : stored.length
+    words[index] = stored === block ? block.length | DATA_UNCOMPRESSED : stored.length
   }
   return { kind: 'compress', id: task.id, words, length: at - start }
 }
