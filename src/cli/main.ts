@@ -95,7 +95,10 @@ function report(error: unknown, command: CommandName | undefined): number {
   }
   if (systemErrorCode(error) === 'EPIPE') return BROKEN_PIPE_STATUS
   if (error instanceof ImageError) {
-    say(`kilnix: error [${error.code}]: ${error.message}`)
+    // Further lines are lists; indented, none can pass for a message of its own.
+    const [first, ...rest] = error.message.split('\n')
+    say(`kilnix: error [${error.code}]: ${first}`)
+    for (const line of rest) say(`  ${line.trim()}`)
     return 1
   }
   say('kilnix: internal error; please report it with the lines below')
