@@ -9,6 +9,8 @@ export interface Recipe {
   readonly image: GrowingImage
   /** Plain data, for --dry-run. */
   readonly plan: Readonly<Record<string, unknown>>
+  /** Files and folders of the host that the image is made from. */
+  readonly inputs: readonly string[]
   /** Bytes of all NARs, to which the image is compared. */
   readonly closureBytes: number
 }
@@ -46,13 +48,13 @@ async function isoRecipe(settings: Settings, context: RecipeContext): Promise<Re
     hybrid: settings.hybrid,
     add: settings.add,
   })
-  return { image, plan: { ...image.plan }, closureBytes: image.plan.store.narBytes }
+  return { image, plan: { ...image.plan }, inputs: image.inputs, closureBytes: image.plan.store.narBytes }
 }
 
 async function squashfsRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
   const { storeSquashfs } = await import('../images/squashfs.ts')
   const image = await storeSquashfs(storeOptions(settings, context))
-  return { image, plan: { ...image.summary }, closureBytes: image.summary.narBytes }
+  return { image, plan: { ...image.summary }, inputs: image.inputs, closureBytes: image.summary.narBytes }
 }
 
 function storeOptions(settings: Settings, context: RecipeContext) {

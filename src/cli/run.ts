@@ -1,4 +1,5 @@
 /** Running a command that writes an image: recipe, progress, output, the last line. */
+import { checkApart } from '../io/apart.ts'
 import { checkDestination } from '../io/file-target.ts'
 import { type SavedImage, saveImage } from '../io/output.ts'
 import type { CommandName, Settings } from './options.ts'
@@ -24,6 +25,7 @@ export async function runCommand(command: CommandName, settings: Settings): Prom
     try {
       const recipe = await recipeOf(command, settings, { signal, onProgress: progress.listener })
       if (settings.dryRun) return printPlan(recipe, settings)
+      if (!toStdout) checkApart(settings.output, [...recipe.inputs, ...(settings.config === undefined ? [] : [settings.config])])
       const saved = await writeOutput(recipe, settings, progress, signal)
       progress.clear()
       if (!toStdout) process.stdout.write(`${settings.output}\n`)

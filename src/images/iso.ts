@@ -2,6 +2,7 @@
  * The recipe of a live ISO: the store as one squashfs, boot files and menus from boot.json, an EFI system
  * partition, and the tables that make the same bytes a CD and a USB stick.
  */
+import { realpathSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import {
   type BootMenu,
@@ -19,11 +20,12 @@ import {
   systemdBootPath,
 } from '../boot/index.ts'
 import { deriveGuid } from '../bytes/guid.ts'
-import { utf8 } from '../bytes/text.ts'
+import { printable, utf8 } from '../bytes/text.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import { fat, planFat } from '../filesystems/fat/index.ts'
 import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, planIso9660 } from '../filesystems/iso9660/index.ts'
 import type { GrowingImage } from '../io/image.ts'
+import type { ProgressListener } from '../io/progress.ts'
 import type { Bootspec } from '../nix/bootspec.ts'
 import { resolveInStore } from '../nix/resolve.ts'
 import { findToplevel, loadBootspec } from '../nix/toplevel.ts'
@@ -32,7 +34,7 @@ import { scanHost } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../tree/tree.ts'
 import { packedStore, type StorePacking, type StoreSummary, storeSummary } from './squashfs.ts'
 import { type LoadedStore, loadStore, type StoreInput } from './store.ts'
-import { defaultVolumeId } from './volume-id.ts'
+import { defaultVolumeId, systemVolumeId } from './volume-id.ts'
 
 export interface IsoOptions extends StoreInput, StorePacking {
   /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
@@ -60,7 +62,7 @@ export interface IsoOptions extends StoreInput, StorePacking {
   readonly mtimeSeconds?: number
 }
 
-/** `target` is a path in the image, `source` one of the host. */
+/** `target` is a path in the image, `source` one of the host; a link there is followed, links below it are kept. */
 export interface Addition {
   readonly target: string
   readonly source: string
@@ -68,6 +70,8 @@ export interface Addition {
 
 export interface IsoImage extends GrowingImage {
   readonly plan: IsoPlan
+  /** Files and folders of the host that the image is made from. */
+  readonly inputs: readonly string[]
 }
 
 /** What goes into an ISO, as plain data. */
@@ -107,6 +111,7 @@ export async function iso(options: IsoOptions): Promise<IsoImage> {
   const version = await textInStore(`${toplevel}/nixos-version`, store)
   const fstab = await textInStore(`${toplevel}/etc/fstab`, store)
   const volumeId = options.volumeId ?? defaultVolumeId({ bootspec, fstab, version, edition: options.labelEdition })
+  noteOtherVolumeId(volumeId, systemVolumeId({ bootspec, fstab }), options.onProgress)
   const mtimeSeconds = options.mtimeSeconds ?? DEFAULT_TIME
   const folder: Attributes = { mode: 0o555, uid: 0, gid: 0, mtimeSeconds }
 
@@ -147,7 +152,15 @@ export async function iso(options: IsoOptions): Promise<IsoImage> {
     store: storeSummary(store, packed),
     layout: planIso9660(tree, format),
   }
-  return { ...iso9660(tree, format), plan }
+  const given = [options.syslinux, options.efiBoot, ...(options.add ?? []).map(({ source }) => source)].filter((path) => path !== undefined)
+  return { ...iso9660(tree, format), plan, inputs: [...store.inputs, ...given] }
+}
+
+/** Another name may be wanted, for a system that is told of it by other means. */
+function noteOtherVolumeId(volumeId: string, expected: string | undefined, onProgress: ProgressListener | undefined): void {
+  if (expected === undefined || expected === volumeId) return
+  const message = `the volume id is '${volumeId}', but the system looks for a medium named '${expected}' and will not find this one`
+  onProgress?.({ kind: 'note', message })
 }
 
 function kernelFiles(menu: BootMenu, store: LoadedStore): KernelFiles {
@@ -172,7 +185,7 @@ function fileInStore(path: string, { closure, root }: LoadedStore): FileNode {
 async function textInStore(path: string, { closure, root }: LoadedStore): Promise<string | undefined> {
   try {
     const found = resolveInStore(path, closure, root)
-    return found.kind === 'file' && found.size < MEBIBYTE ? await readFile(Buffer.from(found.hostPath), 'utf8') : undefined
+    return found.kind === 'file' && found.size < MEBIBYTE ? (await readHostFile(found.hostPath)).toString('utf8') : undefined
   } catch (error) {
     if (error instanceof ImageError && error.code === 'NOT_FOUND') return undefined
     throw error
@@ -205,15 +218,30 @@ function espImage(tree: DirectoryNode, mtimeSeconds: number): FileNode {
   return { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds, size, content: { kind: 'image', image: fat(tree, options) } }
 }
 
-/** A file or folder of the host; owners become 0, and permissions those of a read-only medium. */
+/**
+ * A file or folder of the host; owners become 0, and permissions those of a read-only medium. Where the
+ * source itself is a link, such as the `result` of a Nix build, what it leads to is meant.
+ */
 function addedTree({ target, source }: Addition, folder: Attributes): DirectoryNode {
-  const node = scanHost(utf8(source), {
+  const node = scanHost(withoutLinks(source), {
     attributes: (kind, host) => ({
       ...folder,
       mode: kind === 'symlink' ? 0o777 : kind === 'directory' || host.mode & 0o111 ? 0o555 : 0o444,
     }),
   })
   return treeAt(target, node, folder)
+}
+
+function withoutLinks(source: string): Uint8Array {
+  if (source === '') throw new ImageError('USAGE', 'a further file has no source; name a file or folder of the host')
+  try {
+    return realpathSync(source, 'buffer')
+  } catch (error) {
+    const code = systemErrorCode(error)
+    const missing = code === 'ENOENT' || code === 'ENOTDIR'
+    const why = missing ? 'is not there, or is a link to what is not there' : `cannot be reached (${code ?? String(error)})`
+    throw new ImageError(missing ? 'NOT_FOUND' : 'UNREADABLE', `${source}: ${why}`, { path: source, cause: error })
+  }
 }
 
 async function hybridOptions(kind: 'gpt' | 'nixpkgs' | 'none', syslinux: Syslinux | undefined, seed: string): Promise<HybridOptions> {
@@ -232,12 +260,14 @@ async function hybridBootCode({ hybridBootCode: file, isolinux }: Syslinux): Pro
       `isohdpfx.bin: is not beside ${isolinux.hostPath}, and a USB stick needs it for BIOS; use --hybrid none for optical media only`,
     )
   }
+  return readHostFile(utf8(file.hostPath))
+}
+
+async function readHostFile(path: Uint8Array): Promise<Buffer> {
   try {
-    return new Uint8Array(await readFile(file.hostPath))
+    return await readFile(Buffer.from(path))
   } catch (error) {
-    throw new ImageError('UNREADABLE', `${file.hostPath}: cannot be read (${systemErrorCode(error) ?? String(error)})`, {
-      path: file.hostPath,
-      cause: error,
-    })
+    const name = printable(path)
+    throw new ImageError('UNREADABLE', `${name}: cannot be read (${systemErrorCode(error) ?? String(error)})`, { path: name, cause: error })
   }
 }

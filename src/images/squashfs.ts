@@ -17,6 +17,8 @@ export interface StoreSquashfsOptions extends StoreInput, StorePacking {
 
 export interface StoreSquashfs extends SquashfsImage {
   readonly summary: StoreSummary
+  /** Files and folders of the host that the image is made from. */
+  readonly inputs: readonly string[]
 }
 
 /** What is packed, as plain data. */
@@ -37,7 +39,7 @@ export interface StoreSummary {
 export async function storeSquashfs(options: StoreSquashfsOptions): Promise<StoreSquashfs> {
   const store = await loadStore(options)
   const image = packedStore(store, options, options.mtimeSeconds ?? 0)
-  return { ...image, summary: storeSummary(store, image) }
+  return { ...image, summary: storeSummary(store, image), inputs: store.inputs }
 }
 
 export function packedStore(store: LoadedStore, packing: StorePacking, mtimeSeconds: number): SquashfsImage {

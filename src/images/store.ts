@@ -1,12 +1,13 @@
 /** The store of a closure as a squashfs tree: what every live image carries. */
+import { join } from 'node:path'
 import { utf8 } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import type { ProgressListener } from '../io/progress.ts'
-import { type Closure, readClosure } from '../nix/closure.ts'
-import { narDigest, narSize } from '../nix/nar.ts'
+import { CLOSURE_INFO_FILES, type Closure, readClosure } from '../nix/closure.ts'
+import { narDigest } from '../nix/nar.ts'
 import { rebuildRegistration } from '../nix/rebuild.ts'
 import { formatRegistration } from '../nix/registration.ts'
-import { storeTree } from '../nix/store-tree.ts'
+import { hostStorePath, storeTree } from '../nix/store-tree.ts'
 import type { DirectoryNode, FileNode, TreeDigest } from '../tree/tree.ts'
 
 export interface StoreInput {
@@ -31,6 +32,8 @@ export interface LoadedStore {
   readonly digests: readonly TreeDigest[]
   /** Bytes of all NARs. */
   readonly narBytes: number
+  /** What is read on the host: the listing's files and all store paths. */
+  readonly inputs: readonly string[]
 }
 
 /** Nix gives every store file this time (`libstore/posix-fs-canonicalise.cc`). */
@@ -61,19 +64,25 @@ export async function loadStore(input: StoreInput): Promise<LoadedStore> {
     }
     narBytes += path.narSize
     if (!verify) continue
-    const size = narSize(node, path.path)
-    if (size !== path.narSize) {
+    const digest = narDigest(path.path, node, path.narHash)
+    if (digest.narSize !== path.narSize) {
       throw new ImageError(
         'HASH_MISMATCH',
-        `${path.path}: its NAR is ${size} bytes, the listing has ${path.narSize}; the store is damaged or the listing is of another one`,
+        `${path.path}: its NAR is ${digest.narSize} bytes, the listing has ${path.narSize}; the store is damaged or the listing is of another one`,
         { path: path.path },
       )
     }
-    digests.push(narDigest(path.path, node, path.narHash))
+    digests.push(digest)
   }
   const registration = registrationFile(formatRegistration(closure))
   const tree = { ...scanned, mode: 0o755, entries: [...scanned.entries, { name: utf8('nix-path-registration'), node: registration }] }
-  return { closure, root, tree, digests, narBytes }
+  const inputs = [...listingFiles(input.closure, listed), ...closure.paths.map(({ path }) => hostStorePath(root, path))]
+  return { closure, root, tree, digests, narBytes, inputs }
+}
+
+function listingFiles(path: string, { kind }: Closure): string[] {
+  if (path === '-') return []
+  return kind === 'closure-info' ? Object.values(CLOSURE_INFO_FILES).map((name) => join(path, name)) : [path]
 }
 
 function registrationFile(bytes: Uint8Array): FileNode {

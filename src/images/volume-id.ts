@@ -17,7 +17,7 @@ export interface VolumeIdSources {
  * name that nixpkgs gives: `nixos[-EDITION]-RELEASE-CPU`. Throws LIMIT beyond 32 characters.
  */
 export function defaultVolumeId({ bootspec, fstab, version, edition }: VolumeIdSources): string {
-  const expected = (fstab === undefined ? undefined : fstabLabel(fstab, '/iso')) ?? expectedVolumeId(bootspec)
+  const expected = systemVolumeId({ bootspec, fstab })
   if (expected !== undefined && edition === undefined) return expected
   const release = /^\d+\.\d+/.exec(version ?? '')?.[0] ?? 'live'
   const cpu = bootspec.system.split('-')[0] ?? bootspec.system
@@ -27,17 +27,30 @@ export function defaultVolumeId({ bootspec, fstab, version, edition }: VolumeIdS
   return id
 }
 
-/** The label of what an fstab mounts at `mountPoint`, where it is named by label (fstab(5): `\040` is a blank). */
+/** The label by which the system looks for its medium, where it looks by label. */
+export function systemVolumeId({ bootspec, fstab }: Pick<VolumeIdSources, 'bootspec' | 'fstab'>): string | undefined {
+  return (fstab === undefined ? undefined : fstabLabel(fstab, '/iso')) ?? expectedVolumeId(bootspec)
+}
+
+/**
+ * The label of what an fstab mounts at `mountPoint`, where it is named by label. fstab(5) writes a blank as
+ * `\040`; udev names a link in /dev/disk/by-label with `\x20` for it.
+ */
 export function fstabLabel(fstab: string, mountPoint: string): string | undefined {
   for (const line of fstab.split('\n')) {
     const [device = '', point] = line.trim().split(/\s+/)
     if (point !== mountPoint || device.startsWith('#')) continue
-    const label = /^(?:LABEL=|\/dev\/disk\/by-label\/)"?([^"]+)"?$/.exec(device)?.[1]
+    const [, by, label] = /^(LABEL=|\/dev\/disk\/by-label\/)"?([^"]+)"?$/.exec(device) ?? []
     if (label === undefined) return undefined
-    const bytes = label
-      .replace(/\\x([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-      .replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+    const field = Buffer.from(label)
+      .toString('latin1')
+      .replace(/\\([0-7]{3})/g, (_, octal: string) => byte(octal, 8))
+    const bytes = by === 'LABEL=' ? field : field.replace(/\\x([0-9a-f]{2})/gi, (_, hex: string) => byte(hex, 16))
     return Buffer.from(bytes, 'latin1').toString('utf8')
   }
   return undefined
+}
+
+function byte(digits: string, radix: number): string {
+  return String.fromCharCode(Number.parseInt(digits, radix))
 }

@@ -41,7 +41,9 @@ export class FileTarget implements Target {
     const bytes = Buffer.allocUnsafeSlow(length)
     let done = 0
     while (done < length) {
-      const { bytesRead } = await this.#handle.read(bytes, done, length - done, position + done)
+      const { bytesRead } = await this.#handle.read(bytes, done, length - done, position + done).catch((error: unknown) => {
+        throw readBackError(this.#label, error)
+      })
       if (bytesRead === 0) throw new ImageError('CHANGED', `${this.#label}: ended at byte ${position + done} while it was read back`)
       done += bytesRead
     }
@@ -67,10 +69,14 @@ export class FileTarget implements Target {
     }
   }
 
-  /** Close the file when no flush is under way any more. */
+  /** Close the file when no flush is under way any more. Some file systems keep the error of a write until then. */
   async close(): Promise<void> {
     await this.#flush
-    await this.#handle.close()
+    try {
+      await this.#handle.close()
+    } catch (error) {
+      throw writeError(this.#label, error)
+    }
   }
 
   #startFlush(): void {
@@ -104,6 +110,14 @@ export function writeError(label: string, error: unknown): ImageError {
   if (error instanceof ImageError) return error
   const code = systemErrorCode(error) ?? 'unknown error'
   return new ImageError('WRITE_FAILED', `${label}: cannot be written (${code}): ${REMEDIES[code] ?? 'see the cause'}`, {
+    path: label,
+    cause: error,
+  })
+}
+
+function readBackError(label: string, error: unknown): ImageError {
+  const code = systemErrorCode(error) ?? 'unknown error'
+  return new ImageError('UNREADABLE', `${label}: what was written cannot be read back (${code}); choose another disk`, {
     path: label,
     cause: error,
   })
@@ -202,7 +216,7 @@ export interface Spool {
 
 /** Open a spool for targets that only take bytes in order. `folder` defaults to the system's temporary folder. */
 export async function openSpool(folder = tmpdir()): Promise<Spool> {
-  const label = `scratch file in ${folder}`
+  const label = `scratch file in ${folder} (TMPDIR chooses the folder)`
   const { handle, temporary } = await openTemporary(label, folder)
   await rm(temporary, { force: true })
   const target = new FileTarget(handle, label)

@@ -52,16 +52,36 @@ export async function saveImage(image: Image | GrowingImage, path: string, optio
 
 /**
  * An image as a byte stream with back-pressure, for any Writable. A growing image is first packed into a
- * scratch file without a name, because its first bytes are known last.
+ * scratch file without a name, because its first bytes are known last; `destroy()` cancels that.
  */
 export function imageStream(image: Image | GrowingImage, options: OutputOptions = {}): Readable {
-  const plain = Readable.from(chunksOf(image, options), { objectMode: false, highWaterMark: 1 << 20 })
+  const plain = Readable.from(
+    cancelledByReturn((signal) => chunksOf(image, { ...options, signal }), options.signal),
+    {
+      objectMode: false,
+      highWaterMark: 1 << 20,
+    },
+  )
   if (options.zstdLevel === undefined) return plain
   const params = { [constants.ZSTD_c_compressionLevel]: options.zstdLevel, [constants.ZSTD_c_checksumFlag]: 1 }
   const compress = createZstdCompress({ params, chunkSize: 1 << 20 })
   plain.on('error', (error) => compress.destroy(error))
   compress.on('close', () => plain.destroy())
   return plain.pipe(compress)
+}
+
+/** A generator at work hears of `return` only when it next yields; a build must hear of it at once. */
+function cancelledByReturn<T>(generate: (signal: AbortSignal) => AsyncGenerator<T>, given: AbortSignal | undefined): AsyncIterable<T> {
+  const stop = new AbortController()
+  const chunks = generate(given ? AbortSignal.any([given, stop.signal]) : stop.signal)
+  const iterator: AsyncIterator<T> = {
+    next: () => chunks.next(),
+    return() {
+      stop.abort()
+      return chunks.return(undefined)
+    },
+  }
+  return { [Symbol.asyncIterator]: () => iterator }
 }
 
 async function* chunksOf(image: Image | GrowingImage, options: OutputOptions): AsyncGenerator<Uint8Array> {

@@ -171,7 +171,9 @@ function checkName(name: Uint8Array, last: Uint8Array | undefined, where: string
     throw new ImageError('BAD_INPUT', `${where}: '${printable(name)}' cannot be the name of an entry`, { path: where })
   }
   if (name.length > NAME_LIMIT)
-    throw new ImageError('LIMIT', `${where}: the name ${printable(name)} has ${name.length} bytes, the limit is ${NAME_LIMIT}`, { path: where })
+    throw new ImageError('LIMIT', `${where}: the name ${printable(name)} has ${name.length} bytes, the limit is ${NAME_LIMIT}`, {
+      path: where,
+    })
   if (last !== undefined && compareBytes(last, name) === 0)
     throw new ImageError('BAD_INPUT', `${where}: has two entries named ${printable(name)}`, { path: where })
 }

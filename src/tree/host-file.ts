@@ -4,7 +4,10 @@ import { open } from 'node:fs/promises'
 import { printable } from '../bytes/text.ts'
 import { type ErrorCode, ImageError, systemErrorCode } from '../errors.ts'
 
-/** A path that became a link or a pipe since it was listed must neither be followed nor waited for. */
+/**
+ * A path that became a link or a pipe since it was listed must neither be followed nor waited for. Windows
+ * has neither flag; there they are undefined, which counts as 0 here.
+ */
 export const HOST_FILE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 const REPEAT = 'build again when nothing writes there'
@@ -15,12 +18,15 @@ export function changedError(path: Uint8Array, what: string): ImageError {
   return new ImageError('CHANGED', `${name}: ${what} while it was read; ${REPEAT}`, { path: name })
 }
 
+/** What opening or reading gives for a path where now is nothing, a folder, a link, a socket or a pipe. */
+const NO_FILE_ANY_MORE = ['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENXIO', 'ESPIPE', 'EAGAIN']
+
 /** The error for a host file that cannot be opened or read: CHANGED when it is gone, else UNREADABLE. */
 export function readError(path: Uint8Array, error: unknown): ImageError {
   if (error instanceof ImageError) return error
   const name = printable(path)
   const code = systemErrorCode(error) ?? String(error)
-  const gone = ['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENXIO'].includes(code)
+  const gone = NO_FILE_ANY_MORE.includes(code)
   const kind: ErrorCode = gone ? 'CHANGED' : 'UNREADABLE'
   const remedy = gone ? `it was listed as a file and is none any more; ${REPEAT}` : 'make it readable for this user'
   return new ImageError(kind, `${name}: cannot be read (${code}): ${remedy}`, { path: name, cause: error })

@@ -1,4 +1,5 @@
 /** Output that appears whole or not at all, on file systems that misbehave. */
+import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -142,6 +143,26 @@ describe('saving and streaming', () => {
     expect(await failure(saveImage(bytesImage(whole), at('aborted'), { signal }))).toMatchObject({ code: 'ABORTED' })
     expect(existsSync(at('aborted')) || existsSync(at('broken'))).toBe(false)
     expect(await failure(saveImage(bytesImage(whole), at('jobs'), { jobs: 0 }))).toMatchObject({ code: 'USAGE' })
+  })
+
+  it('stop the build when the stream is destroyed', async () => {
+    for (const options of [{}, { zstdLevel: 1 }, { signal: new AbortController().signal }]) {
+      let reason: unknown
+      const pack: GrowingImage['pack'] = (_target, _start, { signal }) =>
+        new Promise((_, reject) => {
+          signal?.addEventListener('abort', () => {
+            reason = signal.reason
+            reject(new Error('stopped'))
+          })
+        })
+      const stream = imageStream({ sizeLimit: 1, pack }, options)
+      stream.resume()
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      stream.destroy()
+      await once(stream, 'close')
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      expect(reason).toMatchObject({ name: 'AbortError' })
+    }
   })
 
   it('use a scratch file that has no name', async () => {

@@ -9,6 +9,7 @@
  * squashfs-tools-ng), whose section titles are cited beside the records in `disk.ts`.
  */
 import type { CodecSpec } from '../../codecs/codec.ts'
+import { checkCodecSpec } from '../../codecs/spec.ts'
 import { ImageError } from '../../errors.ts'
 import { BLOCK_SIZE_MAXIMUM, BLOCK_SIZE_MINIMUM, COMPRESSOR, U32_MAXIMUM } from './disk.ts'
 
@@ -37,8 +38,8 @@ export const SQUASHFS_DEFAULTS: ResolvedSquashfsOptions = {
 }
 
 /**
- * Fill in defaults. Throws UNSUPPORTED for another compressor, USAGE for a block size the format does not
- * have, LIMIT for a time outside 32 bits.
+ * Fill in defaults. Throws UNSUPPORTED for another compressor, USAGE for a level it does not have or a
+ * block size the format does not have, LIMIT for a time outside 32 bits.
  */
 export function resolveOptions(options: SquashfsOptions): ResolvedSquashfsOptions {
   const resolved = { ...SQUASHFS_DEFAULTS, ...options }
@@ -56,5 +57,5 @@ export function resolveOptions(options: SquashfsOptions): ResolvedSquashfsOption
       `squashfs: modification time is ${modificationTimeSeconds} s; the superblock holds whole seconds 0 to ${U32_MAXIMUM}`,
     )
   }
-  return resolved
+  return { ...resolved, codec: checkCodecSpec(codec) }
 }

@@ -129,12 +129,13 @@ function readLargeFile(
 function identifyFile(fd: number): Uint8Array {
   const whole = createHash('sha256')
   let position = 0
-  for (;;) {
+  while (!isStopped()) {
     const count = readSync(fd, scratch, 0, scratch.length, position)
-    if (count === 0) return whole.digest()
+    if (count === 0) break
     whole.update(scratch.subarray(0, count))
     position += count
   }
+  return whole.digest()
 }
 
 function readFully(fd: number, path: Buffer, content: Buffer, offset: number | null = null): void {
