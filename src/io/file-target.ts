@@ -12,14 +12,17 @@ const FLUSH_SIZE = 64 << 20
 export class FileTarget implements Target {
   readonly #handle: FileHandle
   readonly #label: string
+  readonly #isKept: boolean
   #unflushed = 0
   #flush: Promise<void> | undefined
   /** The system tells of a failed flush once; it counts for all that comes after. */
   #flushError: unknown
 
-  constructor(handle: FileHandle, label: string) {
+  /** `isKept` is false for scratch files, which need not get to the disk. */
+  constructor(handle: FileHandle, label: string, isKept = true) {
     this.#handle = handle
     this.#label = label
+    this.#isKept = isKept
   }
 
   async write(position: number, bytes: Uint8Array): Promise<void> {
@@ -34,7 +37,7 @@ export class FileTarget implements Target {
       throw writeError(this.#label, error)
     }
     this.#unflushed += bytes.length
-    if (this.#unflushed >= FLUSH_SIZE && this.#flush === undefined) this.#startFlush()
+    if (this.#unflushed >= FLUSH_SIZE) this.flush()
   }
 
   async read(position: number, length: number): Promise<Uint8Array> {
@@ -79,7 +82,8 @@ export class FileTarget implements Target {
     }
   }
 
-  #startFlush(): void {
+  flush(): void {
+    if (!this.#isKept || this.#flush !== undefined) return
     this.#unflushed = 0
     this.#flush = this.#handle.datasync().then(
       () => {
@@ -219,6 +223,6 @@ export async function openSpool(folder = tmpdir()): Promise<Spool> {
   const label = `scratch file in ${folder} (TMPDIR chooses the folder)`
   const { handle, temporary } = await openTemporary(label, folder)
   await rm(temporary, { force: true })
-  const target = new FileTarget(handle, label)
+  const target = new FileTarget(handle, label, false)
   return { target, close: () => target.close() }
 }

@@ -8,6 +8,8 @@ export interface Target {
   read(position: number, length: number): Promise<Uint8Array>
   /** Make the target exactly `size` bytes long. */
   setSize(size: number): Promise<void>
+  /** A hint that much has been written and little is to come: it may go to stable storage meanwhile. */
+  flush?(): void
 }
 
 /** A target in memory, for tests and small images. */

@@ -16,22 +16,28 @@ const NO_BLOCKS = new Uint32Array(0)
 export interface Job {
   readonly blocks: readonly Piece[]
   /** The file they belong to; undefined for fragments. */
-  readonly file: FileInProgress | undefined
+  readonly file: FileInBlocks | undefined
   /** Index of the first fragment, when they are fragments. */
   readonly firstFragment: number
 }
 
-/** What is known of a file while its blocks are being written. */
-export class FileInProgress implements StoredFile {
+/** A file in blocks, which are added as they are written. */
+export class FileInBlocks implements StoredFile {
   blocksStart = 0
   sparseBytes = 0
-  fragmentIndex = NO_INDEX
-  fragmentOffset = 0
   readonly blockWords: Uint32Array
   #written = 0
 
   constructor(blockCount: number) {
     this.blockWords = blockCount === 0 ? NO_BLOCKS : new Uint32Array(blockCount)
+  }
+
+  get fragmentIndex(): number {
+    return NO_INDEX
+  }
+
+  get fragmentOffset(): number {
+    return 0
   }
 
   addBlock(word: number, length: number, start: number): void {
@@ -41,10 +47,36 @@ export class FileInProgress implements StoredFile {
   }
 }
 
-interface Original {
-  readonly file: FileNode
-  readonly stored: FileInProgress
+/** A file in a fragment. Most files are; so these hold no more than they have to. */
+class FileInFragment implements StoredFile {
+  readonly fragmentIndex: number
+  readonly fragmentOffset: number
+
+  constructor(fragmentIndex: number, fragmentOffset: number) {
+    this.fragmentIndex = fragmentIndex
+    this.fragmentOffset = fragmentOffset
+  }
+
+  get blocksStart(): number {
+    return 0
+  }
+
+  get sparseBytes(): number {
+    return 0
+  }
+
+  get blockWords(): Uint32Array {
+    return NO_BLOCKS
+  }
 }
+
+type Fate =
+  | { readonly kind: 'blocks'; readonly stored: FileInBlocks }
+  | { readonly kind: 'fragment' | 'skip' }
+  | { readonly kind: 'compare'; readonly reader: Rereader; readonly twin: FileNode }
+
+const SKIP: Fate = { kind: 'skip' }
+const FRAGMENT: Fate = { kind: 'fragment' }
 
 export interface PlacementOptions {
   readonly blockSize: number
@@ -53,17 +85,16 @@ export interface PlacementOptions {
 }
 
 export class Placement {
-  readonly files = new Map<FileNode, FileInProgress>()
+  readonly files = new Map<FileNode, StoredFile>()
   readonly fragments: StoredFragment[] = []
   readonly #options: PlacementOptions
   /** Fragments are put together in input slots too, so that workers find all blocks in one place. */
   readonly #slots: Slots
   readonly #emit: (job: Job) => void
-  readonly #originals = new Map<string, Original>()
-  /** The file whose parts are coming, and what becomes of them. */
-  #current: { fate: 'store'; stored: FileInProgress } | { fate: 'skip' } | { fate: 'compare'; reader: Rereader; twin: FileNode } = {
-    fate: 'skip',
-  }
+  /** By identity, one character a byte: the first file that has it. */
+  readonly #originals = new Map<string, FileNode>()
+  /** What becomes of the file whose parts are coming. */
+  #fate: Fate = SKIP
   #fragmentSlot: number | undefined
   #fragmentBlocks: Piece[] = []
   #fragmentStart = 0
@@ -85,18 +116,26 @@ export class Placement {
   place(part: Part, slot: number, identity: Uint8Array | undefined): void {
     const content = this.#slots.view(slot, part.slotOffset, part.length)
     if (part.first) this.#begin(part, content, identity)
-    const current = this.#current
-    if (current.fate === 'store') this.#store(part, slot, content, current.stored)
-    else if (current.fate === 'compare') {
-      if (!current.reader.matches(part.fileOffset, content)) throw changedTwin(part.file, current.twin)
-      if (part.last) this.close()
+    const fate = this.#fate
+    switch (fate.kind) {
+      case 'blocks':
+        this.#addBlocks(part, slot, fate.stored)
+        return
+      case 'fragment':
+        this.#addToFragment(part.file, content)
+        return
+      case 'compare':
+        if (!fate.reader.matches(part.fileOffset, content)) throw changedTwin(part.file, fate.twin)
+        if (part.last) this.close()
+        return
+      case 'skip':
     }
   }
 
   /** Close the file that a duplicate is compared with, if there is one. */
   close(): void {
-    if (this.#current.fate === 'compare') this.#current.reader.close()
-    this.#current = { fate: 'skip' }
+    if (this.#fate.kind === 'compare') this.#fate.reader.close()
+    this.#fate = SKIP
   }
 
   /** No part comes any more: hand out the last fragments. */
@@ -112,42 +151,40 @@ export class Placement {
   #begin(part: Part, content: Uint8Array, given: Uint8Array | undefined): void {
     const { file } = part
     if (this.files.has(file)) {
-      this.#current = { fate: 'skip' }
+      this.#fate = SKIP
       return
     }
     const identity = given ?? (file.content.kind === 'bytes' && this.#options.identify(file) ? identityOf(file.content.bytes) : undefined)
-    const key = identity ? `${file.size} ${Buffer.from(identity).toString('latin1')}` : undefined
-    const original = key === undefined ? undefined : this.#originals.get(key)
-    if (original && this.#sameStart(part, content, original)) return
-    const stored = new FileInProgress(this.#isTail(file) ? 0 : Math.ceil(file.size / this.#options.blockSize))
+    if (identity) {
+      const key = Buffer.from(identity).toString('latin1')
+      const original = this.#originals.get(key)
+      if (original === undefined) this.#originals.set(key, file)
+      else if (this.#sameStart(part, content, original)) return
+    }
+    if (this.#options.fragments && file.size > 0 && file.size < this.#options.blockSize) {
+      this.#fate = FRAGMENT
+      return
+    }
+    const stored = new FileInBlocks(Math.ceil(file.size / this.#options.blockSize))
     this.files.set(file, stored)
-    if (key !== undefined && !original) this.#originals.set(key, { file, stored })
-    this.#current = { fate: 'store', stored }
+    this.#fate = { kind: 'blocks', stored }
   }
 
-  /** Whether the first part equals that of `original`; if so the file shares its blocks. */
-  #sameStart(part: Part, content: Uint8Array, original: Original): boolean {
-    const reader = openAgain(original.file)
-    if (!reader) return false
-    this.#current = { fate: 'compare', reader, twin: original.file }
+  /** Whether the first part equals that of `original`; if so the file shares its place. */
+  #sameStart(part: Part, content: Uint8Array, original: FileNode): boolean {
+    const stored = this.files.get(original)
+    const reader = openAgain(original)
+    if (!reader || !stored) return false
+    this.#fate = { kind: 'compare', reader, twin: original }
     if (!reader.matches(0, content)) {
       this.close()
       return false
     }
-    this.files.set(part.file, original.stored)
+    this.files.set(part.file, stored)
     return true
   }
 
-  #isTail(file: FileNode): boolean {
-    return this.#options.fragments && file.size > 0 && file.size < this.#options.blockSize
-  }
-
-  #store(part: Part, slot: number, content: Uint8Array, stored: FileInProgress): void {
-    if (part.length === 0) return
-    if (this.#isTail(part.file)) {
-      this.#addTail(content, stored)
-      return
-    }
+  #addBlocks(part: Part, slot: number, stored: FileInBlocks): void {
     const { blockSize } = this.#options
     for (let start = 0; start < part.length; start += OUTPUT_SLOT_SIZE) {
       const end = Math.min(part.length, start + OUTPUT_SLOT_SIZE)
@@ -160,12 +197,11 @@ export class Placement {
     }
   }
 
-  #addTail(content: Uint8Array, stored: FileInProgress): void {
+  #addToFragment(file: FileNode, content: Uint8Array): void {
     if (this.#fragmentLength + content.length > this.#options.blockSize) this.#endFragment()
     if (this.#fragmentSlot === undefined) this.#fragmentSlot = this.#slots.take()
     this.#slots.view(this.#fragmentSlot, this.#fragmentStart + this.#fragmentLength, content.length).set(content)
-    stored.fragmentIndex = this.#fragmentCount
-    stored.fragmentOffset = this.#fragmentLength
+    this.files.set(file, new FileInFragment(this.#fragmentCount, this.#fragmentLength))
     this.#fragmentLength += content.length
   }
 

@@ -88,8 +88,7 @@ function readHostFile(stream: StreamState, path: Buffer, offset: number, content
     if (!first || !last) return readLargeFile(stream, path, offset, content, { first, last, identify })
     const fd = openSync(path, HOST_FILE_FLAGS)
     try {
-      readFully(fd, path, content)
-      expectEnd(fd, path, content.length)
+      readWhole(fd, path, content)
     } finally {
       closeSync(fd)
     }
@@ -138,11 +137,22 @@ function identifyFile(fd: number): Uint8Array {
   return whole.digest()
 }
 
-function readFully(fd: number, path: Buffer, content: Buffer, offset: number | null = null): void {
+/** Reads one byte more than there should be, where the slot has room for it: most files take one call. */
+function readWhole(fd: number, path: Buffer, content: Buffer): void {
+  const start = content.byteOffset
+  const hasRoom = (start + content.length) % INPUT_SLOT_SIZE !== 0
+  const count = hasRoom ? readSync(fd, input, start, content.length + 1, null) : 0
+  if (count > content.length) throw changedError(path, `grew beyond its ${content.length} bytes`)
+  if (hasRoom && count === content.length) return
+  readFully(fd, path, content.subarray(count), count)
+  expectEnd(fd, path, content.length)
+}
+
+function readFully(fd: number, path: Buffer, content: Buffer, offset: number): void {
   let done = 0
   while (done < content.length) {
-    const count = readSync(fd, content, done, content.length - done, offset === null ? null : offset + done)
-    if (count === 0) throw changedError(path, `ended at byte ${(offset ?? 0) + done}`)
+    const count = readSync(fd, content, done, content.length - done, offset + done)
+    if (count === 0) throw changedError(path, `ended at byte ${offset + done}`)
     done += count
   }
 }
