@@ -68,7 +68,10 @@ describe('architecture', () => {
 
   it('sees a wrong import', () => {
     const wrong = importsOf('filesystems/fat/plan.ts', "import { narSize } from '../../nix/nar.ts'\nimport '../squashfs/index.ts'\n")
-    expect(wrong.map(violation)).toEqual(['filesystems/fat/plan.ts -> nix/nar.ts', 'filesystems/fat/plan.ts -> filesystems/squashfs/index.ts'])
+    expect(wrong.map(violation)).toEqual([
+      'filesystems/fat/plan.ts -> nix/nar.ts',
+      'filesystems/fat/plan.ts -> filesystems/squashfs/index.ts',
+    ])
     expect(importsOf('io/image.ts', "import type { Node } from '../tree/tree.ts'").map(violation)).toEqual(['io/image.ts -> tree/tree.ts'])
   })
 
