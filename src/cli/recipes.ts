@@ -13,6 +13,8 @@ export interface Recipe {
   readonly inputs: readonly string[]
   /** Bytes of all NARs, to which the image is compared. */
   readonly closureBytes: number
+  /** The NAR hashes of all paths are checked. */
+  readonly verified: boolean
 }
 
 export interface RecipeContext {
@@ -48,13 +50,15 @@ async function isoRecipe(settings: Settings, context: RecipeContext): Promise<Re
     hybrid: settings.hybrid,
     add: settings.add,
   })
-  return { image, plan: { ...image.plan }, inputs: image.inputs, closureBytes: image.plan.store.narBytes }
+  const { narBytes, verified } = image.plan.store
+  return { image, plan: { ...image.plan }, inputs: image.inputs, closureBytes: narBytes, verified }
 }
 
 async function squashfsRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
   const { storeSquashfs } = await import('../images/squashfs.ts')
   const image = await storeSquashfs(storeOptions(settings, context))
-  return { image, plan: { ...image.summary }, inputs: image.inputs, closureBytes: image.summary.narBytes }
+  const { narBytes, verified } = image.summary
+  return { image, plan: { ...image.summary }, inputs: image.inputs, closureBytes: narBytes, verified }
 }
 
 function storeOptions(settings: Settings, context: RecipeContext) {

@@ -63,5 +63,6 @@ function progressMode(settings: Settings): ProgressMode {
 function lastLine(path: string, saved: SavedImage, recipe: Recipe, seconds: number): string {
   const { closureBytes } = recipe
   const ratio = closureBytes ? `, ${(saved.size / closureBytes).toFixed(3)} of the closure` : ''
-  return `${path}: ${formatBytes(saved.size)}${ratio}, ${seconds.toFixed(1)} s, sha256 ${saved.sha256}`
+  const unverified = recipe.verified ? '' : ', NAR hashes not checked'
+  return `${path}: ${formatBytes(saved.size)}${ratio}, ${seconds.toFixed(1)} s, sha256 ${saved.sha256}${unverified}`
 }

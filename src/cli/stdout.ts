@@ -4,6 +4,7 @@ import { write } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { ImageError, systemErrorCode } from '../errors.ts'
+import { writeError } from '../io/file-target.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import { imageStream, type OutputOptions } from '../io/output.ts'
 
@@ -41,7 +42,7 @@ async function writeAll(chunk: Uint8Array): Promise<void> {
     } catch (error) {
       const code = systemErrorCode(error)
       if (code === 'EPIPE') throw error
-      if (code !== 'EAGAIN') throw new ImageError('WRITE_FAILED', `standard output: ${code ?? String(error)}`, { cause: error })
+      if (code !== 'EAGAIN') throw writeError('standard output', error)
       // The other side made the pipe non-blocking, and it is full.
       await setTimeout(5)
     }

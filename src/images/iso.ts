@@ -246,6 +246,7 @@ function withoutLinks(source: string): Uint8Array {
 
 async function hybridOptions(kind: 'gpt' | 'nixpkgs' | 'none', syslinux: Syslinux | undefined, seed: string): Promise<HybridOptions> {
   if (kind === 'none') return { kind }
+  if (kind !== 'gpt' && kind !== 'nixpkgs') throw new ImageError('USAGE', `hybrid is '${kind}'; gpt, nixpkgs and none are known`)
   const diskGuid = deriveGuid(seed, 'iso disk')
   const bootCode = syslinux && (await hybridBootCode(syslinux))
   if (kind === 'gpt') return { kind, diskGuid, ...(bootCode && { bootCode }) }

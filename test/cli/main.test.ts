@@ -220,7 +220,7 @@ describe('cancelling', () => {
     })
     const { status, stderr } = await finish(child)
     closeSync(full)
-    expect(stderr).toMatch(/^kilnix: error \[WRITE_FAILED\]: standard output: ENOSPC/)
+    expect(stderr).toMatch(/^kilnix: error \[WRITE_FAILED\]: standard output: cannot be written \(ENOSPC\): the file system is full/)
     expect(status).toBe(1)
   })
 })

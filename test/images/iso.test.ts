@@ -227,6 +227,7 @@ describe('what the recipe refuses', () => {
     ['LIMIT', { mtimeSeconds: 2 ** 32 }, /modification time/],
     ['LIMIT', { mtimeSeconds: Number.NaN }, /modification time/],
     ['USAGE', { hybrid: 'nixpkgs' }, /needs isohdpfx\.bin of syslinux; give --syslinux/],
+    ['USAGE', { hybrid: 'mbr' as never }, /hybrid is 'mbr'; gpt, nixpkgs and none are known/],
     ['NOT_FOUND', { syslinux: '/nowhere' }, /isolinux\.bin/],
     ['NOT_FOUND', { efiBoot: '/nowhere' }, /\/nowhere/],
     ['USAGE', { compression: { name: 'zstd', level: 99 } }, /levels of zstd/],

@@ -1,4 +1,5 @@
 /** What a caller says of an ISO 9660 image, and the checks that need no tree. */
+import { printable, utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
 import type { GrowingImage } from '../../io/image.ts'
 import type { Attributes } from '../../tree/tree.ts'
@@ -84,7 +85,7 @@ export function checkOptions(options: Iso9660Options): void {
   if (!/^[\x20-\x7e]+$/.test(volumeId) || volumeId.length > VOLUME_ID_LIMIT) {
     throw new ImageError(
       'LIMIT',
-      `iso9660: volume id '${volumeId}' (${volumeId.length} characters): 1 to ${VOLUME_ID_LIMIT} printable ASCII characters are possible`,
+      `iso9660: volume id '${printable(utf8(volumeId))}' (${volumeId.length} characters): 1 to ${VOLUME_ID_LIMIT} printable ASCII characters are possible`,
     )
   }
   recordingDate(options.mtimeSeconds, 'volume')
