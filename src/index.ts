@@ -13,4 +13,4 @@ export { imageStream, type OutputOptions, type SavedImage, type SaveOptions, sav
 export type { ProgressEvent, ProgressListener, Stage } from './io/progress.ts'
 export { BufferTarget, type Target } from './io/target.ts'
 export { scanHost } from './tree/scan.ts'
-export type { Attributes, Content, DirectoryNode, Entry, FileNode, SymlinkNode, TreeNode, Xattr } from './tree/tree.ts'
+export type { Attributes, Content, DirectoryNode, Entry, FileNode, SymlinkNode, TreeDigest, TreeNode, Xattr } from './tree/tree.ts'
