@@ -56,3 +56,8 @@ export function systemErrorCode(error: unknown): string | undefined {
   if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code
   return undefined
 }
+
+/** Throws ABORTED when `signal` has come; `message` says what was cancelled. */
+export function throwIfAborted(signal: AbortSignal | undefined, message = 'cancelled'): void {
+  if (signal?.aborted) throw new ImageError('ABORTED', message, { cause: signal.reason })
+}

@@ -76,3 +76,8 @@ export function encodedLabel(volumeId: string): string {
   }
   return out
 }
+
+/** The bytes, one character each, that stand for `\xNN` in what `encodedLabel` makes. */
+export function decodedLabelBytes(label: string): string {
+  return label.replace(/\\x([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+}

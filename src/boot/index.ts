@@ -4,6 +4,7 @@
  * Not supported: initrd secrets, Memtest86+, rEFInd's menu, a picture or theme that is not given, Secure
  * Boot signatures (programs are copied as they are), `findiso=` loopback files.
  */
+export { decodedLabelBytes } from './command-line.ts'
 export { type BootFile, type EfiArchitecture, type EfiBoot, efiArchitecture, efiBoot, systemdBootPath } from './efi.ts'
 export { GRUB_DEFAULTS, GRUB_MARKER_PATH, type GrubOptions, grubConfig } from './grub.ts'
 export { ISOLINUX_DEFAULTS, type IsolinuxOptions, isolinuxConfig } from './isolinux.ts'

@@ -8,7 +8,7 @@
 import { compareBytes } from '../bytes/order.ts'
 import { utf8 } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
-import { commandLineWords, encodedLabel, requirePlainText } from './command-line.ts'
+import { commandLineWords, decodedLabelBytes, encodedLabel, requirePlainText } from './command-line.ts'
 
 /** What a menu needs of `boot.json` (bootspec v1, RFC 125). */
 export interface MenuBootspec {
@@ -113,9 +113,7 @@ export function isoPathOf(storeFile: string): string {
 export function expectedVolumeId(bootspec: MenuBootspec): string | undefined {
   const root = commandLineWords(bootspec.kernelParams.join(' ')).findLast((word) => word.startsWith('root='))
   if (!root?.startsWith('root=LABEL=')) return undefined
-  const bytes = root
-    .slice('root=LABEL='.length)
-    .replace(/\\x([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  const bytes = decodedLabelBytes(root.slice('root=LABEL='.length))
   return Buffer.from(bytes, 'latin1').toString('utf8')
 }
 

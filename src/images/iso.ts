@@ -29,6 +29,7 @@ import type { ProgressListener } from '../io/progress.ts'
 import type { Bootspec } from '../nix/bootspec.ts'
 import { resolveInStore } from '../nix/resolve.ts'
 import { findToplevel, loadBootspec } from '../nix/toplevel.ts'
+import { unreadableError } from '../tree/host-file.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import { scanHost } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../tree/tree.ts'
@@ -268,7 +269,6 @@ async function readHostFile(path: Uint8Array): Promise<Buffer> {
   try {
     return await readFile(Buffer.from(path))
   } catch (error) {
-    const name = printable(path)
-    throw new ImageError('UNREADABLE', `${name}: cannot be read (${systemErrorCode(error) ?? String(error)})`, { path: name, cause: error })
+    throw unreadableError(printable(path), error)
   }
 }

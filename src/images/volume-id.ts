@@ -1,5 +1,5 @@
 /** The label of a live medium. Its stage 1 finds the medium by it, so the system's own word counts most. */
-import { expectedVolumeId } from '../boot/index.ts'
+import { decodedLabelBytes, expectedVolumeId } from '../boot/index.ts'
 import { ImageError } from '../errors.ts'
 import type { Bootspec } from '../nix/bootspec.ts'
 
@@ -44,13 +44,9 @@ export function fstabLabel(fstab: string, mountPoint: string): string | undefine
     if (label === undefined) return undefined
     const field = Buffer.from(label)
       .toString('latin1')
-      .replace(/\\([0-7]{3})/g, (_, octal: string) => byte(octal, 8))
-    const bytes = by === 'LABEL=' ? field : field.replace(/\\x([0-9a-f]{2})/gi, (_, hex: string) => byte(hex, 16))
+      .replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+    const bytes = by === 'LABEL=' ? field : decodedLabelBytes(field)
     return Buffer.from(bytes, 'latin1').toString('utf8')
   }
   return undefined
-}
-
-function byte(digits: string, radix: number): string {
-  return String.fromCharCode(Number.parseInt(digits, radix))
 }

@@ -1,7 +1,7 @@
 /** Images as bytes in order, as Node and web streams, and into targets that write anywhere. */
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
-import { ImageError } from '../errors.ts'
+import { ImageError, throwIfAborted } from '../errors.ts'
 import type { BuildContext, Extent, Image } from './image.ts'
 import type { Target } from './target.ts'
 
@@ -107,8 +107,4 @@ function* zeros(length: number, signal: AbortSignal | undefined): Generator<Uint
     throwIfAborted(signal)
     yield ZEROS.subarray(0, Math.min(left, ZEROS.length))
   }
-}
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new ImageError('ABORTED', 'cancelled', { cause: signal.reason })
 }

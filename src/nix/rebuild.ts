@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { printable } from '../bytes/text.ts'
-import { ImageError } from '../errors.ts'
+import { ImageError, throwIfAborted } from '../errors.ts'
 import { changedError, HOST_FILE_FLAGS, readError } from '../tree/host-file.ts'
 import type { DirectoryNode, FileNode, TreeNode } from '../tree/tree.ts'
 import { type Closure, type ClosurePath, checkAcyclic } from './closure.ts'
@@ -38,7 +38,7 @@ export async function rebuildRegistration(closure: Closure, store: DirectoryNode
   let doneBytes = 0
   for (const entry of closure.paths) {
     await setImmediate()
-    if (options.signal?.aborted) throw new ImageError('ABORTED', 'cancelled while the store was hashed', { cause: options.signal.reason })
+    throwIfAborted(options.signal, 'cancelled while the store was hashed')
     const node = nodes.get(entry.baseName)
     if (node === undefined) throw new ImageError('NOT_FOUND', `${entry.path}: is in the listing, but not in the tree`, { path: entry.path })
     const size = narSize(node, entry.path)

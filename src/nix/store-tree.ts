@@ -2,7 +2,8 @@
 import { lstatSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { utf8 } from '../bytes/text.ts'
-import { ImageError, systemErrorCode } from '../errors.ts'
+import { ImageError, throwIfAborted } from '../errors.ts'
+import { unreadableError } from '../tree/host-file.ts'
 import { type ScanPolicy, scanHost } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, Entry } from '../tree/tree.ts'
 import type { Closure } from './closure.ts'
@@ -57,7 +58,7 @@ export async function storeTree(closure: Closure, options: StoreTreeOptions): Pr
   const entries: Entry[] = []
   for (const { path, baseName } of closure.paths) {
     await setImmediate()
-    if (options.signal?.aborted) throw new ImageError('ABORTED', 'cancelled while the store was scanned', { cause: options.signal.reason })
+    throwIfAborted(options.signal, 'cancelled while the store was scanned')
     entries.push({ name: utf8(baseName), node: scanHost(hostStorePath(options.root, path), policy) })
   }
   return { kind: 'directory', mode: EXECUTABLE_MODE, uid: 0, gid: 0, mtimeSeconds: options.mtimeSeconds ?? 1, entries }
@@ -80,9 +81,6 @@ function isPresent(hostPath: string): boolean {
   try {
     return lstatSync(hostPath, { throwIfNoEntry: false }) !== undefined
   } catch (cause) {
-    throw new ImageError('UNREADABLE', `${hostPath}: cannot be read (${systemErrorCode(cause) ?? String(cause)})`, {
-      path: hostPath,
-      cause,
-    })
+    throw unreadableError(hostPath, cause)
   }
 }

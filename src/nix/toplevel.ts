@@ -1,6 +1,7 @@
 /** The system of a closure: the store path that carries boot.json. */
 import { lstatSync, readFileSync } from 'node:fs'
-import { ImageError, systemErrorCode } from '../errors.ts'
+import { ImageError } from '../errors.ts'
+import { unreadableError } from '../tree/host-file.ts'
 import { type Bootspec, parseBootspec } from './bootspec.ts'
 import { type Closure, listedPath } from './closure.ts'
 import { badInput } from './listing.ts'
@@ -49,7 +50,7 @@ export function loadBootspec(toplevel: string, closure: Closure, root: string): 
   try {
     bytes = readFileSync(Buffer.from(file.hostPath))
   } catch (cause) {
-    throw new ImageError('UNREADABLE', `${where}: cannot be read (${systemErrorCode(cause) ?? String(cause)})`, { path: where, cause })
+    throw unreadableError(where, cause)
   }
   const bootspec = parseBootspec(bytes, where)
   if (bootspec.toplevel !== toplevel) throw badInput(where, `says that its toplevel is ${bootspec.toplevel}`)
@@ -71,6 +72,6 @@ function hasBootFile(root: string, path: string): boolean {
     if (lstatSync(hostPath, { throwIfNoEntry: false })?.isDirectory() !== true) return false
     return lstatSync(`${hostPath}/${BOOT_FILE}`, { throwIfNoEntry: false }) !== undefined
   } catch (cause) {
-    throw new ImageError('UNREADABLE', `${path}: cannot be read (${systemErrorCode(cause) ?? String(cause)})`, { path, cause })
+    throw unreadableError(path, cause)
   }
 }

@@ -21,6 +21,11 @@ export function changedError(path: Uint8Array, what: string): ImageError {
 /** What opening or reading gives for a path where now is nothing, a folder, a link, a socket or a pipe. */
 const NO_FILE_ANY_MORE = ['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENXIO', 'ESPIPE', 'EAGAIN']
 
+/** UNREADABLE for what was not listed before, so that nothing can have changed; `where` as the user knows it. */
+export function unreadableError(where: string, cause: unknown): ImageError {
+  return new ImageError('UNREADABLE', `${where}: cannot be read (${systemErrorCode(cause) ?? String(cause)})`, { path: where, cause })
+}
+
 /** The error for a host file that cannot be opened or read: CHANGED when it is gone, else UNREADABLE. */
 export function readError(path: Uint8Array, error: unknown): ImageError {
   if (error instanceof ImageError) return error

@@ -1,6 +1,6 @@
 /** Bytes of the volume: file data first, in order of address, then everything that names it. */
 import { utf8, utf16 } from '../../bytes/text.ts'
-import { ImageError } from '../../errors.ts'
+import { ImageError, throwIfAborted } from '../../errors.ts'
 import { type BuildContext, type Extent, type Image, moveExtent } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import type { Target } from '../../io/target.ts'
@@ -72,7 +72,7 @@ class VolumeWriter {
 
   async write(position: number, bytes: Uint8Array): Promise<void> {
     const { signal } = this.#context
-    if (signal?.aborted) throw new ImageError('ABORTED', 'cancelled', { cause: signal.reason })
+    throwIfAborted(signal)
     if (bytes.length === 0) return
     await this.#target.write(this.#start + position, bytes)
     const last = this.#regions.at(-1)

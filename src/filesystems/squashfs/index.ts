@@ -5,19 +5,17 @@
  * digests over anything but entries of the root.
  */
 
-import { printable } from '../../bytes/text.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { openCodec } from '../../codecs/open.ts'
 import { ImageError } from '../../errors.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import type { Target } from '../../io/target.ts'
-import { type DirectoryNode, type FileNode, sortedEntries, type TreeDigest, type TreeNode } from '../../tree/tree.ts'
+import type { DirectoryNode, TreeDigest } from '../../tree/tree.ts'
 import { packData } from './data/pack.ts'
 import { METADATA_BLOCK_SIZE } from './disk.ts'
 import { emitTables } from './emit.ts'
 import type { SquashfsOptions } from './format.ts'
-import type { Problem } from './limits.ts'
 import { planSquashfs, type SquashfsPlan } from './plan.ts'
 
 export { SQUASHFS_DEFAULTS, type SquashfsOptions } from './format.ts'
@@ -45,14 +43,7 @@ export function squashfs(root: DirectoryNode, options: SquashfsPackOptions = {})
   const plan = planSquashfs(root, format)
   checkDigests(root, digests)
   let contentBytes = 0
-  for (const file of plan.files) {
-    const problem = contentProblem(file)
-    if (problem !== undefined) {
-      const path = pathOf(root, file)
-      throw new ImageError(problem.code, `squashfs: ${path}: ${problem.message}`, { path })
-    }
-    contentBytes += file.size
-  }
+  for (const { size } of plan.files) contentBytes += size
   return {
     plan,
     contentBytes,
@@ -68,23 +59,6 @@ export function squashfs(root: DirectoryNode, options: SquashfsPackOptions = {})
       return regionImage(target, start, paddedSize)
     },
   }
-}
-
-function contentProblem({ content, size }: FileNode): Problem | undefined {
-  if (content.kind === 'image') return { code: 'UNSUPPORTED', message: 'the content is an image; give a host file or bytes' }
-  if (content.kind === 'hostFile' || content.bytes.length === size) return undefined
-  return { code: 'USAGE', message: `the content is ${content.bytes.length} bytes, the node says ${size}` }
-}
-
-/** Where a file stands in a tree, for an error; the last of several places. */
-function pathOf(root: DirectoryNode, file: FileNode): string {
-  const stack: { path: string; node: TreeNode }[] = [{ path: '', node: root }]
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-    if (next.node === file) return next.path
-    if (next.node.kind !== 'directory') continue
-    for (const { name, node } of sortedEntries(next.node)) stack.push({ path: `${next.path}/${printable(name)}`, node })
-  }
-  return '/'
 }
 
 /** Tables are compressed on one thread, where zstd above this level takes ten times as long to save three in a hundred bytes. */

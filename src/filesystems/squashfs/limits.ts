@@ -1,6 +1,6 @@
 /** What the format, and Linux where it is narrower, can hold: checks of one name or one node. */
 import type { ErrorCode } from '../../errors.ts'
-import type { TreeNode, Xattr } from '../../tree/tree.ts'
+import type { FileNode, TreeNode, Xattr } from '../../tree/tree.ts'
 import { DEVICE_MAJOR_MAXIMUM, DEVICE_MINOR_MAXIMUM, U16_MAXIMUM, U32_MAXIMUM, XATTR_PREFIXES } from './disk.ts'
 
 export interface Problem {
@@ -45,11 +45,17 @@ export function nodeProblem(node: TreeNode, blockSize: number): Problem | undefi
   )
 }
 
+function contentProblem({ content, size }: FileNode): Problem | undefined {
+  if (content.kind === 'image') return { code: 'UNSUPPORTED', message: 'the content is an image; give a host file or bytes' }
+  if (content.kind === 'hostFile' || content.bytes.length === size) return undefined
+  return { code: 'USAGE', message: `the content is ${content.bytes.length} bytes, the node says ${size}` }
+}
+
 function kindProblem(node: TreeNode, blockSize: number): Problem | undefined {
   switch (node.kind) {
     case 'file': {
       const problem = integerProblem('size', node.size, Number.MAX_SAFE_INTEGER)
-      if (problem !== undefined || node.size <= FILE_BLOCKS_MAXIMUM * blockSize) return problem
+      if (problem !== undefined || node.size <= FILE_BLOCKS_MAXIMUM * blockSize) return problem ?? contentProblem(node)
       return {
         code: 'LIMIT',
         message: `${node.size} bytes are more than ${FILE_BLOCKS_MAXIMUM} blocks of ${blockSize} bytes; use larger blocks`,

@@ -13,6 +13,8 @@ import { bytesSource, readSquashfs } from '../../readers/squashfs-reader.ts'
 import { buildImage, differences, directory, file, noise, SparseTarget, symlink, testCodec } from './support.ts'
 
 const GIB = 2 ** 30
+/** Of files whose data is said to be stored already. */
+const NEVER_READ = { kind: 'hostFile', path: Buffer.from('/nowhere') } as const
 const METADATA_CODEC = testCodec({ name: 'gzip', level: 9 }, METADATA_BLOCK_SIZE)
 
 describe('large squashfs images', () => {
@@ -68,8 +70,8 @@ describe('large squashfs images', () => {
 /** A file of 5 GiB of zeros, a file of 4 GiB - 1, and three files that lie about 6 GiB into the image. */
 function beyond4GiB(start: number) {
   const blockSize = 2 ** 20
-  const zeros = file('', { size: 5 * GIB, content: { kind: 'image', image: { size: 5 * GIB, extents: [] } } })
-  const almost = file('', { size: 4 * GIB - 1, content: { kind: 'image', image: { size: 4 * GIB - 1, extents: [] } } })
+  const zeros = file('', { size: 5 * GIB, content: NEVER_READ })
+  const almost = file('', { size: 4 * GIB - 1, content: NEVER_READ })
   const [near, far, tail] = [file(noise(5000, 1)), file(noise(6000, 2)), file(noise(7000, 3))]
   const tree = directory({ zeros, almost, near, far, tail })
   const plan = planSquashfs(tree, { blockSize, codec: { name: 'gzip' } })
