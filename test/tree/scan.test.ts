@@ -2,11 +2,11 @@ import { chmodSync, linkSync, mkdirSync, renameSync, symlinkSync, utimesSync, wr
 import { isDeepStrictEqual } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { HOST_ATTRIBUTES, type ScanPolicy, scanHost } from '../../src/tree/scan.ts'
-import { treeTotals } from '../../src/tree/totals.ts'
 import type { DirectoryNode, TreeNode } from '../../src/tree/tree.ts'
 import { makeNastyTree } from '../nix/nasty-tree.ts'
 import { failure, scratchFolder } from '../nix/scratch.ts'
 import { runOk } from '../oracles/tools.ts'
+import { treeTotals } from './totals.ts'
 
 const FIXED: ScanPolicy = { attributes: () => ({ mode: 0o600, uid: 3, gid: 4, mtimeSeconds: 5 }) }
 

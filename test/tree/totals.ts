@@ -1,5 +1,5 @@
 /** What a tree holds, for progress and reports. */
-import type { TreeNode } from './tree.ts'
+import type { TreeNode } from '../../src/tree/tree.ts'
 
 export interface TreeTotals {
   readonly files: number
