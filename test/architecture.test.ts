@@ -19,7 +19,8 @@ const LEVELS: Readonly<Record<string, number>> = {
   boot: 6,
   images: 7,
   'index.ts': 8,
-  cli: 9,
+  server: 9,
+  cli: 10,
 }
 
 /** Exceptions, each with its reason. */

@@ -36,7 +36,7 @@ export interface GrowingImage {
   /** No packed image is larger than this, in bytes. */
   readonly sizeLimit: number
   /**
-   * Write the bytes to `target` from `start` on (a multiple of 4096) and return the image that now lies
+   * Write the bytes to `target` from `start` on and return the image that now lies
    * there; its extents count from its own beginning.
    */
   pack(target: Target, start: number, context: BuildContext): Promise<Image>

@@ -33,6 +33,12 @@ export const PACKAGES: Readonly<Record<string, string>> = {
   zstd: 'zstd',
   lz4: 'lz4',
   'grub-script-check': 'grub-common',
+  cpio: 'cpio',
+  bsdtar: 'libarchive-tools',
+  bsdcpio: 'libarchive-tools',
+  busybox: 'busybox-static',
+  tar: 'tar',
+  curl: 'curl',
 }
 
 const SEARCH_PATH = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
