@@ -10,6 +10,12 @@ export interface Extent {
   readonly start: number
   readonly length: number
   read(): AsyncIterable<Uint8Array>
+  /**
+   * The `length` bytes from `start` on, counted from the beginning of the extent, for extents that need not
+   * read what comes before. May be called more than once; the caller keeps within the extent. Chunks may lie in
+   * `buffer`, if one is lent, where the next one replaces them; so many readers need not make garbage.
+   */
+  readRange?(start: number, length: number, buffer?: Uint8Array): AsyncIterable<Uint8Array>
 }
 
 /** A finished description of bytes: `extents` are sorted, do not overlap and lie within `size`. */
@@ -22,6 +28,11 @@ export interface Image {
 export interface BuildContext {
   /** Worker threads, 1 to 256. */
   readonly jobs: number
+  /**
+   * `workers` (the default): threads are started for the work. `none`: all is done in the calling thread, whatever
+   * `jobs` says; for many small images, and for threads that are workers themselves. The bytes are the same.
+   */
+  readonly threads?: 'workers' | 'none'
   readonly signal?: AbortSignal
   readonly onProgress?: ProgressListener
 }
@@ -54,12 +65,21 @@ export function bytesExtent(start: number, bytes: Uint8Array): Extent {
     async *read() {
       if (bytes.length > 0) yield bytes
     },
+    async *readRange(from, length) {
+      if (length > 0) yield bytes.subarray(from, from + length)
+    },
   }
 }
 
 /** The same extent, `offset` bytes further on. */
 export function moveExtent(extent: Extent, offset: number): Extent {
-  return { start: extent.start + offset, length: extent.length, read: () => extent.read() }
+  const { start, length, readRange } = extent
+  return {
+    start: start + offset,
+    length,
+    read: () => extent.read(),
+    ...(readRange && { readRange: (...range: Parameters<typeof readRange>) => readRange.apply(extent, range) }),
+  }
 }
 
 /** An image made of bytes in memory, zero after them up to `size`. */

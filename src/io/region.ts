@@ -10,21 +10,24 @@ export function regionImage(target: Target, start: number, size: number): Image 
   const extent: Extent = {
     start: 0,
     length: size,
-    async *read() {
-      const chunkAt = (at: number): Promise<Uint8Array> | undefined => {
-        const chunk = at < size ? target.read(start + at, Math.min(CHUNK_SIZE, size - at)) : undefined
-        // An error counts when the chunk is awaited, if it ever is.
-        chunk?.catch(() => undefined)
-        return chunk
-      }
-      // One chunk is read while the consumer works on the one before.
-      let next = chunkAt(0)
-      for (let at = CHUNK_SIZE; next !== undefined; at += CHUNK_SIZE) {
-        const chunk = await next
-        next = chunkAt(at)
-        yield chunk
-      }
-    },
+    read: () => regionChunks(target, start, size),
+    readRange: (from, length, buffer) => regionChunks(target, start + from, length, buffer?.length),
   }
   return { size, extents: size === 0 ? [] : [extent] }
+}
+
+async function* regionChunks(target: Target, start: number, length: number, chunkSize = CHUNK_SIZE): AsyncGenerator<Uint8Array> {
+  const chunkAt = (at: number): Promise<Uint8Array> | undefined => {
+    const chunk = at < length ? target.read(start + at, Math.min(chunkSize, length - at)) : undefined
+    // An error counts when the chunk is awaited, if it ever is.
+    chunk?.catch(() => undefined)
+    return chunk
+  }
+  // One chunk is read while the consumer works on the one before.
+  let next = chunkAt(0)
+  for (let at = chunkSize; next !== undefined; at += chunkSize) {
+    const chunk = await next
+    next = chunkAt(at)
+    yield chunk
+  }
 }

@@ -1,7 +1,7 @@
 /** The bytes of a file node as extents of an image, read only when they are asked for. */
 import { ImageError } from '../errors.ts'
 import { bytesExtent, type Extent, moveExtent } from '../io/image.ts'
-import { hostFileChunks } from './host-file.ts'
+import { hostFileExtent } from './host-file.ts'
 import type { FileNode } from './tree.ts'
 
 /**
@@ -21,7 +21,7 @@ export function contentExtents(file: FileNode, start: number, path: string): Ext
       checkSize(path, content.image.size, size)
       return content.image.extents.map((extent) => moveExtent(extent, start))
     case 'hostFile':
-      return size === 0 ? [] : [{ start, length: size, read: () => hostFileChunks(content.path, size) }]
+      return size === 0 ? [] : [hostFileExtent(content.path, start, size)]
   }
 }
 

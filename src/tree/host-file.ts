@@ -1,14 +1,18 @@
 /** Reading files of the host, with the errors that every format gives. */
-import { constants } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { printable } from '../bytes/text.ts'
 import { type ErrorCode, ImageError, systemErrorCode } from '../errors.ts'
+import type { Extent, Image } from '../io/image.ts'
 
 /**
  * A path that became a link or a pipe since it was listed must neither be followed nor waited for. Windows
  * has neither flag; there they are undefined, which counts as 0 here.
  */
 export const HOST_FILE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+
+/** A file that was written to and kept its size shows in its change time. */
+const WRITTEN_TO = 'was written to'
 
 const REPEAT = 'build again when nothing writes there'
 
@@ -37,19 +41,68 @@ export function readError(path: Uint8Array, error: unknown): ImageError {
   return new ImageError(kind, `${name}: cannot be read (${code}): ${remedy}`, { path: name, cause: error })
 }
 
+/** Up to this size a file is read at once: opening it costs as much as reading, and a promise for each step more than both. */
+export const SMALL_FILE_SIZE = 128 << 10
+
+/** Fill `bytes` with a host file of just that size, synchronously. Throws CHANGED or UNREADABLE. */
+export function readHostFile(path: Uint8Array, bytes: Uint8Array, { isSealed = false }: Pick<HostReadOptions, 'isSealed'> = {}): void {
+  const size = bytes.length
+  try {
+    const file = openSync(Buffer.from(path), HOST_FILE_FLAGS)
+    try {
+      const before = fstatSync(file, { bigint: true }).ctimeNs
+      let position = 0
+      while (position < size) {
+        const count = readSync(file, bytes, position, size - position, position)
+        if (count === 0) throw changedError(path, `ended at byte ${position}`)
+        position += count
+      }
+      if (readSync(file, Buffer.alloc(1), 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
+      if (!isSealed && fstatSync(file, { bigint: true }).ctimeNs !== before) throw changedError(path, WRITTEN_TO)
+    } finally {
+      closeSync(file)
+    }
+  } catch (error) {
+    throw readError(path, error)
+  }
+}
+
+export interface HostReadOptions {
+  /** No chunk is larger. Default 1 MiB. */
+  readonly chunkSize?: number
+  /** The first byte that is read. Default 0. */
+  readonly start?: number
+  /** How many bytes are read. Default: all from `start` on. */
+  readonly length?: number
+  /** Nobody writes to the file any more: its times and links may change while it is read, but not its length. Default false. */
+  readonly isSealed?: boolean
+  /** Read into this instead of new memory, in chunks of at most its length; each is good until the next is asked for. */
+  readonly buffer?: Uint8Array | undefined
+}
+
 /**
- * The bytes of a host file in chunks of at most `chunkSize`. Yields exactly `size` bytes, or throws
- * CHANGED or UNREADABLE. Each chunk is the caller's to keep.
+ * The bytes of a host file of `size` bytes, or a range of them. Yields exactly as many, or throws CHANGED or
+ * UNREADABLE. Without `buffer` each chunk is the caller's to keep.
  */
-export async function* hostFileChunks(path: Uint8Array, size: number, chunkSize = 1 << 20): AsyncGenerator<Uint8Array> {
+export async function* hostFileChunks(path: Uint8Array, size: number, options: HostReadOptions = {}): AsyncGenerator<Uint8Array> {
+  const { buffer, start = 0, length = size - start, isSealed = false } = options
+  const chunkSize = buffer?.length ?? options.chunkSize ?? 1 << 20
+  const memory = (count: number): Uint8Array => buffer?.subarray(0, count) ?? Buffer.allocUnsafeSlow(count)
+  if (length === size && size <= Math.min(SMALL_FILE_SIZE, chunkSize)) {
+    const bytes = memory(size)
+    readHostFile(path, bytes, { isSealed })
+    if (size > 0) yield bytes
+    return
+  }
   const handle = await open(Buffer.from(path), HOST_FILE_FLAGS).catch((error: unknown) => {
     throw readError(path, error)
   })
   try {
     const before = (await handle.stat({ bigint: true })).ctimeNs
-    let position = 0
-    while (position < size) {
-      const chunk = Buffer.allocUnsafeSlow(Math.min(chunkSize, size - position))
+    const end = start + length
+    let position = start
+    while (position < end) {
+      const chunk = memory(Math.min(chunkSize, end - position))
       const { bytesRead } = await handle.read(chunk, 0, chunk.length, position)
       if (bytesRead === 0) throw changedError(path, `ended at byte ${position}`)
       position += bytesRead
@@ -57,11 +110,33 @@ export async function* hostFileChunks(path: Uint8Array, size: number, chunkSize 
     }
     const { bytesRead } = await handle.read(Buffer.alloc(1), 0, 1, size)
     if (bytesRead !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
-    // A file that was written to and kept its size shows in its change time.
-    if ((await handle.stat({ bigint: true })).ctimeNs !== before) throw changedError(path, 'was written to')
+    if (!isSealed && (await handle.stat({ bigint: true })).ctimeNs !== before) throw changedError(path, WRITTEN_TO)
   } catch (error) {
     throw readError(path, error)
   } finally {
     await handle.close()
   }
+}
+
+type SharedReadOptions = Pick<HostReadOptions, 'chunkSize' | 'isSealed'>
+
+/** A host file of `size` bytes as an extent at byte `start` of an image. It is opened when it is read and closed after. */
+export function hostFileExtent(path: Uint8Array, start: number, size: number, options: SharedReadOptions = {}): Extent {
+  return {
+    start,
+    length: size,
+    read: () => hostFileChunks(path, size, options),
+    readRange: (from, length, buffer) => hostFileChunks(path, size, { ...options, start: from, length, buffer }),
+  }
+}
+
+/** Small enough for many readers at a time. */
+const SHARED_CHUNK_SIZE = 128 << 10
+
+/**
+ * The host file at `path`, of `size` bytes, as an image that may be read often and by many at a time: each read opens
+ * the file for itself and throws CHANGED or UNREADABLE. Chunks are of `chunkSize` bytes, default 128 KiB.
+ */
+export function hostFileImage(path: string, size: number, options: SharedReadOptions = {}): Image {
+  return { size, extents: size === 0 ? [] : [hostFileExtent(Buffer.from(path), 0, size, { chunkSize: SHARED_CHUNK_SIZE, ...options })] }
 }

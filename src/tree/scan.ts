@@ -1,6 +1,6 @@
 /**
  * A folder, file or link of the host as a tree. Names are bytes; entries come out sorted, so the order of
- * `readdir` does not show. Each path is a node of its own: the host's hard links are not looked at.
+ * `readdir` does not show.
  *
  * Not supported: devices, pipes and sockets; extended attributes and access control lists are left out.
  *
@@ -12,7 +12,7 @@ import { lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs'
 import { compareBytes } from '../bytes/order.ts'
 import { printable } from '../bytes/text.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
-import type { Attributes, DirectoryNode, Entry, TreeNode } from './tree.ts'
+import type { Attributes, DirectoryNode, Entry, FileNode, TreeNode } from './tree.ts'
 
 export interface ScanPolicy {
   /** What the node carries, from what the host says of the file. Called once a node, so it may return the same object each time. */
@@ -22,6 +22,8 @@ export interface ScanPolicy {
    * `~nix~case~hack~`. Off by default.
    */
   readonly caseHack?: boolean
+  /** Paths that are one file of the host become one node. Off by default: each path is a node of its own. */
+  readonly hardLinks?: boolean
 }
 
 /** Owner, group, mode and time as the host has them. */
@@ -35,7 +37,12 @@ export const HOST_ATTRIBUTES: ScanPolicy = { attributes: (_kind, host) => host }
 export function scanHost(path: Uint8Array | string, policy: ScanPolicy): TreeNode {
   const text = Buffer.from(path).toString('latin1')
   const stats = guarded(text, 'NOT_FOUND', () => lstatSync(hostPath(text)))
-  return scanNode(text, stats, policy)
+  return scanNode(text, stats, { ...policy, linked: policy.hardLinks === true ? new Map() : undefined })
+}
+
+interface Scan extends ScanPolicy {
+  /** Files with several names, by device and inode; undefined where hard links are not looked at. */
+  readonly linked: Map<string, FileNode> | undefined
 }
 
 /** Content of a host file that costs 48 bytes: folder and name are shared with the rest of the tree. */
@@ -57,12 +64,15 @@ class HostContent {
   }
 }
 
-function scanNode(path: string, stats: Stats, policy: ScanPolicy, place?: { folder: Uint8Array; name: Uint8Array }): TreeNode {
+interface Place {
+  readonly folder: Uint8Array
+  readonly name: Uint8Array
+}
+
+function scanNode(path: string, stats: Stats, policy: Scan, place?: Place): TreeNode {
   const host: Attributes = { mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtimeSeconds: Math.floor(stats.mtimeMs / 1000) }
   if (stats.isFile()) {
-    const { mode, uid, gid, mtimeSeconds } = policy.attributes('file', host)
-    const { folder, name } = place ?? splitPath(path)
-    return { kind: 'file', mode, uid, gid, mtimeSeconds, size: stats.size, content: new HostContent(folder, name) }
+    return scanFile(path, stats, policy, policy.attributes('file', host), place ?? splitPath(path))
   }
   if (stats.isDirectory()) {
     return { kind: 'directory', ...policy.attributes('directory', host), entries: scanEntries(path, policy) }
@@ -77,7 +87,19 @@ function scanNode(path: string, stats: Stats, policy: ScanPolicy, place?: { fold
   })
 }
 
-function scanEntries(path: string, policy: ScanPolicy): DirectoryNode['entries'] {
+function scanFile(path: string, stats: Stats, { linked }: Scan, attributes: Attributes, { folder, name }: Place): FileNode {
+  const { mode, uid, gid, mtimeSeconds } = attributes
+  const node: FileNode = { kind: 'file', mode, uid, gid, mtimeSeconds, size: stats.size, content: new HostContent(folder, name) }
+  if (linked === undefined || stats.nlink < 2) return node
+  // As numbers, two inodes beyond 2^53 might look the same.
+  const { dev, ino } = guarded(path, 'CHANGED', () => lstatSync(hostPath(path), { bigint: true }))
+  const key = `${dev}:${ino}`
+  const first = linked.get(key)
+  if (first === undefined) linked.set(key, node)
+  return first ?? node
+}
+
+function scanEntries(path: string, policy: Scan): DirectoryNode['entries'] {
   const names = guarded(path, 'CHANGED', () => readdirSync(hostPath(path), 'latin1')).sort(compareByteStrings)
   const folder = Buffer.from(`${path}/`, 'latin1')
   const bytes = new Uint8Array(Buffer.from(names.join(''), 'latin1'))
@@ -113,7 +135,7 @@ function undoCaseHack(entries: readonly Entry[], path: string): Entry[] {
   return clean
 }
 
-function splitPath(path: string): { folder: Uint8Array; name: Uint8Array } {
+function splitPath(path: string): Place {
   const cut = path.lastIndexOf('/') + 1
   return { folder: Buffer.from(path.slice(0, cut), 'latin1'), name: Buffer.from(path.slice(cut), 'latin1') }
 }

@@ -1,0 +1,88 @@
+import { createHash } from 'node:crypto'
+import { describe, expect, it } from 'vitest'
+import { bytesImage } from '../../src/io/image.ts'
+import { imageChunks } from '../../src/io/stream.ts'
+import { narDigest, narPieces } from '../../src/nix/nar.ts'
+import { contentExtents } from '../../src/tree/content.ts'
+import type { DirectoryNode, FileNode, TreeNode } from '../../src/tree/tree.ts'
+import { verifiedTree } from '../../src/tree/verified.ts'
+
+const PLAIN = { mode: 0o444, uid: 0, gid: 0, mtimeSeconds: 1 }
+const file = (text: string, size = text.length): FileNode => ({
+  kind: 'file',
+  ...PLAIN,
+  size,
+  content: { kind: 'image', image: bytesImage(Buffer.from(text), size) },
+})
+const folder = (...entries: [string, TreeNode][]): DirectoryNode => ({
+  kind: 'directory',
+  ...PLAIN,
+  entries: entries.map(([name, node]) => ({ name: Buffer.from(name), node })),
+})
+
+async function bytesOf(node: FileNode): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of imageChunks({ size: node.size, extents: contentExtents(node, 0, 'test') })) chunks.push(chunk)
+  return Buffer.concat(chunks)
+}
+
+/** Files depth first, as NARs and cpio archives have them. */
+function filesOf(node: TreeNode): FileNode[] {
+  if (node.kind === 'directory') return node.entries.flatMap((entry) => filesOf(entry.node))
+  return node.kind === 'file' && node.size > 0 ? [node] : []
+}
+
+async function narHash(node: TreeNode): Promise<Buffer> {
+  const hash = createHash('sha256')
+  for (const piece of narPieces(node)) hash.update('kind' in piece ? await bytesOf(piece) : piece)
+  return hash.digest()
+}
+
+const TREE = folder(
+  ['b', folder(['y', file('two')], ['x', file('one')])],
+  ['empty', file('')],
+  ['a', file('holes', 5000)],
+  ['c', file('three')],
+)
+
+describe('a verified tree', () => {
+  it('gives the same bytes, any number of times, and is content with the right digest', async () => {
+    const tree = verifiedTree(narDigest('/nix/store/x', TREE, await narHash(TREE)))
+    for (let pass = 0; pass < 2; pass++) {
+      const files = filesOf(tree)
+      expect(files).toHaveLength(4)
+      const texts: string[] = []
+      for (const one of files) texts.push((await bytesOf(one)).toString().replace(/\0+$/, '+'))
+      expect(texts).toEqual(['holes+', 'one', 'two', 'three'])
+    }
+  })
+
+  it('fails at the end of the last file when a byte is another', async () => {
+    const other = folder(...TREE.entries.map(({ name, node }) => [Buffer.from(name).toString(), node] as [string, TreeNode]).slice(0, 3), [
+      'c',
+      file('thRee'),
+    ])
+    const files = filesOf(verifiedTree(narDigest('/nix/store/x', other, await narHash(TREE))))
+    for (const one of files.slice(0, -1)) await bytesOf(one)
+    const last = files.at(-1)
+    await expect(last && bytesOf(last)).rejects.toMatchObject({ code: 'HASH_MISMATCH', path: '/nix/store/x' })
+  })
+
+  it('begins anew after a reader gave up', async () => {
+    const [first, ...rest] = filesOf(verifiedTree(narDigest('/nix/store/x', TREE, await narHash(TREE))))
+    if (first === undefined) throw new Error('there are files')
+    for await (const chunk of imageChunks({ size: first.size, extents: contentExtents(first, 0, 'test') })) if (chunk.length > 0) break
+    for (const one of [first, ...rest]) await bytesOf(one)
+  })
+
+  it('has to be read in order', async () => {
+    const [, second] = filesOf(verifiedTree(narDigest('/nix/store/x', TREE, await narHash(TREE))))
+    await expect(second && bytesOf(second)).rejects.toThrow('order of the digest')
+  })
+
+  it('without contents is checked at once', async () => {
+    const links = folder(['link', { kind: 'symlink', ...PLAIN, target: Buffer.from('to') }], ['empty', file('')])
+    expect(verifiedTree(narDigest('x', links, await narHash(links)))).toMatchObject({ kind: 'directory' })
+    expect(() => verifiedTree(narDigest('x', links, new Uint8Array(32)))).toThrow(expect.objectContaining({ code: 'HASH_MISMATCH' }))
+  })
+})
