@@ -16,7 +16,7 @@ import { releasing } from './release.ts'
 const SMALLEST_WINDOW_LOG = 10
 
 /** What Node's zlib streams have inside (lib/zlib.js, `processChunkSync`); not documented. */
-interface InnerStream {
+export interface InnerStream {
   readonly _handle?: {
     writeSync?(
       flush: number,

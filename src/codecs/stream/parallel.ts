@@ -1,0 +1,128 @@
+/**
+ * An image into a compressed stream: this thread cuts it into blocks and writes the results in order, workers encode them.
+ * Where the cuts are depends on nothing but the format, so the bytes do not depend on the workers. The slots bound the memory:
+ * a block keeps its slot until its result is written.
+ */
+import { ImageError } from '../../errors.ts'
+import type { BuildContext, Image } from '../../io/image.ts'
+import { imageChunks } from '../../io/stream.ts'
+import type { Target } from '../../io/target.ts'
+import type { StreamFormat } from './format.ts'
+import type { BlockTask } from './protocol.ts'
+import { ownThreadRunner, type Runner, slotCount, ThreadRunner } from './runner.ts'
+import { Slots } from './slots.ts'
+
+/**
+ * Write the stream of `image` to `target` from `start` on; returns its size. Throws what the image and the target throw,
+ * WORKER_DIED, ABORTED, and UNSUPPORTED for xz without its package.
+ */
+export async function compressBlocks(
+  image: Image,
+  target: Target,
+  start: number,
+  format: StreamFormat,
+  context: BuildContext,
+): Promise<number> {
+  const { signal, onProgress } = context
+  const isOwnThread = context.threads === 'none' || image.size < format.ownThreadLimit
+  const threadCount = format.isSequential ? 1 : Math.min(context.jobs, Math.ceil(image.size / format.blockSize))
+  const slotSize = format.historySize + Math.min(format.blockSize, image.size)
+  const slots = new Slots(isOwnThread ? 1 : slotCount(format, threadCount))
+  const memory = new SharedArrayBuffer(slots.count * slotSize)
+  const content = new Uint8Array(memory)
+  const setup = { contentSize: image.size, jobs: isOwnThread ? 1 : context.jobs }
+  const frame = format.startFrame()
+  let end = start
+  let doneBytes = 0
+
+  const append = async (bytes: Uint8Array): Promise<void> => {
+    slots.throwIfFailed()
+    if (bytes.length > 0) await target.write(end, bytes)
+    end += bytes.length
+  }
+  const finish = async ({ slot, task }: CutBlock, encoding: Promise<Uint8Array>): Promise<void> => {
+    const encoded = await encoding
+    frame.add(content.subarray(task.start, task.start + task.length), encoded)
+    await append(encoded)
+    // The collector does not see how much memory was moved here.
+    if (!isOwnThread && encoded.buffer instanceof ArrayBuffer) encoded.buffer.transfer(0)
+    slots.release(slot)
+    doneBytes += task.length
+    onProgress?.({ kind: 'bytes', stage: 'compress', doneBytes })
+  }
+
+  const abort = (): void => slots.fail(new ImageError('ABORTED', 'cancelled', { cause: signal?.reason }))
+  signal?.addEventListener('abort', abort)
+  if (signal?.aborted) abort()
+  onProgress?.({ kind: 'stage', stage: 'compress', totalBytes: image.size })
+  let writing = Promise.resolve()
+  let runner: Runner | undefined
+  try {
+    runner = isOwnThread
+      ? await ownThreadRunner(format, content, setup)
+      : new ThreadRunner(format, memory, threadCount, setup, (error) => slots.fail(error))
+    await append(frame.head)
+    for await (const block of cutBlocks(image, slots, content, slotSize, format, signal)) {
+      const encoding = runner.encode(block.task)
+      writing = writing.then(() => finish(block, encoding))
+      // Failures are heard of where a slot is taken, and at the end.
+      writing.catch((error: unknown) => slots.fail(error))
+      encoding.catch(() => undefined)
+    }
+    await Promise.race([writing, slots.failed])
+    await append(frame.end())
+    return end - start
+  } catch (error) {
+    slots.fail(error)
+    throw error
+  } finally {
+    signal?.removeEventListener('abort', abort)
+    await runner?.close()
+    // Once this has settled, nothing is written any more.
+    await writing.catch(() => undefined)
+  }
+}
+
+interface CutBlock {
+  readonly slot: number
+  readonly task: BlockTask
+}
+
+/** The blocks of an image, each in a slot of its own with the end of the one before it as history. */
+async function* cutBlocks(
+  image: Image,
+  slots: Slots,
+  content: Uint8Array,
+  slotSize: number,
+  { blockSize, historySize, isSequential }: StreamFormat,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<CutBlock> {
+  let slot = await slots.take()
+  let start = slot * slotSize + historySize
+  let length = 0
+  let historyLength = 0
+  let position = 0
+  const cut = (isLast: boolean): CutBlock => ({ slot, task: { kind: 'block', start, length, historyLength, isLast } })
+  for await (const chunk of imageChunks(image, signal ? { signal } : {})) {
+    for (let at = 0; at < chunk.length; ) {
+      const count = Math.min(blockSize - length, chunk.length - at)
+      content.set(chunk.subarray(at, at + count), start + length)
+      at += count
+      length += count
+      position += count
+      if (position === image.size) {
+        yield cut(true)
+      } else if (length === blockSize) {
+        yield cut(false)
+        const end = start + length
+        slot = await slots.take()
+        start = slot * slotSize + historySize
+        // Only this function takes slots, so what a slot held is still there, even if it is the same one again.
+        content.copyWithin(start - historySize, end - historySize, end)
+        historyLength = historySize
+        length = 0
+      }
+    }
+  }
+  if (isSequential && image.size === 0) yield cut(true)
+}
