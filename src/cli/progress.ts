@@ -28,6 +28,7 @@ const RATE_MILLISECONDS = 5000
 const NAMES: Readonly<Record<Stage, { readonly short: string; readonly long: string }>> = {
   scan: { short: 'reading', long: 'reading the closure' },
   squashfs: { short: 'packing', long: 'packing the store' },
+  pieces: { short: 'building', long: 'building pieces' },
   write: { short: 'writing', long: 'writing the image' },
   compress: { short: 'compressing', long: 'compressing the image' },
   sync: { short: 'syncing', long: 'syncing to disk' },

@@ -6,7 +6,10 @@ export type ProgressEvent =
   | { readonly kind: 'bytes'; readonly stage: Stage; readonly doneBytes: number }
   | { readonly kind: 'note'; readonly message: string }
 
-/** `scan`: listing the store; `squashfs`: reading, hashing, compressing; `write`: the rest of the image; `sync`: to stable storage. */
-export type Stage = 'scan' | 'squashfs' | 'write' | 'compress' | 'sync'
+/**
+ * `scan`: listing the store; `squashfs`: reading, hashing, compressing; `pieces`: the same for one image a store path (its
+ * bytes are those of NARs); `write`: the rest of the image; `sync`: to stable storage.
+ */
+export type Stage = 'scan' | 'squashfs' | 'pieces' | 'write' | 'compress' | 'sync'
 
 export type ProgressListener = (event: ProgressEvent) => void

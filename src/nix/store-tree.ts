@@ -5,8 +5,9 @@ import { utf8 } from '../bytes/text.ts'
 import { ImageError, throwIfAborted } from '../errors.ts'
 import { unreadableError } from '../tree/host-file.ts'
 import { type ScanPolicy, scanHost } from '../tree/scan.ts'
-import type { Attributes, DirectoryNode, Entry } from '../tree/tree.ts'
+import type { Attributes, DirectoryNode, Entry, TreeNode } from '../tree/tree.ts'
 import type { Closure } from './closure.ts'
+import { type NarDigest, narDigest } from './nar.ts'
 
 export interface StoreTreeOptions {
   /** The folder in which `nix/store` lies; `/` for the host's own store. */
@@ -46,6 +47,20 @@ export function storePolicy(mtimeSeconds = 1, caseHack = false): ScanPolicy {
 }
 
 /**
+ * The NAR of a scanned store path, to be checked while its files pass. Throws HASH_MISMATCH when it is not as long as
+ * the listing has it, and what `narDigest` throws.
+ */
+export function storePathDigest(path: string, node: TreeNode, listed: { readonly hash: Uint8Array; readonly size: number }): NarDigest {
+  const digest = narDigest(path, node, listed.hash)
+  if (digest.narSize === listed.size) return digest
+  throw new ImageError(
+    'HASH_MISMATCH',
+    `${path}: its NAR is ${digest.narSize} bytes, the listing has ${listed.size}; the store is damaged or the listing is of another one`,
+    { path },
+  )
+}
+
+/**
  * Scan the listed paths, and nothing else, below `root`. The result is the store directory (mode 0555)
  * with base names as names, sorted; each path of the host is a node of its own, whatever its link count.
  *
@@ -64,7 +79,8 @@ export async function storeTree(closure: Closure, options: StoreTreeOptions): Pr
   return { kind: 'directory', mode: EXECUTABLE_MODE, uid: 0, gid: 0, mtimeSeconds: options.mtimeSeconds ?? 1, entries }
 }
 
-function checkPresent(closure: Closure, root: string): void {
+/** Throws NOT_FOUND for listed paths that are not below `root`, all at once. */
+export function checkPresent(closure: Closure, root: string): void {
   const missing = closure.paths.filter(({ path }) => !isPresent(hostStorePath(root, path))).map(({ path }) => path)
   const [first] = missing
   if (first === undefined) return

@@ -11,13 +11,15 @@ import { ImageError } from '../../../errors.ts'
 import type { BuildContext } from '../../../io/image.ts'
 import type { Target } from '../../../io/target.ts'
 import type { DirectoryNode, TreeDigest } from '../../../tree/tree.ts'
+import { checkDigest } from '../../../tree/verified.ts'
 import { DATA_UNCOMPRESSED } from '../disk.ts'
 import type { StoredData } from '../stored.ts'
 import { sizeTwins } from './identity.ts'
+import { OwnThreadPool } from './own-thread.ts'
 import { type Job, Placement } from './placement.ts'
-import { WorkerPool } from './pool.ts'
+import { type Pool, type PoolListener, ThreadPool } from './pool.ts'
 import { type CompressResult, INPUT_SLOT_SIZE, OUTPUT_SLOT_SIZE, type ReadResult, type Result } from './protocol.ts'
-import { Slots } from './slots.ts'
+import { returnMemory, Slots, takeMemory } from './slots.ts'
 import { filesBelow, type PlannedRead, planReads, planStreams, type Stream } from './streams.ts'
 
 export interface PackRequest {
@@ -94,7 +96,7 @@ class Packer {
   readonly #inputs: Slots
   readonly #outputs: Slots
   readonly #placement: Placement
-  readonly #pool: WorkerPool
+  readonly #pool: Pool
   readonly #identify: ReturnType<typeof sizeTwins>
   readonly #streams: Iterator<Stream, void>
   #streamCount = 0
@@ -121,15 +123,19 @@ class Packer {
     this.#start = start
     this.#position = position
     this.#context = context
-    const { jobs } = context
-    this.#inputs = new Slots(FRAGMENT_SLOTS + HEAD_SLOTS + 4 + 4 * jobs, INPUT_SLOT_SIZE)
-    this.#outputs = new Slots(4 + 4 * jobs, OUTPUT_SLOT_SIZE)
+    const { jobs, threads = 'workers' } = context
+    // Own threads work ahead of what is written; the caller's thread does one thing at a time.
+    const spare = threads === 'workers' ? 4 + 4 * jobs : TASKS_PER_WORKER
+    const slots = (count: number, size: number): Slots => new Slots(count, size, threads === 'none' ? takeMemory(count * size) : undefined)
+    this.#inputs = slots(FRAGMENT_SLOTS + HEAD_SLOTS + spare, INPUT_SLOT_SIZE)
+    this.#outputs = slots(spare, OUTPUT_SLOT_SIZE)
     const { blockSize, fragments, codec } = request
     const setup = { codec, blockSize, inputSlots: this.#inputs.memory, outputSlots: this.#outputs.memory }
-    this.#pool = new WorkerPool(setup, jobs, {
+    const listener: PoolListener = {
       onResult: (_worker, result) => this.#onResult(result),
       onFailure: (error) => this.#fail(error),
-    })
+    }
+    this.#pool = threads === 'workers' ? new ThreadPool(setup, jobs, listener) : new OwnThreadPool(setup, listener)
     // While the workers start.
     this.#identify = sizeTwins(filesBelow(request.root))
     this.#placement = new Placement({ blockSize, fragments, identify: this.#identify }, this.#inputs, (job) => this.#queue(job))
@@ -154,6 +160,7 @@ class Packer {
     await this.#pool.close()
     await this.#writing
     this.#placement.close()
+    if (this.#context.threads === 'none') for (const { memory } of [this.#inputs, this.#outputs]) returnMemory(memory)
   }
 
   /** Do all that can be done now; true when everything is written. */
@@ -205,7 +212,7 @@ class Packer {
       this.#inputs.release(sent.slot)
       head.sent.shift()
       if (sent.read.last) {
-        checkDigest(head.stream.digest, sent.result.digest)
+        if (head.stream.digest) checkDigest(head.stream.digest, sent.result.digest ?? new Uint8Array(0))
         this.#open.shift()
         this.#openStreams()
         return true
@@ -336,15 +343,4 @@ class Packer {
       at += word & (DATA_UNCOMPRESSED - 1)
     }
   }
-}
-
-function checkDigest(digest: TreeDigest | undefined, actual: Uint8Array | undefined): void {
-  if (digest === undefined || (actual && Buffer.compare(actual, digest.expected) === 0)) return
-  const hex = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex')
-  throw new ImageError(
-    'HASH_MISMATCH',
-    `${digest.name}: its files hash to sha256:${hex(actual)}, the listing has sha256:${hex(digest.expected)}; ` +
-      `the store is damaged or the listing is of another one: try nix-store --verify-path ${digest.name}`,
-    { path: digest.name },
-  )
 }

@@ -1,7 +1,7 @@
-/** The worker threads of one packing run. */
+/** The workers of one packing run: threads, or the caller's own thread. */
 import { Worker } from 'node:worker_threads'
 import { ImageError } from '../../../errors.ts'
-import type { Result, Task, WorkerSetup } from './protocol.ts'
+import type { CompressTask, ReadTask, Result, Task, WorkSetup } from './protocol.ts'
 
 /** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
 const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
@@ -11,19 +11,28 @@ const WORKER_LIMITS = { maxYoungGenerationSizeMb: 4 }
 
 export interface PoolListener {
   onResult(worker: number, result: Result): void
-  /** A worker died, or the run was cancelled. Nothing more will come. */
-  onFailure(error: ImageError): void
+  /** A worker died or could not begin. Nothing more will come. */
+  onFailure(error: unknown): void
 }
 
-export class WorkerPool {
+/** Each worker answers its tasks in the order in which they were sent, never before `send` returns. */
+export interface Pool {
+  readonly size: number
+  /** Tasks that were sent to a worker and not yet answered. */
+  inFlight(worker: number): number
+  send(worker: number, task: ReadTask | CompressTask): void
+  /** No result comes any more; afterwards no file is open and no thread runs. */
+  close(): Promise<void>
+}
+
+export class ThreadPool implements Pool {
   readonly #workers: Worker[] = []
-  /** Tasks that were sent and not yet answered, a worker. */
   readonly #inFlight: number[]
   readonly #exits: Promise<void>[] = []
   readonly #stopFlag = new SharedArrayBuffer(4)
   #closed = false
 
-  constructor(setup: Omit<WorkerSetup, 'stopFlag'>, count: number, listener: PoolListener) {
+  constructor(setup: Omit<WorkSetup, 'stopFlag'>, count: number, listener: PoolListener) {
     this.#inFlight = Array.from({ length: count }, () => 0)
     try {
       for (let index = 0; index < count; index++) this.#workers.push(this.#start({ ...setup, stopFlag: this.#stopFlag }, index, listener))
@@ -44,7 +53,7 @@ export class WorkerPool {
     return this.#inFlight[worker] ?? 0
   }
 
-  send(worker: number, task: Task): void {
+  send(worker: number, task: ReadTask | CompressTask): void {
     this.#inFlight[worker] = this.inFlight(worker) + 1
     const transfer = task.kind === 'read' ? [task.segments.buffer, task.text.buffer] : []
     this.#workers[worker]?.postMessage(task, transfer)
@@ -61,7 +70,7 @@ export class WorkerPool {
     await Promise.all(this.#exits)
   }
 
-  #start(setup: WorkerSetup, index: number, listener: PoolListener): Worker {
+  #start(setup: WorkSetup, index: number, listener: PoolListener): Worker {
     const worker = new Worker(WORKER_FILE, { workerData: setup, name: `kilnix-${index}`, resourceLimits: WORKER_LIMITS })
     worker.on('message', (result: Result) => {
       this.#inFlight[index] = this.inFlight(index) - 1

@@ -1,5 +1,5 @@
 /**
- * What the packer and its worker threads say to each other. File bytes and compressed blocks never
+ * What the packer and its workers say to each other. File bytes and compressed blocks never
  * travel in messages: both lie in two shared pools of slots, and messages name places in them.
  */
 import type { CodecSpec } from '../../../codecs/codec.ts'
@@ -11,8 +11,8 @@ export const INPUT_SLOT_SIZE = 2 << 20
 /** Bytes of an output slot, and the most that one compress task takes: the largest block. */
 export const OUTPUT_SLOT_SIZE = 1 << 20
 
-/** Why one worker is started. */
-export interface WorkerSetup {
+/** What tasks have in common. */
+export interface WorkSetup {
   readonly codec: CodecSpec
   readonly blockSize: number
   /** `INPUT_SLOT_SIZE` bytes a slot; file contents. */

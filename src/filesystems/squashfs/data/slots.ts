@@ -6,9 +6,9 @@ export class Slots {
   readonly #references: Uint32Array
   readonly #free: number[]
 
-  constructor(count: number, slotSize: number) {
+  constructor(count: number, slotSize: number, memory = new SharedArrayBuffer(count * slotSize)) {
     this.#slotSize = slotSize
-    this.memory = new SharedArrayBuffer(count * slotSize)
+    this.memory = memory
     this.#bytes = new Uint8Array(this.memory)
     this.#references = new Uint32Array(count)
     this.#free = Array.from({ length: count }, (_, index) => count - 1 - index)
@@ -40,4 +40,19 @@ export class Slots {
     const start = slot * this.#slotSize + offset
     return this.#bytes.subarray(start, start + length)
   }
+}
+
+/** Memory of packing runs that ended, one of each size, in this thread. */
+const spareMemory = new Map<number, SharedArrayBuffer>()
+
+/** Memory that may have been used before: that of many small runs would add up until the collector looks. */
+export function takeMemory(size: number): SharedArrayBuffer {
+  const spare = spareMemory.get(size)
+  spareMemory.delete(size)
+  return spare ?? new SharedArrayBuffer(size)
+}
+
+/** Nobody uses `memory` any more; another run may. */
+export function returnMemory(memory: SharedArrayBuffer): void {
+  spareMemory.set(memory.byteLength, memory)
 }

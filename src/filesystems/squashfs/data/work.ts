@@ -1,0 +1,211 @@
+/** What is done with a task: streams of files are read and hashed, blocks are compressed. Nothing is decided here. */
+import { createHash, type Hash, hash } from 'node:crypto'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { printable } from '../../../bytes/text.ts'
+import type { Codec } from '../../../codecs/codec.ts'
+import { isSlow, probablyIncompressible } from '../../../codecs/incompressible.ts'
+import { openCodec } from '../../../codecs/open.ts'
+import { ImageError } from '../../../errors.ts'
+import { changedError, HOST_FILE_FLAGS, readError } from '../../../tree/host-file.ts'
+import { DATA_UNCOMPRESSED } from '../disk.ts'
+import type { CompressResult, CompressTask, Failure, ReadResult, ReadTask, Result, WorkSetup } from './protocol.ts'
+import { INPUT_SLOT_SIZE, OUTPUT_SLOT_SIZE, SEGMENT_FIELDS, Segment, SegmentFlag, SegmentKind } from './protocol.ts'
+
+export interface Work {
+  /** Do one task, synchronously; undefined when nobody wants results any more. Errors are results too. */
+  run(task: ReadTask | CompressTask): Result | undefined
+  /** Close what streams that were not read to their end have open. */
+  close(): void
+}
+
+/** Throws what `openCodec` throws. */
+export async function openWork(setup: WorkSetup): Promise<Work> {
+  return new Tasks(setup, await openCodec(setup.codec, setup.blockSize))
+}
+
+interface StreamState {
+  readonly hash: Hash | undefined
+  /** A file of several segments stays open from its first to its last. */
+  file: { readonly fd: number; readonly changeTime: bigint } | undefined
+}
+
+class Tasks implements Work {
+  readonly #codec: Codec
+  readonly #slow: boolean
+  readonly #input: Buffer
+  readonly #output: Buffer
+  readonly #stopFlag: Int32Array
+  readonly #zeros: Buffer
+  readonly #streams = new Map<number, StreamState>()
+  /** Room for the one byte that shows that a file has grown. */
+  readonly #beyond = Buffer.alloc(1)
+  /** Made when a large file has to be read twice. */
+  #scratch: Buffer | undefined
+
+  constructor(setup: WorkSetup, codec: Codec) {
+    this.#codec = codec
+    this.#slow = isSlow(setup.codec)
+    this.#input = Buffer.from(setup.inputSlots)
+    this.#output = Buffer.from(setup.outputSlots)
+    this.#stopFlag = new Int32Array(setup.stopFlag)
+    this.#zeros = Buffer.alloc(setup.blockSize)
+  }
+
+  run(task: ReadTask | CompressTask): Result | undefined {
+    if (this.#isStopped()) return undefined
+    try {
+      return task.kind === 'read' ? this.#read(task) : this.#compress(task)
+    } catch (error) {
+      return failure(error)
+    }
+  }
+
+  close(): void {
+    for (const { file } of this.#streams.values()) if (file) closeSync(file.fd)
+    this.#streams.clear()
+  }
+
+  #isStopped(): boolean {
+    return Atomics.load(this.#stopFlag, 0) !== 0
+  }
+
+  #read(task: ReadTask): ReadResult {
+    const stream = this.#streams.get(task.stream) ?? { hash: task.hashed ? createHash('sha256') : undefined, file: undefined }
+    this.#streams.set(task.stream, stream)
+    const text = Buffer.from(task.text.buffer)
+    const base = task.slot * INPUT_SLOT_SIZE
+    const identities: Uint8Array[] = []
+    for (let at = 0; at < task.segments.length; at += SEGMENT_FIELDS) {
+      const field = (index: number): number => task.segments[at + index] ?? 0
+      const piece = text.subarray(field(Segment.textStart), field(Segment.textStart) + field(Segment.textLength))
+      if (field(Segment.kind) === SegmentKind.framing) {
+        stream.hash?.update(piece)
+        continue
+      }
+      const start = base + field(Segment.slotOffset)
+      const content = this.#input.subarray(start, start + field(Segment.length))
+      const flags = field(Segment.flags)
+      if (field(Segment.kind) === SegmentKind.inline) {
+        content.set(piece)
+      } else {
+        const identity = this.#readHostFile(stream, piece, field(Segment.fileOffset), content, flags)
+        if (identity) identities.push(identity)
+      }
+      stream.hash?.update(content)
+    }
+    const result = { kind: 'read' as const, id: task.id, identities: new Uint8Array(Buffer.concat(identities)) }
+    if (!task.last) return result
+    this.#streams.delete(task.stream)
+    return stream.hash ? { ...result, digest: new Uint8Array(stream.hash.digest()) } : result
+  }
+
+  /** Read one segment of a host file into `content`; returns the file's SHA-256 where that was asked for. */
+  #readHostFile(stream: StreamState, path: Buffer, offset: number, content: Buffer, flags: number): Uint8Array | undefined {
+    const first = (flags & SegmentFlag.first) !== 0
+    const last = (flags & SegmentFlag.last) !== 0
+    const identify = (flags & SegmentFlag.identify) !== 0
+    try {
+      if (!first || !last) return this.#readLargeFile(stream, path, offset, content, { first, last, identify })
+      const fd = openSync(path, HOST_FILE_FLAGS)
+      try {
+        this.#readWhole(fd, path, content)
+      } finally {
+        closeSync(fd)
+      }
+      return identify ? hash('sha256', content, 'buffer') : undefined
+    } catch (error) {
+      throw readError(path, error)
+    }
+  }
+
+  #readLargeFile(
+    stream: StreamState,
+    path: Buffer,
+    offset: number,
+    content: Buffer,
+    part: { first: boolean; last: boolean; identify: boolean },
+  ): Uint8Array | undefined {
+    let identity: Uint8Array | undefined
+    if (part.first) {
+      const fd = openSync(path, HOST_FILE_FLAGS)
+      stream.file = { fd, changeTime: fstatSync(fd, { bigint: true }).ctimeNs }
+      if (part.identify) identity = this.#identifyFile(fd)
+    }
+    if (!stream.file) throw new ImageError('WORKER_DIED', `${printable(path)}: is not open in its worker`)
+    const { fd, changeTime } = stream.file
+    readFully(fd, path, content, offset)
+    if (part.last) {
+      this.#expectEnd(fd, path, offset + content.length)
+      // A file that was written to and kept its size shows in its change time.
+      if (fstatSync(fd, { bigint: true }).ctimeNs !== changeTime) throw changedError(path, 'was written to')
+      closeSync(fd)
+      stream.file = undefined
+    }
+    return identity
+  }
+
+  /** SHA-256 of a whole file that will be read again, to know it from others before its first block is compressed. */
+  #identifyFile(fd: number): Uint8Array {
+    this.#scratch ??= Buffer.alloc(INPUT_SLOT_SIZE)
+    const whole = createHash('sha256')
+    let position = 0
+    while (!this.#isStopped()) {
+      const count = readSync(fd, this.#scratch, 0, this.#scratch.length, position)
+      if (count === 0) break
+      whole.update(this.#scratch.subarray(0, count))
+      position += count
+    }
+    return whole.digest()
+  }
+
+  /** Reads one byte more than there should be, where the slot has room for it: most files take one call. */
+  #readWhole(fd: number, path: Buffer, content: Buffer): void {
+    const start = content.byteOffset
+    const hasRoom = (start + content.length) % INPUT_SLOT_SIZE !== 0
+    const count = hasRoom ? readSync(fd, this.#input, start, content.length + 1, null) : 0
+    if (count > content.length) throw changedError(path, `grew beyond its ${content.length} bytes`)
+    if (hasRoom && count === content.length) return
+    readFully(fd, path, content.subarray(count), count)
+    this.#expectEnd(fd, path, content.length)
+  }
+
+  #expectEnd(fd: number, path: Buffer, size: number): void {
+    if (readSync(fd, this.#beyond, 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
+  }
+
+  #compress(task: CompressTask): CompressResult {
+    const words = new Uint32Array(task.blocks.length)
+    const start = task.outputSlot * OUTPUT_SLOT_SIZE
+    let at = start
+    for (const [index, piece] of task.blocks.entries()) {
+      if (this.#isStopped()) break
+      const from = piece.slot * INPUT_SLOT_SIZE + piece.offset
+      const block = this.#input.subarray(from, from + piece.length)
+      if (task.sparse && this.#isZero(block)) continue
+      const packed = this.#slow && probablyIncompressible(block) ? block : this.#codec.compress(block)
+      const stored = packed.length < block.length ? packed : block
+      this.#output.set(stored, at)
+      at += stored.length
+      words[index] = stored === block ? block.length | DATA_UNCOMPRESSED : stored.length
+    }
+    return { kind: 'compress', id: task.id, words, length: at - start }
+  }
+
+  #isZero(block: Buffer): boolean {
+    return block[0] === 0 && block[block.length - 1] === 0 && block.equals(this.#zeros.subarray(0, block.length))
+  }
+}
+
+function readFully(fd: number, path: Buffer, content: Buffer, offset: number): void {
+  let done = 0
+  while (done < content.length) {
+    const count = readSync(fd, content, done, content.length - done, offset + done)
+    if (count === 0) throw changedError(path, `ended at byte ${offset + done}`)
+    done += count
+  }
+}
+
+function failure(error: unknown): Failure {
+  if (error instanceof ImageError) return { kind: 'failure', code: error.code, message: error.message, path: error.path ?? '' }
+  return { kind: 'failure', code: 'WORKER_DIED', message: `worker: ${error instanceof Error ? error.stack : error}`, path: '' }
+}

@@ -1,0 +1,194 @@
+/** A store path as a compressed cpio archive: each file is read once, for the archive and for the NAR hash. */
+import { createHash } from 'node:crypto'
+import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
+import { cpioPieces } from '../../archives/cpio/index.ts'
+import type { StreamCompressor } from '../../codecs/stream/index.ts'
+import { ImageError } from '../../errors.ts'
+import { writeError } from '../../io/file-target.ts'
+import { changedError, HOST_FILE_FLAGS, readError } from '../../tree/host-file.ts'
+import type { FileNode, TreeDigest } from '../../tree/tree.ts'
+import { checkDigest } from '../../tree/verified.ts'
+import type { PieceSettings } from './key.ts'
+import type { BuildTask, Built } from './protocol.ts'
+import type { StorePathContent } from './store-path.ts'
+import type { TaskControl } from './work.ts'
+
+/** Names within the archive begin with it: Linux unpacks at the root. */
+const PREFIX = 'nix/store'
+
+/** Archives stand one after the other at multiples of 4 (Linux, Documentation/driver-api/early-userspace/buffer-format.rst). */
+const ALIGNMENT = 4
+
+/** Bytes that are compressed, and written, at a time. */
+const CHUNK_SIZE = 1 << 20
+
+type CpioSettings = PieceSettings & { readonly kind: 'cpio' }
+
+/** Throws what `cpioPieces` and `openStreamCompressor` throw, HASH_MISMATCH, CHANGED, UNREADABLE, WRITE_FAILED, ABORTED. */
+export async function buildCpio(
+  { partial, label }: BuildTask,
+  { codec }: CpioSettings,
+  { root, digest }: StorePathContent,
+  control: TaskControl,
+): Promise<Built> {
+  const compressor = await control.compressors.open(codec)
+  const writer = new PieceWriter(partial, label, compressor)
+  try {
+    const check = digest && new DigestCheck(digest)
+    let doneBytes = 0
+    let toldBytes = 0
+    const onChunk = (chunk: Uint8Array): void => {
+      if (control.isStopped()) throw new ImageError('ABORTED', 'cancelled')
+      check?.update(chunk)
+      doneBytes += chunk.length
+      if (doneBytes - toldBytes < CHUNK_SIZE) return
+      toldBytes = doneBytes
+      control.onProgress(doneBytes)
+    }
+    for (const piece of cpioPieces(root, { prefix: PREFIX })) {
+      if (!('kind' in piece)) {
+        writer.add(piece)
+        continue
+      }
+      check?.advanceTo(piece)
+      readInto(writer, piece, onChunk)
+    }
+    check?.finish()
+    return writer.end()
+  } finally {
+    writer.close()
+  }
+}
+
+/** Takes the framing of a digest up to each file, so that its files can be hashed as they come. */
+class DigestCheck {
+  readonly #digest: TreeDigest
+  readonly #pieces: Iterator<Uint8Array | FileNode>
+  readonly #hash = createHash('sha256')
+
+  constructor(digest: TreeDigest) {
+    this.#digest = digest
+    this.#pieces = digest.pieces()[Symbol.iterator]()
+  }
+
+  advanceTo(file: FileNode): void {
+    if (this.#hashFraming() !== file) throw new RangeError(`${this.#digest.name}: archive and NAR have their files in different orders`)
+  }
+
+  update(chunk: Uint8Array): void {
+    this.#hash.update(chunk)
+  }
+
+  finish(): void {
+    if (this.#hashFraming() !== undefined) throw new RangeError(`${this.#digest.name}: the archive lacks a file of the NAR`)
+    checkDigest(this.#digest, this.#hash.digest())
+  }
+
+  /** Hash up to the next file, which is returned, or to the end. */
+  #hashFraming(): FileNode | undefined {
+    for (let next = this.#pieces.next(); !next.done; next = this.#pieces.next()) {
+      if ('kind' in next.value) return next.value
+      this.#hash.update(next.value)
+    }
+    return undefined
+  }
+}
+
+/** Read a host file into the writer's own memory. Throws CHANGED or UNREADABLE. */
+function readInto(writer: PieceWriter, { content, size }: FileNode, onChunk: (chunk: Uint8Array) => void): void {
+  if (content.kind !== 'hostFile') throw new RangeError(`a scanned store path holds a file of kind ${content.kind}`)
+  const { path } = content
+  let position = 0
+  try {
+    const file = openSync(Buffer.from(path), HOST_FILE_FLAGS)
+    try {
+      // A file that fits in one read is of one moment; of others the change time shows what happened between two.
+      const before = size > writer.room.length ? fstatSync(file, { bigint: true }).ctimeNs : undefined
+      while (position < size) {
+        const { room } = writer
+        const count = readSync(file, room, 0, Math.min(room.length, size - position), position)
+        if (count === 0) throw changedError(path, `ended at byte ${position}`)
+        onChunk(room.subarray(0, count))
+        writer.filled(count)
+        position += count
+      }
+      if (readSync(file, Buffer.alloc(1), 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
+      if (before !== undefined && fstatSync(file, { bigint: true }).ctimeNs !== before) throw changedError(path, 'was written to')
+    } finally {
+      closeSync(file)
+    }
+  } catch (error) {
+    throw readError(path, error)
+  }
+}
+
+/** Gathers bytes into chunks of one size, so that the result does not depend on how they come; compresses, hashes and writes them. */
+class PieceWriter {
+  readonly #label: string
+  readonly #file: number
+  readonly #compressor: StreamCompressor
+  readonly #hash = createHash('sha256')
+  readonly #chunk = Buffer.allocUnsafeSlow(CHUNK_SIZE)
+  #used = 0
+  #size = 0
+  #isWhole = false
+
+  constructor(partial: string, label: string, compressor: StreamCompressor) {
+    this.#label = label
+    this.#compressor = compressor
+    try {
+      this.#file = openSync(partial, 'r+')
+    } catch (error) {
+      throw writeError(label, error)
+    }
+  }
+
+  add(bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; ) {
+      const part = bytes.subarray(done, done + this.room.length)
+      this.room.set(part)
+      this.filled(part.length)
+      done += part.length
+    }
+  }
+
+  /** Where the next bytes may be put; never empty. */
+  get room(): Buffer {
+    return this.#chunk.subarray(this.#used)
+  }
+
+  /** `count` bytes were put there. */
+  filled(count: number): void {
+    this.#used += count
+    if (this.#used === CHUNK_SIZE) this.#flush()
+  }
+
+  end(): Built {
+    this.#flush()
+    this.#write(this.#compressor.end())
+    this.#isWhole = true
+    this.#write(Buffer.alloc(-this.#size & (ALIGNMENT - 1)))
+    return { kind: 'built', size: this.#size, sha256: this.#hash.digest('hex') }
+  }
+
+  close(): void {
+    closeSync(this.#file)
+    if (!this.#isWhole) this.#compressor.reset()
+  }
+
+  #flush(): void {
+    const chunk = this.#chunk.subarray(0, this.#used)
+    this.#used = 0
+    if (chunk.length > 0) this.#write(this.#compressor.push(chunk))
+  }
+
+  #write(bytes: Uint8Array): void {
+    this.#hash.update(bytes)
+    this.#size += bytes.length
+    try {
+      for (let done = 0; done < bytes.length; ) done += writeSync(this.#file, bytes, done)
+    } catch (error) {
+      throw writeError(this.#label, error)
+    }
+  }
+}

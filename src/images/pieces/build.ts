@@ -1,0 +1,185 @@
+/** The pieces of a closure: those that are there and sound, and the others built, each by one thread from scan to file. */
+import { stat } from 'node:fs/promises'
+import { ImageError, throwIfAborted } from '../../errors.ts'
+import type { BuildContext } from '../../io/image.ts'
+import type { ClosurePath } from '../../nix/closure.ts'
+import { checkPresent, hostStorePath } from '../../nix/store-tree.ts'
+import { Compressors } from './compressors.ts'
+import { type FoundPiece, indexOf, type PieceFiles } from './files.ts'
+import type { PieceInput } from './index.ts'
+import { type PieceKey, type PieceSettings, storePathKey } from './key.ts'
+import { checkHere, firstSound, type Piece, pieceOf } from './piece.ts'
+import { TaskPool, taskError } from './pool.ts'
+import type { BuildTask, Built, PieceResult } from './protocol.ts'
+import { runTask } from './work.ts'
+
+/** Up to so many bytes of NARs are packed, and of pieces are checked, in less time than threads take to start. */
+const TINY_BUILD_SIZE = 128 << 10
+const TINY_CHECK_SIZE = 32 << 20
+
+/** One path of the closure on its way to its piece. */
+interface Wanted {
+  readonly path: ClosurePath & { readonly narHash: Uint8Array; readonly narSize: number }
+  readonly key: PieceKey
+  /** In the order in which they are tried. */
+  readonly candidates: readonly FoundPiece[]
+}
+
+/** As `PieceFolder.build`. */
+export async function buildPieces(
+  files: PieceFiles,
+  input: PieceInput,
+  settings: PieceSettings,
+  context: BuildContext,
+): Promise<readonly Piece[]> {
+  throwIfAborted(context.signal)
+  const wanted = wantedPieces(input, settings, await files.list())
+  checkPresent(input.closure, input.root)
+  const run = new Run(files, input, settings, context)
+  try {
+    const pieces = await run.reuse(wanted)
+    await files.touch([...pieces.values()].map(({ file }) => file))
+    for (const [one, piece] of await run.build(wanted.filter((one) => !pieces.has(one)))) pieces.set(one, piece)
+    return wanted.map((one) => pieces.get(one)).filter((piece) => piece !== undefined)
+  } finally {
+    await run.close()
+  }
+}
+
+function wantedPieces(input: PieceInput, settings: PieceSettings, found: ReadonlyMap<string, readonly FoundPiece[]>): Wanted[] {
+  const { closure, caseHack = false, verify = true } = input
+  return closure.paths.map((path) => {
+    const { narHash, narSize } = path
+    if (narHash === undefined || narSize === undefined) {
+      throw new ImageError('USAGE', `${path.path}: its hash is not known; find the hashes of the listing before its pieces are built`, {
+        path: path.path,
+      })
+    }
+    const key = storePathKey(path, settings, { caseHack, verified: verify })
+    // A piece that was verified is as good as one that was not.
+    const usable = verify ? [key] : [storePathKey(path, settings, { caseHack, verified: true }), key]
+    return { path: { ...path, narHash, narSize }, key, candidates: usable.flatMap((one) => found.get(indexOf(one)) ?? []) }
+  })
+}
+
+class Run {
+  readonly #files: PieceFiles
+  readonly #input: PieceInput
+  readonly #settings: PieceSettings
+  readonly #context: BuildContext
+  readonly #pool: TaskPool
+  /** Of this thread. */
+  readonly #compressors = new Compressors()
+  readonly #partials: string[] = []
+  /** Everything that was begun. */
+  readonly #begun: Promise<unknown>[] = []
+  readonly #abort = (): void => this.#pool.fail(new ImageError('ABORTED', 'cancelled', { cause: this.#context.signal?.reason }))
+
+  constructor(files: PieceFiles, input: PieceInput, settings: PieceSettings, context: BuildContext) {
+    this.#files = files
+    this.#input = input
+    this.#settings = settings
+    this.#context = context
+    this.#pool = new TaskPool(context.jobs)
+    context.signal?.addEventListener('abort', this.#abort)
+    if (context.signal?.aborted) this.#abort()
+  }
+
+  /** The sound pieces that are there. */
+  async reuse(wanted: readonly Wanted[]): Promise<Map<Wanted, Piece>> {
+    const candidates = wanted.flatMap((one) => one.candidates)
+    const sizes = await Promise.all(
+      candidates.map(({ file }) =>
+        stat(file).then(
+          ({ size }) => size,
+          () => 0,
+        ),
+      ),
+    )
+    const isTiny = sizes.reduce((sum, size) => sum + size, 0) <= TINY_CHECK_SIZE
+    const runCheck = isTiny ? checkHere(this.#context.signal) : (task: Parameters<TaskPool['run']>[0]) => this.#pool.run(task)
+    const pieces = new Map<Wanted, Piece>()
+    await this.#each(wanted, isTiny, async (one) => {
+      const sound = await firstSound(this.#files, one.candidates, runCheck, this.#context)
+      if (sound) pieces.set(one, pieceOf(one.path.baseName, sound.found, sound.size, true))
+    })
+    return pieces
+  }
+
+  async build(wanted: readonly Wanted[]): Promise<Map<Wanted, Piece>> {
+    const pieces = new Map<Wanted, Piece>()
+    if (wanted.length === 0) return pieces
+    const totalBytes = wanted.reduce((sum, { path }) => sum + path.narSize, 0)
+    const progress = this.#progress(totalBytes)
+    const isTiny = totalBytes <= TINY_BUILD_SIZE
+    const largestFirst = [...wanted].sort((a, b) => b.path.narSize - a.path.narSize)
+    await this.#each(largestFirst, isTiny, async (one) => {
+      const { narSize, baseName } = one.path
+      const partial = await this.#files.openPartial()
+      this.#partials.push(partial)
+      const task = this.#task(one, partial)
+      const { size, sha256 } = await this.#run(task, isTiny, (doneBytes) => progress(one, Math.min(doneBytes, narSize)))
+      progress(one, narSize)
+      pieces.set(one, pieceOf(baseName, { file: await this.#files.finish(partial, one.key, sha256), sha256 }, size, false))
+    })
+    return pieces
+  }
+
+  /** Afterwards no thread runs and no partial is left. */
+  async close(): Promise<void> {
+    this.#context.signal?.removeEventListener('abort', this.#abort)
+    await this.#pool.close()
+    await Promise.allSettled(this.#begun)
+    this.#compressors.close()
+    await this.#files.discard(this.#partials)
+  }
+
+  /** Do `work` for each, in order, for as many at a time as keep the threads busy. The first error counts; `close` waits for the rest. */
+  async #each(wanted: readonly Wanted[], isTiny: boolean, work: (one: Wanted) => Promise<void>): Promise<void> {
+    const next = wanted.values()
+    const lanes = Array.from({ length: isTiny ? 1 : this.#context.jobs + 1 }, async () => {
+      for (const one of next) await work(one)
+    })
+    this.#begun.push(...lanes)
+    await Promise.all(lanes)
+  }
+
+  #progress(totalBytes: number): (one: Wanted, doneBytes: number) => void {
+    const { onProgress } = this.#context
+    const done = new Map<Wanted, number>()
+    let doneBytes = 0
+    onProgress?.({ kind: 'stage', stage: 'pieces', totalBytes })
+    return (one, bytes) => {
+      doneBytes += bytes - (done.get(one) ?? 0)
+      done.set(one, bytes)
+      onProgress?.({ kind: 'bytes', stage: 'pieces', doneBytes })
+    }
+  }
+
+  #task({ path }: Wanted, partial: string): BuildTask {
+    const { root, caseHack = false, verify = true } = this.#input
+    return {
+      kind: 'build',
+      settings: this.#settings,
+      storePath: path.path,
+      baseName: path.baseName,
+      hostPath: hostStorePath(root, path.path),
+      caseHack,
+      nar: verify ? { hash: path.narHash, size: path.narSize } : undefined,
+      partial,
+      label: this.#files.label,
+    }
+  }
+
+  async #run(task: BuildTask, isTiny: boolean, onProgress: (doneBytes: number) => void): Promise<Built> {
+    const result: PieceResult = isTiny ? await this.#runHere(task, onProgress) : await this.#pool.run(task, onProgress)
+    if (result.kind === 'failure') throw taskError(result)
+    if (result.kind !== 'built') throw new RangeError(`a build ended as ${result.kind}`)
+    return result
+  }
+
+  #runHere(task: BuildTask, onProgress: (doneBytes: number) => void): Promise<PieceResult> {
+    const { signal } = this.#context
+    return runTask(task, { signal, isStopped: () => signal?.aborted === true, compressors: this.#compressors, onProgress })
+  }
+}

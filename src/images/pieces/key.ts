@@ -1,0 +1,85 @@
+/**
+ * The names of pieces: `<name>-<key>-<SHA-256 of the content>.<suffix>`. The key stands for all that the content is
+ * made from, so that a piece that is found equals one that would be built; the checksum in the name makes files that
+ * describe others unnecessary, and two processes that build the same piece give it the same name.
+ */
+import { createHash } from 'node:crypto'
+import type { CodecName, CodecSpec } from '../../codecs/codec.ts'
+import { checkCodecSpec, formatCodecSpec } from '../../codecs/spec.ts'
+import { compressorVersion } from '../../codecs/version.ts'
+import type { ClosurePath } from '../../nix/closure.ts'
+
+/** `squashfs`: an image that holds the store path. `cpio`: records named `nix/store/...`, compressed, zeros to a multiple of 4. */
+export type PieceSettings =
+  | { readonly kind: 'squashfs'; readonly codec: CodecSpec; readonly blockSize: number }
+  | { readonly kind: 'cpio'; readonly codec: CodecSpec }
+
+/** To be raised when the bytes of any piece become others for reasons that are not in its key. */
+const FORMAT_VERSION = 1
+
+/** Hexadecimal digits of a key: 128 bits. */
+const KEY_LENGTH = 32
+
+/** What is left of a file name of 255 bytes for the piece's own name, besides key, checksum and suffix. */
+const SHOWN_NAME_LENGTH = 140
+
+const CPIO_SUFFIXES: Readonly<Record<CodecName, string>> = {
+  zstd: 'cpio.zst',
+  gzip: 'cpio.gz',
+  xz: 'cpio.xz',
+  lz4: 'cpio.lz4',
+  none: 'cpio',
+}
+
+/** What is known of a piece before its content. */
+export interface PieceKey {
+  /** Shown in the file name, as far as it fits; the key tells pieces apart. */
+  readonly name: string
+  readonly key: string
+  readonly suffix: string
+}
+
+/** The key of a store path's piece. One that is built without a look at the NAR hash is another piece than one with. */
+export function storePathKey(path: ClosurePath, settings: PieceSettings, build: { caseHack: boolean; verified: boolean }): PieceKey {
+  const codec = checkCodecSpec(settings.codec)
+  const parts = [
+    'store path',
+    path.path,
+    Buffer.from(path.narHash ?? []).toString('hex'),
+    String(path.narSize),
+    settings.kind,
+    formatCodecSpec(codec),
+    settings.kind === 'squashfs' ? String(settings.blockSize) : '',
+    compressorVersion(codec.name),
+    build.caseHack ? 'case hack undone' : '',
+    build.verified ? 'verified' : '',
+  ]
+  return { name: path.baseName, key: keyOf(parts), suffix: settings.kind === 'squashfs' ? 'squashfs' : CPIO_SUFFIXES[codec.name] }
+}
+
+/** The key of any other piece; `parts` are all that its content is made from, but for the compressors. */
+export function otherKey(name: string, parts: readonly string[], suffix: string): PieceKey {
+  const compressors = (Object.keys(CPIO_SUFFIXES) as CodecName[]).map(compressorVersion)
+  return { name, key: keyOf(['other', ...compressors, name, ...parts]), suffix }
+}
+
+function keyOf(parts: readonly string[]): string {
+  return createHash('sha256')
+    .update(JSON.stringify([FORMAT_VERSION, ...parts]))
+    .digest('hex')
+    .slice(0, KEY_LENGTH)
+}
+
+/** The file name of a piece whose content has this checksum (lower-case hex). */
+export function pieceFileName({ name, key, suffix }: PieceKey, sha256: string): string {
+  const shown = name.replace(/^\.|[^0-9A-Za-z+\-._?=]/g, '_').slice(0, SHOWN_NAME_LENGTH)
+  return `${shown}-${key}-${sha256}.${suffix}`
+}
+
+const FILE_NAME = /^[^.].*-([0-9a-f]{32})-([0-9a-f]{64})\.([0-9A-Za-z.]+)$/
+
+/** What the name of a file in the folder says, or undefined where it is not that of a piece. */
+export function parseFileName(fileName: string): { readonly key: string; readonly sha256: string; readonly suffix: string } | undefined {
+  const [, key, sha256, suffix] = FILE_NAME.exec(fileName) ?? []
+  return key === undefined || sha256 === undefined || suffix === undefined ? undefined : { key, sha256, suffix }
+}

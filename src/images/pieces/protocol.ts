@@ -1,0 +1,68 @@
+/** What a build of pieces and its threads say to each other. */
+import type { ErrorCode } from '../../errors.ts'
+import type { PieceSettings } from './key.ts'
+
+/** Read a piece from its first byte to its last and compare its checksum. */
+export interface CheckTask {
+  readonly kind: 'check'
+  readonly file: string
+  /** Lower-case hex. */
+  readonly sha256: string
+}
+
+/** Scan a store path, read it, check it and write its piece. */
+export interface BuildTask {
+  readonly kind: 'build'
+  readonly settings: PieceSettings
+  readonly storePath: string
+  readonly baseName: string
+  readonly hostPath: string
+  readonly caseHack: boolean
+  /** What the NAR has to be; undefined where it is not to be checked. */
+  readonly nar: { readonly hash: Uint8Array; readonly size: number } | undefined
+  /** An empty file to write to. */
+  readonly partial: string
+  /** The folder as messages name it. */
+  readonly label: string
+}
+
+export type PieceTask = CheckTask | BuildTask
+
+export type Checked =
+  | { readonly kind: 'sound'; readonly size: number }
+  /** `inode` as text, where the file could be opened: the one that was read, and no other, is to be removed. */
+  | { readonly kind: 'damaged'; readonly why: string; readonly inode: string | undefined }
+
+export interface Built {
+  readonly kind: 'built'
+  readonly size: number
+  /** Lower-case hex. */
+  readonly sha256: string
+}
+
+export interface Failure {
+  readonly kind: 'failure'
+  readonly code: ErrorCode
+  readonly message: string
+  readonly path: string | undefined
+}
+
+/** Bytes of the store path's files that have been read so far. */
+export interface Progress {
+  readonly kind: 'progress'
+  readonly doneBytes: number
+}
+
+export type TaskAnswer = Checked | Built
+
+/** What a task ends with. */
+export type PieceResult = TaskAnswer | Failure
+export type ThreadMessage = PieceResult | Progress
+
+/** `stop`: no task comes any more, and nobody wants the result of the one in hand. */
+export type ThreadRequest = PieceTask | { readonly kind: 'stop' }
+
+export interface ThreadSetup {
+  /** One 32-bit word; when it is not 0 the task in hand is to end soon. */
+  readonly stopFlag: SharedArrayBuffer
+}
