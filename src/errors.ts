@@ -24,6 +24,8 @@ export const ERROR_CODES = {
   EXISTS: 'the output exists already',
   /** The output cannot be written: full disk, permission, broken pipe. */
   WRITE_FAILED: 'the output cannot be written',
+  /** The address to serve on cannot be listened on: taken, forbidden, unknown. */
+  LISTEN_FAILED: 'the address cannot be listened on',
   /** A worker thread died. */
   WORKER_DIED: 'a worker thread died',
   /** The caller or the user cancelled. */

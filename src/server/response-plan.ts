@@ -1,0 +1,92 @@
+/** From a request to what is answered (RFC 9110, RFC 9112). Pure: no byte of a file is read here. */
+import { STATUS_CODES } from 'node:http'
+import { utf8 } from '../bytes/text.ts'
+import { bytesImage, type Image } from '../io/image.ts'
+import { imageSlice } from '../io/slice.ts'
+import { type ConditionFields, chooseRange, matchHolds, noneMatchHolds, rangeHolds } from './conditions.ts'
+import type { FileTable, ServedFile } from './files.ts'
+
+export interface RequestHead {
+  readonly method: string
+  /** As it was sent. */
+  readonly target: string
+  /** How many Host fields came; undefined for HTTP/1.0, which need not have one. */
+  readonly hostCount: number | undefined
+  readonly fields: ConditionFields
+}
+
+export interface ResponsePlan {
+  readonly status: number
+  readonly fields: Readonly<Record<string, string>>
+  /** What a GET is answered with; undefined where the status has no content. HEAD is told its size only. */
+  readonly content: Image | undefined
+}
+
+/** RFC 9112, 3 asks for at least 8000. */
+const MAXIMUM_TARGET_LENGTH = 8000
+
+/** Seconds after which a client that was sent away may come again. iPXE does by itself. */
+const RETRY_SECONDS = 5
+
+/** The answer to `request`. The order of conditions is that of RFC 9110, 13.2.2. */
+export function planResponse(table: FileTable, { method, target, hostCount, fields }: RequestHead): ResponsePlan {
+  // RFC 9112, 3.2.
+  if (hostCount !== undefined && hostCount !== 1) return textPlan(400)
+  if (target.length > MAXIMUM_TARGET_LENGTH) return textPlan(414)
+  if (method !== 'GET' && method !== 'HEAD') return textPlan(405)
+  const file = table.get(pathOf(target))
+  if (file === undefined) return textPlan(404)
+  if (!matchHolds(fields['if-match'], file.etag)) return textPlan(412)
+  if (!noneMatchHolds(fields['if-none-match'], file.etag)) return { status: 304, fields: fileFields(file), content: undefined }
+  // RFC 9110, 14.2: ranges are defined for GET only.
+  const isRanged = method === 'GET' && rangeHolds(fields['if-range'], file.etag)
+  return rangePlan(file, isRanged ? fields.range : undefined)
+}
+
+/** A status and its name as text, with what goes with the status. */
+export function textPlan(status: number): ResponsePlan {
+  const extra: Readonly<Record<number, Readonly<Record<string, string>>>> = {
+    405: { Allow: 'GET, HEAD' },
+    503: { 'Retry-After': String(RETRY_SECONDS) },
+  }
+  return contentPlan(status, bytesImage(utf8(`${status} ${STATUS_CODES[status] ?? ''}\n`)), {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Cache-Control': 'no-cache',
+    ...extra[status],
+  })
+}
+
+function rangePlan(file: ServedFile, range: string | undefined): ResponsePlan {
+  const { image } = file
+  const choice = chooseRange(range, image.size)
+  switch (choice.kind) {
+    case 'whole':
+      return contentPlan(200, image, fileFields(file))
+    case 'part':
+      return contentPlan(206, imageSlice(image, choice.start, choice.end), {
+        ...fileFields(file),
+        'Content-Range': `bytes ${choice.start}-${choice.end - 1}/${image.size}`,
+      })
+    case 'unsatisfiable': {
+      const plan = textPlan(416)
+      return { ...plan, fields: { ...plan.fields, 'Content-Range': `bytes */${image.size}` } }
+    }
+  }
+}
+
+function contentPlan(status: number, content: Image, fields: Readonly<Record<string, string>>): ResponsePlan {
+  return { status, content, fields: { ...fields, 'Content-Length': String(content.size) } }
+}
+
+function fileFields({ etag, contentType }: ServedFile): Record<string, string> {
+  return { 'Content-Type': contentType, ETag: `"${etag}"`, 'Accept-Ranges': 'bytes', 'Cache-Control': 'no-cache' }
+}
+
+/**
+ * The path of a request target (RFC 9112, 3.2) in origin or absolute form, without the query. Nothing is decoded or
+ * resolved: the table has the one spelling that is answered.
+ */
+function pathOf(target: string): string {
+  const [path = ''] = target.replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)
+  return path === '' ? '/' : path
+}
