@@ -4,8 +4,8 @@
  */
 import { writeFileSync } from 'node:fs'
 import { COMMAND_NAMES, COMMANDS } from '../src/cli/commands.ts'
-import { defaultText, synopsis } from '../src/cli/help.ts'
-import { type CommandName, GROUPS, type Option, optionList } from '../src/cli/options.ts'
+import { optionNotes, synopsis } from '../src/cli/help.ts'
+import { type CommandName, GROUPS, type OptionRow, optionList } from '../src/cli/options.ts'
 import { configSchema } from '../src/cli/schema.ts'
 import { ERROR_CODES } from '../src/errors.ts'
 
@@ -33,8 +33,9 @@ function cliPage(): string {
     '- `kilnix schema`: print the JSON Schema of config files ([kilnix.schema.json](kilnix.schema.json))',
     '- `kilnix help [COMMAND]`, `kilnix --version`',
     '',
-    'The path of a finished image is printed on standard output, alone. Progress and the last line (path, size,',
-    'ratio to the closure, seconds, sha256) go to standard error. With `-o -` standard output is the image.',
+    'The path of a finished image or folder is printed on standard output, alone, by `kilnix serve` the address to boot',
+    'from. Progress and the last line (path, size, ratio to the closure, seconds, sha256) go to standard error. With',
+    '`-o -` standard output is the image.',
     '',
     ...COMMAND_NAMES.flatMap(commandSection),
     '## Config files',
@@ -91,7 +92,7 @@ function commandSection(command: CommandName): string[] {
     const members = optionList(command).filter(({ option }) => option.group === group)
     if (members.length === 0) continue
     lines.push(`### ${group}`, '')
-    for (const { name, option } of members) lines.push(item(name, option))
+    for (const row of members) lines.push(item(row))
     lines.push('')
   }
   lines.push('### Examples', '', '```sh')
@@ -99,8 +100,9 @@ function commandSection(command: CommandName): string[] {
   return [...lines, '```', '']
 }
 
-function item(name: string, option: Option): string {
-  const notes = [option.required && 'required', option.repeatable && 'repeatable', defaultText(option)].filter(Boolean).join('; ')
+function item(row: OptionRow): string {
+  const { name, option } = row
+  const notes = optionNotes(row)
   return `- \`${synopsis(name, option)}\`${notes === '' ? '' : ` (${notes})`}: ${(option.aboutNegated ?? option.about).replaceAll('*', '\\*')}.`
 }
 

@@ -18,9 +18,9 @@ const LEVELS: Readonly<Record<string, number>> = {
   disks: 5,
   boot: 6,
   images: 7,
+  server: 7,
   'index.ts': 8,
-  server: 9,
-  cli: 10,
+  cli: 9,
 }
 
 /** Exceptions, each with its reason. */

@@ -7,7 +7,9 @@
 export { decodedLabelBytes } from './command-line.ts'
 export { type BootFile, type EfiArchitecture, type EfiBoot, efiArchitecture, efiBoot, systemdBootPath } from './efi.ts'
 export { GRUB_DEFAULTS, GRUB_MARKER_PATH, type GrubOptions, grubConfig } from './grub.ts'
+export { type IpxeScript, ipxeScript } from './ipxe.ts'
 export { ISOLINUX_DEFAULTS, type IsolinuxOptions, isolinuxConfig } from './isolinux.ts'
+export { type KexecScript, kexecScript } from './kexec.ts'
 export {
   type BootMenu,
   expectedVolumeId,

@@ -32,6 +32,43 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
       },
     ],
   },
+  initrd: {
+    summary: 'Write an initrd: archives to prepend, and one of store paths, files and links',
+    usage: 'kilnix initrd -o FILE [options]',
+    examples: [
+      {
+        about: 'A closure with its init',
+        line: 'kilnix initrd --closure ./closure-info --link /init=/nix/store/...-init/bin/init -o initrd',
+      },
+      {
+        about: 'Microcode first, then the initrd that a system has, then one more file',
+        line: 'kilnix initrd --prepend ucode.img --prepend /boot/initrd --add /etc/key=./key -o initrd',
+      },
+    ],
+  },
+  netboot: {
+    summary: 'Write a folder with kernel, initrds and iPXE script, to boot the closure over a network',
+    usage: 'kilnix netboot --closure CLOSURE -o DIR [options]',
+    examples: [
+      { about: 'As nixpkgs has it: bzImage, initrd and netboot.ipxe', line: 'kilnix netboot --closure ./closure-info -o netboot' },
+      {
+        about: 'Only what has changed is packed again',
+        line: 'kilnix netboot --closure ./closure-info --style per-path --pieces ~/.cache/kilnix --force -o netboot',
+      },
+      {
+        about: 'To start it from a running Linux: netboot/kexec/kexec-boot',
+        line: 'kilnix netboot --closure ./closure-info --kexec -o netboot',
+      },
+    ],
+  },
+  serve: {
+    summary: 'Serve kernel, initrds and iPXE script over HTTP, without writing them to a folder',
+    usage: 'kilnix serve --closure CLOSURE [options]',
+    examples: [
+      { about: 'For machines on this host', line: 'kilnix serve --closure ./closure-info --pieces ~/.cache/kilnix' },
+      { about: 'For the machines of a network', line: 'kilnix serve --closure ./closure-info --style per-path --listen 192.168.0.1:8080' },
+    ],
+  },
 }
 
-export const COMMAND_NAMES: readonly CommandName[] = ['iso', 'squashfs']
+export const COMMAND_NAMES: readonly CommandName[] = ['iso', 'squashfs', 'initrd', 'netboot', 'serve']

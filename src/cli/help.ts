@@ -1,6 +1,6 @@
 /** Help texts, made from the option table. */
 import { COMMAND_NAMES, COMMANDS } from './commands.ts'
-import { type CommandName, GROUPS, type Option, optionList, writtenName } from './options.ts'
+import { type CommandName, GROUPS, type Option, type OptionRow, optionList, writtenName } from './options.ts'
 import { formatSize } from './values.ts'
 
 const WIDTH = 100
@@ -28,16 +28,18 @@ export function commandHelp(command: CommandName): string {
     const members = all.filter(({ option }) => option.group === group)
     if (members.length === 0) continue
     lines.push('', `${group}:`)
-    for (const { name, option } of members) lines.push(...optionLines(name, option))
+    for (const row of members) lines.push(...optionLines(row))
   }
   lines.push('', 'Examples:')
   for (const { about, line } of examples) lines.push(`  # ${about}`, `  ${line}`)
   return `${lines.join('\n')}\n`
 }
 
-function optionLines(name: string, option: Option): string[] {
+function optionLines(row: OptionRow): string[] {
+  const { name, option } = row
   const left = `  ${synopsis(name, option)}`
-  const about = wrap(`${option.aboutNegated ?? option.about}${notes(option)}`, WIDTH - INDENT)
+  const notes = optionNotes(row)
+  const about = wrap(`${option.aboutNegated ?? option.about}${notes === '' ? '' : ` (${notes})`}`, WIDTH - INDENT)
   const head = left.length < INDENT - 1 ? [`${left.padEnd(INDENT)}${about.shift() ?? ''}`] : [left]
   return [...head, ...about.map((line) => ' '.repeat(INDENT) + line)]
 }
@@ -48,13 +50,13 @@ export function synopsis(name: string, option: Option): string {
   return `${option.short ? `-${option.short}, ` : ''}${writtenName(name, option)}${placeholder === '' ? '' : ` ${placeholder}`}`
 }
 
-function notes(option: Option): string {
-  const parts = [option.required && 'required', option.repeatable && 'repeatable', defaultText(option)].filter(Boolean)
-  return parts.length === 0 ? '' : ` (${parts.join('; ')})`
+/** `required; repeatable; default: 1M`, as far as they are so. */
+export function optionNotes({ option, isRequired }: OptionRow): string {
+  return [isRequired && 'required', option.repeatable && 'repeatable', defaultText(option)].filter(Boolean).join('; ')
 }
 
 /** `default: 1M`, or an empty text where none is worth saying. */
-export function defaultText(option: Option): string {
+function defaultText(option: Option): string {
   if (option.defaultText !== undefined) return `default: ${option.defaultText}`
   const value = option.default
   if (value === undefined || value === '' || typeof value === 'boolean' || Array.isArray(value)) return ''

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import { COMMAND_NAMES } from './commands.ts'
 import { commandHelp, generalHelp } from './help.ts'
-import type { CommandName } from './options.ts'
+import type { CommandName, Settings } from './options.ts'
 import { nearest, readSettings } from './settings.ts'
 import { usage } from './values.ts'
 
@@ -32,7 +32,6 @@ async function dispatch(name: string | undefined, rest: readonly string[]): Prom
   if (command) {
     const settings = readSettings(command, rest, process.env)
     if (!settings) return print(commandHelp(command))
-    const { runCommand } = await import('./run.ts')
     return await runCommand(command, settings)
   }
   switch (name) {
@@ -55,6 +54,23 @@ async function dispatch(name: string | undefined, rest: readonly string[]): Prom
     default: {
       const near = nearest(name, [...COMMAND_NAMES, ...OTHER_COMMANDS])
       throw usage(`there is no command '${name}'${near === undefined ? '' : `; did you mean ${near}?`}`)
+    }
+  }
+}
+
+async function runCommand(command: CommandName, settings: Settings): Promise<number> {
+  switch (command) {
+    case 'netboot': {
+      const { runNetboot } = await import('./run-netboot.ts')
+      return runNetboot(settings)
+    }
+    case 'serve': {
+      const { runServe } = await import('./run-serve.ts')
+      return runServe(settings)
+    }
+    default: {
+      const { runImage } = await import('./run-image.ts')
+      return runImage(command, settings)
     }
   }
 }

@@ -1,9 +1,13 @@
 /** From settings to the recipe of a command. Recipes are loaded here and not before. */
 import { parseCodecSpec } from '../codecs/spec.ts'
 import { ImageError } from '../errors.ts'
+import type { Netboot } from '../images/netboot/index.ts'
 import type { GrowingImage } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import type { CommandName, Settings } from './options.ts'
+
+/** Commands that write one file. */
+export type ImageCommand = Exclude<CommandName, 'netboot' | 'serve'>
 
 export interface Recipe {
   readonly image: GrowingImage
@@ -23,25 +27,29 @@ export interface RecipeContext {
 }
 
 /** Load the closure and plan the image. Throws what the recipe throws. */
-export async function recipeOf(command: CommandName, settings: Settings, context: RecipeContext): Promise<Recipe> {
+export async function recipeOf(command: ImageCommand, settings: Settings, context: RecipeContext): Promise<Recipe> {
   switch (command) {
     case 'iso':
       return isoRecipe(settings, context)
     case 'squashfs':
       return squashfsRecipe(settings, context)
+    case 'initrd':
+      return initrdRecipe(settings, context)
   }
 }
 
 async function isoRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
   const { iso } = await import('../images/iso.ts')
   const image = await iso({
-    ...storeOptions(settings, context),
+    ...storeInput(settings, context),
+    ...storePacking(settings),
     ...given({
       toplevel: settings.toplevel,
       syslinux: settings.syslinux,
       efiBoot: settings.efiBoot,
       volumeId: settings.volumeId,
       labelEdition: settings.labelEdition,
+      mtimeSeconds: settings.mtime,
     }),
     kernelParams: settings.kernelParam,
     timeoutSeconds: settings.timeout,
@@ -56,23 +64,66 @@ async function isoRecipe(settings: Settings, context: RecipeContext): Promise<Re
 
 async function squashfsRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
   const { storeSquashfs } = await import('../images/squashfs.ts')
-  const image = await storeSquashfs(storeOptions(settings, context))
+  const image = await storeSquashfs({
+    ...storeInput(settings, context),
+    ...storePacking(settings),
+    ...given({ mtimeSeconds: settings.mtime }),
+  })
   const { narBytes, verified } = image.summary
   return { image, plan: { ...image.summary }, inputs: image.inputs, closureBytes: narBytes, verified }
 }
 
-function storeOptions(settings: Settings, context: RecipeContext) {
+async function initrdRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
+  const { initrd } = await import('../images/initrd.ts')
+  const { closure, ...input } = storeInput(settings, context)
+  const image = await initrd({
+    ...input,
+    ...given({ closure: settings.closure, compression: codecOf(settings.compression), mtimeSeconds: settings.mtime }),
+    prepend: settings.prepend,
+    add: settings.add,
+    links: settings.link,
+    hardLinks: settings.hardLinks,
+  })
+  const { narBytes, verified } = image.plan
+  return { image, plan: { ...image.plan }, inputs: image.inputs, closureBytes: narBytes, verified }
+}
+
+/** Read the listing and plan what `netboot` writes and `serve` serves. Throws what the recipe throws. */
+export async function netbootOf(settings: Settings, context: RecipeContext): Promise<Netboot> {
+  const { netboot } = await import('../images/netboot/index.ts')
+  return netboot({
+    ...storeInput(settings, context),
+    ...storePacking(settings),
+    ...given({
+      toplevel: settings.toplevel,
+      specialisation: settings.specialisation,
+      pieces: settings.pieces,
+      piecesLimit: settings.piecesLimit,
+    }),
+    style: settings.style,
+    kernelParams: settings.kernelParam,
+    initrdCompression: parseCodecSpec(settings.initrdCompression),
+    prepend: settings.prepend,
+  })
+}
+
+function storeInput(settings: Settings, context: RecipeContext) {
   return {
-    closure: settings.closure,
+    closure: settings.closure ?? '',
     root: settings.root,
     verify: settings.verify,
     caseHack: settings.caseHack,
-    compression: parseCodecSpec(settings.compression),
-    blockSize: settings.blockSize,
     stdin: standardInput(settings, context.signal),
-    ...given({ mtimeSeconds: settings.mtime }),
     ...context,
   }
+}
+
+function storePacking(settings: Settings) {
+  return { ...given({ compression: codecOf(settings.compression) }), blockSize: settings.blockSize }
+}
+
+function codecOf(text: string | undefined) {
+  return text === undefined ? undefined : parseCodecSpec(text)
 }
 
 /** A listing that never comes must not keep the process from being cancelled. */

@@ -14,8 +14,7 @@ export function configSchema(): JsonSchema {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     $id: SCHEMA_ID,
     title: 'Kilnix config file',
-    description:
-      'Options of kilnix iso and kilnix squashfs (--config). Relative paths count from the folder of the file; the command line wins.',
+    description: 'Options of all commands (--config). Relative paths count from the folder of the file; the command line wins.',
     type: 'object',
     additionalProperties: false,
     properties,

@@ -16,8 +16,8 @@ export function readSettings(command: CommandName, args: readonly string[], envi
   if (given.help) return undefined
   const config = given.config === undefined ? {} : fromConfig(command, String(given.config))
   const values: Values = { ...fromEnvironment(environment), ...config, ...given }
-  for (const { key, name, option } of optionList(command)) {
-    if (option.required && values[key] === undefined && !(key === 'output' && values.dryRun === true)) throw usage(`--${name} is missing`)
+  for (const { key, name, isRequired } of optionList(command)) {
+    if (isRequired && values[key] === undefined && !(key === 'output' && values.dryRun === true)) throw usage(`--${name} is missing`)
   }
   const settings: Values = {}
   for (const key of Object.keys(OPTIONS) as OptionKey[]) settings[key] = values[key] ?? defaultOf(key, values)
@@ -35,10 +35,11 @@ function checked(settings: Settings): Settings {
   if (settings.json && !settings.dryRun) throw usage('--json goes with --dry-run')
   if ((settings.blockSize & (settings.blockSize - 1)) !== 0) throw usage(`--block-size is ${settings.blockSize}, it must be a power of two`)
   const targets = new Set<string>()
-  for (const { target } of settings.add) {
-    if (targets.has(target)) throw usage(`--add names the target /${target} twice`)
+  for (const { target } of [...settings.add, ...settings.link]) {
+    if (targets.has(target)) throw usage(`the target /${target} is named twice, by --add or --link`)
     targets.add(target)
   }
+  if (settings.piecesLimit !== undefined && settings.pieces === undefined) throw usage('--pieces-limit goes with --pieces')
   return settings
 }
 

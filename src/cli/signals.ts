@@ -4,11 +4,16 @@ const STATUS = { SIGINT: 130, SIGTERM: 143 } as const
 
 type SignalName = keyof typeof STATUS
 
+export interface SignalOptions {
+  /** The work goes on until a signal comes, so that the status is its own when it ends in order. */
+  readonly isService?: boolean
+}
+
 /**
  * Run `work` with a signal that aborts on SIGINT or SIGTERM. Then the status is 130 or 143, whatever
  * `work` makes of it. A second signal ends the process at once.
  */
-export async function withSignals(work: (signal: AbortSignal) => Promise<number>): Promise<number> {
+export async function withSignals(work: (signal: AbortSignal) => Promise<number>, options: SignalOptions = {}): Promise<number> {
   const controller = new AbortController()
   let received: SignalName | undefined
   const onSignal = (name: NodeJS.Signals): void => {
@@ -22,7 +27,7 @@ export async function withSignals(work: (signal: AbortSignal) => Promise<number>
   for (const name of Object.keys(STATUS)) process.on(name, onSignal)
   try {
     const status = await work(controller.signal)
-    return received === undefined ? status : cancelled(received)
+    return received === undefined || options.isService ? status : cancelled(received)
   } catch (error) {
     if (received !== undefined) return cancelled(received)
     throw error

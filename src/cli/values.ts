@@ -98,12 +98,12 @@ function decimal(value: string): number | string {
   return /^\d{1,15}$/.test(value) ? Number(value) : value
 }
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 }
+const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 }
 
 /** Bytes: `131072`, `128K`, `1M`, with units of 1024. */
 export function size(minimum: number, maximum: number): ValueType<number> {
   const parse = (value: string, option: string): number => {
-    const parts = /^(\d{1,15})(?:([KMG])(?:iB)?)?$/i.exec(value)
+    const parts = /^(\d{1,15})(?:([KMGT])(?:iB)?)?$/i.exec(value)
     const bytes = parts ? Number(parts[1]) * (UNITS[(parts[2] ?? '').toUpperCase()] ?? Number.NaN) : Number.NaN
     if (!(bytes >= minimum && bytes <= maximum)) {
       throw usage(`${option} is '${value}', it must be a size from ${formatSize(minimum)} to ${formatSize(maximum)}, such as 128K or 1M`)
@@ -115,7 +115,7 @@ export function size(minimum: number, maximum: number): ValueType<number> {
     schema: {
       anyOf: [
         { type: 'integer', minimum, maximum },
-        { type: 'string', pattern: '^[0-9]{1,15}([KMGkmg](iB)?)?$' },
+        { type: 'string', pattern: '^[0-9]{1,15}([KMGTkmgt](iB)?)?$' },
       ],
     },
     parse,
@@ -125,7 +125,7 @@ export function size(minimum: number, maximum: number): ValueType<number> {
 
 /** `1M` for 1048576: the largest unit that divides. */
 export function formatSize(bytes: number): string {
-  for (const unit of ['G', 'M', 'K']) {
+  for (const unit of ['T', 'G', 'M', 'K']) {
     const factor = UNITS[unit] ?? 1
     if (bytes >= factor && bytes % factor === 0) return `${bytes / factor}${unit}`
   }
@@ -194,21 +194,70 @@ export interface Addition {
 /** `TARGET=SOURCE`; an equals sign within TARGET is written `\=`, a backslash `\\`. */
 export function addition(): ValueType<Addition> {
   const parse = (value: string, option: string): Addition => {
-    const parts = /^((?:[^\\=]|\\[\\=])+)=(.+)$/s.exec(value)
-    const target = (parts?.[1] ?? '').replace(/\\([\\=])/g, '$1').replace(/^\/+/, '')
-    const source = parts?.[2] ?? ''
-    const clean = target.split('/').every((name) => name !== '' && name !== '.' && name !== '..' && !name.includes('\0'))
-    if (!parts || !clean)
-      throw usage(`${option} is '${value}', it must be TARGET=SOURCE with TARGET a path in the image, such as /docs/README=./README.md`)
+    const [target, source] = splitTarget(value, option, 'TARGET=SOURCE', '/docs/README=./README.md')
     return { target, source }
   }
   return {
     placeholder: 'TARGET=SOURCE',
-    schema: { type: 'string', pattern: '^(?:[^\\\\=]|\\\\[\\\\=])+=.+$' },
+    schema: { type: 'string', pattern: TARGET_PATTERN },
     parse,
     fromJson: (value, option, folder) => {
       const { target, source } = parse(requireText(value, option), option)
       return { target, source: resolve(folder, source) }
     },
   }
+}
+
+export interface Link {
+  /** Path in the image, without a leading slash. */
+  readonly target: string
+  /** What the link says, as it is. */
+  readonly destination: string
+}
+
+/** `TARGET=DESTINATION`, written as an addition is. */
+export function linkage(): ValueType<Link> {
+  const parse = (value: string, option: string): Link => {
+    const [target, destination] = splitTarget(value, option, 'TARGET=DESTINATION', '/init=/nix/store/.../bin/init')
+    return { target, destination }
+  }
+  return {
+    placeholder: 'TARGET=DESTINATION',
+    schema: { type: 'string', pattern: TARGET_PATTERN },
+    parse,
+    fromJson: (value, option) => parse(requireText(value, option), option),
+  }
+}
+
+const TARGET_PATTERN = '^(?:[^\\\\=]|\\\\[\\\\=])+=.+$'
+
+function splitTarget(value: string, option: string, form: string, example: string): [target: string, rest: string] {
+  const parts = /^((?:[^\\=]|\\[\\=])+)=(.+)$/s.exec(value)
+  const target = (parts?.[1] ?? '').replace(/\\([\\=])/g, '$1').replace(/^\/+/, '')
+  const clean = target.split('/').every((name) => name !== '' && name !== '.' && name !== '..' && !name.includes('\0'))
+  if (parts && clean && !parts[2]?.includes('\0')) return [target, parts[2] ?? '']
+  throw usage(`${option} is '${value}', it must be ${form} with TARGET a path in the image, such as ${example}`)
+}
+
+/** `HOST:PORT`; an IPv6 address stands in brackets. Stays text, of which `splitAddress` makes the two. */
+export function address(): ValueType<string> {
+  const parse = (value: string, option: string): string => {
+    const { host, port } = splitAddress(value)
+    if (host !== '' && port <= 65535) return value
+    throw usage(`${option} is '${value}', it must be ADDRESS:PORT with a port up to 65535, such as 127.0.0.1:8080 or [::1]:0`)
+  }
+  return {
+    placeholder: 'ADDRESS:PORT',
+    schema: { type: 'string', pattern: ADDRESS.source },
+    parse,
+    fromJson: (value, option) => parse(requireText(value, option), option),
+  }
+}
+
+const ADDRESS = /^(\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})$/
+
+/** Of what `address` has accepted; an IPv6 address without its brackets. */
+export function splitAddress(value: string): { readonly host: string; readonly port: number } {
+  const [, host = '', port] = ADDRESS.exec(value) ?? []
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port ?? Number.NaN) }
 }

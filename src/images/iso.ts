@@ -2,8 +2,6 @@
  * The recipe of a live ISO: the store as one squashfs, boot files and menus from boot.json, an EFI system
  * partition, and the tables that make the same bytes a CD and a USB stick.
  */
-import { realpathSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import {
   type BootMenu,
   type EfiBoot,
@@ -20,8 +18,8 @@ import {
   systemdBootPath,
 } from '../boot/index.ts'
 import { deriveGuid } from '../bytes/guid.ts'
-import { printable, utf8 } from '../bytes/text.ts'
-import { ImageError, systemErrorCode } from '../errors.ts'
+import { utf8 } from '../bytes/text.ts'
+import { ImageError } from '../errors.ts'
 import { fat, planFat } from '../filesystems/fat/index.ts'
 import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, planIso9660 } from '../filesystems/iso9660/index.ts'
 import type { GrowingImage } from '../io/image.ts'
@@ -29,12 +27,13 @@ import type { ProgressListener } from '../io/progress.ts'
 import type { Bootspec } from '../nix/bootspec.ts'
 import { resolveInStore } from '../nix/resolve.ts'
 import { findToplevel, loadBootspec } from '../nix/toplevel.ts'
-import { unreadableError } from '../tree/host-file.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
-import { scanHost } from '../tree/scan.ts'
+import type { ScanPolicy } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../tree/tree.ts'
+import { type Addition, addedTree } from './additions.ts'
 import { packedStore, type StorePacking, type StoreSummary, storeSummary } from './squashfs.ts'
 import { type LoadedStore, loadStore, type StoreInput } from './store.ts'
+import { fileInStore, readHostFile, textInStore } from './store-files.ts'
 import { defaultVolumeId, systemVolumeId } from './volume-id.ts'
 
 export interface IsoOptions extends StoreInput, StorePacking {
@@ -61,12 +60,6 @@ export interface IsoOptions extends StoreInput, StorePacking {
   readonly add?: readonly Addition[]
   /** Time of the image and of all that is not from the store; default 1980-01-01, as nixpkgs has it. */
   readonly mtimeSeconds?: number
-}
-
-/** `target` is a path in the image, `source` one of the host; a link there is followed, links below it are kept. */
-export interface Addition {
-  readonly target: string
-  readonly source: string
 }
 
 export interface IsoImage extends GrowingImage {
@@ -128,7 +121,11 @@ export async function iso(options: IsoOptions): Promise<IsoImage> {
   const efi = await uefiBoot(options.efiBoot, bootspec, store)
   const esp = espImage(espTree(efi, menu, kernels, { mtimeSeconds }), mtimeSeconds)
   const boot = isoBootTree({ menu, kernels, syslinux, efi, version }, { mtimeSeconds })
-  const tree = mergeTrees(boot, treeAt(ESP_PATH_IN_ISO, esp, folder), ...(options.add ?? []).map((one) => addedTree(one, folder)))
+  const tree = mergeTrees(
+    boot,
+    treeAt(ESP_PATH_IN_ISO, esp, folder),
+    ...(options.add ?? []).map((one) => addedTree(one, folder, readOnlyPolicy(folder))),
+  )
 
   const packed = packedStore(store, options, mtimeSeconds)
   const hybrid = options.hybrid ?? 'gpt'
@@ -168,31 +165,6 @@ function kernelFiles(menu: BootMenu, store: LoadedStore): KernelFiles {
   return new Map(menu.files.map((path) => [path, fileInStore(path, store)]))
 }
 
-function fileInStore(path: string, { closure, root }: LoadedStore): FileNode {
-  const found = resolveInStore(path, closure, root)
-  if (found.kind !== 'file') throw new ImageError('BAD_INPUT', `boot.json: ${path} is a folder, a file is needed`, { path })
-  return {
-    kind: 'file',
-    mode: 0o444,
-    uid: 0,
-    gid: 0,
-    mtimeSeconds: 1,
-    size: found.size,
-    content: { kind: 'hostFile', path: found.hostPath },
-  }
-}
-
-/** The text of a small file of the store, or undefined where there is none. */
-async function textInStore(path: string, { closure, root }: LoadedStore): Promise<string | undefined> {
-  try {
-    const found = resolveInStore(path, closure, root)
-    return found.kind === 'file' && found.size < MEBIBYTE ? (await readHostFile(found.hostPath)).toString('utf8') : undefined
-  } catch (error) {
-    if (error instanceof ImageError && error.code === 'NOT_FOUND') return undefined
-    throw error
-  }
-}
-
 async function biosBoot(folder: string | undefined, { system }: Bootspec): Promise<Syslinux | undefined> {
   if (folder === undefined) return undefined
   if (!/^(x86_64|i.86)-/.test(system)) throw new ImageError('USAGE', `--syslinux: ${system} has no BIOS; leave it out`)
@@ -219,32 +191,6 @@ function espImage(tree: DirectoryNode, mtimeSeconds: number): FileNode {
   return { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds, size, content: { kind: 'image', image: fat(tree, options) } }
 }
 
-/**
- * A file or folder of the host; owners become 0, and permissions those of a read-only medium. Where the
- * source itself is a link, such as the `result` of a Nix build, what it leads to is meant.
- */
-function addedTree({ target, source }: Addition, folder: Attributes): DirectoryNode {
-  const node = scanHost(withoutLinks(source), {
-    attributes: (kind, host) => ({
-      ...folder,
-      mode: kind === 'symlink' ? 0o777 : kind === 'directory' || host.mode & 0o111 ? 0o555 : 0o444,
-    }),
-  })
-  return treeAt(target, node, folder)
-}
-
-function withoutLinks(source: string): Uint8Array {
-  if (source === '') throw new ImageError('USAGE', 'a further file has no source; name a file or folder of the host')
-  try {
-    return realpathSync(source, 'buffer')
-  } catch (error) {
-    const code = systemErrorCode(error)
-    const missing = code === 'ENOENT' || code === 'ENOTDIR'
-    const why = missing ? 'is not there, or is a link to what is not there' : `cannot be reached (${code ?? String(error)})`
-    throw new ImageError(missing ? 'NOT_FOUND' : 'UNREADABLE', `${source}: ${why}`, { path: source, cause: error })
-  }
-}
-
 async function hybridOptions(kind: 'gpt' | 'nixpkgs' | 'none', syslinux: Syslinux | undefined, seed: string): Promise<HybridOptions> {
   if (kind === 'none') return { kind }
   if (kind !== 'gpt' && kind !== 'nixpkgs') throw new ImageError('USAGE', `hybrid is '${kind}'; gpt, nixpkgs and none are known`)
@@ -265,10 +211,12 @@ async function hybridBootCode({ hybridBootCode: file, isolinux }: Syslinux): Pro
   return readHostFile(utf8(file.hostPath))
 }
 
-async function readHostFile(path: Uint8Array): Promise<Buffer> {
-  try {
-    return await readFile(Buffer.from(path))
-  } catch (error) {
-    throw unreadableError(printable(path), error)
+/** Owners become 0, and permissions those of a read-only medium. */
+function readOnlyPolicy(folder: Attributes): ScanPolicy {
+  return {
+    attributes: (kind, host) => ({
+      ...folder,
+      mode: kind === 'symlink' ? 0o777 : kind === 'directory' || host.mode & 0o111 ? 0o555 : 0o444,
+    }),
   }
 }

@@ -4,11 +4,10 @@ import { utf8 } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import { CLOSURE_INFO_FILES, type Closure, readClosure } from '../nix/closure.ts'
-import { narDigest } from '../nix/nar.ts'
 import { rebuildRegistration } from '../nix/rebuild.ts'
 import { formatRegistration } from '../nix/registration.ts'
-import { hostStorePath, storeTree } from '../nix/store-tree.ts'
-import type { DirectoryNode, FileNode, TreeDigest } from '../tree/tree.ts'
+import { hostStorePath, storePathDigest, storeTree } from '../nix/store-tree.ts'
+import type { DirectoryNode, Entry, FileNode, TreeDigest } from '../tree/tree.ts'
 
 export interface StoreInput {
   /** A closure listing: a folder or file as `readClosure` takes it, or `-` for `stdin`. */
@@ -24,67 +23,83 @@ export interface StoreInput {
   readonly onProgress?: ProgressListener
 }
 
-export interface LoadedStore {
+/** A listing with all hashes; the files may not have been looked at yet. */
+export interface LoadedClosure {
   readonly closure: Closure
+  /** `root` as given, or `/`. */
   readonly root: string
-  /** The root of the squashfs: `nix-path-registration` and one entry a store path. */
-  readonly tree: DirectoryNode
-  readonly digests: readonly TreeDigest[]
   /** Bytes of all NARs. */
   readonly narBytes: number
   /** What is read on the host: the listing's files and all store paths. */
   readonly inputs: readonly string[]
+  /** The store directory, where the files had to be scanned to find the hashes. */
+  readonly scanned: DirectoryNode | undefined
+}
+
+export interface LoadedStore extends LoadedClosure {
+  readonly scanned: DirectoryNode
+  /** The root of the squashfs: `nix-path-registration` and one entry a store path. */
+  readonly tree: DirectoryNode
+  /** One a store path, unless `verify` is false. */
+  readonly digests: readonly TreeDigest[]
 }
 
 /** Nix gives every store file this time (`libstore/posix-fs-canonicalise.cc`). */
 const STORE_TIME = 1
 
+/** Read the listing. Scans and hashes the store where the listing has no hashes. Throws what `readClosure` and `storeTree` throw. */
+export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
+  const { root = '/', signal } = input
+  input.onProgress?.({ kind: 'stage', stage: 'scan' })
+  const listed = await readClosure(input.closure, input.stdin === undefined ? {} : { stdin: input.stdin })
+  const scanned = listed.hashesKnown ? undefined : await scannedStore(listed, input)
+  const closure = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
+  const narBytes = closure.paths.reduce((sum, { narSize }) => sum + (narSize ?? 0), 0)
+  const inputs = [...listingFiles(input.closure, listed), ...closure.paths.map(({ path }) => hostStorePath(root, path))]
+  return { closure, root, narBytes, inputs, scanned }
+}
+
 /**
- * Read the listing and scan the files. Throws what `readClosure` and `storeTree` throw, and
+ * Read the listing and scan the files. Throws what `loadClosure` and `storeTree` throw, and
  * HASH_MISMATCH for a path whose size is not the registered one.
  */
 export async function loadStore(input: StoreInput): Promise<LoadedStore> {
-  const { root = '/', verify = true, signal } = input
-  input.onProgress?.({ kind: 'stage', stage: 'scan' })
-  const listed = await readClosure(input.closure, input.stdin === undefined ? {} : { stdin: input.stdin })
-  const scanned = await storeTree(listed, {
-    root,
-    mtimeSeconds: STORE_TIME,
-    caseHack: input.caseHack ?? false,
-    ...(signal && { signal }),
-  })
+  return scanStore(await loadClosure(input), input)
+}
+
+/** The same for a listing that is read already. */
+export async function scanStore(loaded: LoadedClosure, input: StoreInput): Promise<LoadedStore> {
+  const { closure } = loaded
+  const scanned = loaded.scanned ?? (await scannedStore(closure, input))
   const nodes = new Map(scanned.entries.map((entry) => [Buffer.from(entry.name).toString('latin1'), entry.node]))
-  const closure = listed.hashesKnown ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
   const digests: TreeDigest[] = []
-  let narBytes = 0
   for (const path of closure.paths) {
     const node = nodes.get(path.baseName)
     if (node === undefined || path.narHash === undefined || path.narSize === undefined) {
       throw new ImageError('BAD_INPUT', `${path.path}: has no hash or no files`, { path: path.path })
     }
-    narBytes += path.narSize
-    if (!verify) continue
-    const digest = narDigest(path.path, node, path.narHash)
-    if (digest.narSize !== path.narSize) {
-      throw new ImageError(
-        'HASH_MISMATCH',
-        `${path.path}: its NAR is ${digest.narSize} bytes, the listing has ${path.narSize}; the store is damaged or the listing is of another one`,
-        { path: path.path },
-      )
-    }
-    digests.push(digest)
+    if (input.verify === false) continue
+    digests.push(storePathDigest(path.path, node, { hash: path.narHash, size: path.narSize }))
   }
-  const registration = registrationFile(formatRegistration(closure))
-  const tree = { ...scanned, mode: 0o755, entries: [...scanned.entries, { name: utf8('nix-path-registration'), node: registration }] }
-  const inputs = [...listingFiles(input.closure, listed), ...closure.paths.map(({ path }) => hostStorePath(root, path))]
-  return { closure, root, tree, digests, narBytes, inputs }
+  const tree = { ...scanned, mode: 0o755, entries: [...scanned.entries, registrationEntry(closure)] }
+  return { ...loaded, scanned, tree, digests }
+}
+
+function scannedStore(closure: Closure, { root = '/', caseHack = false, signal }: StoreInput): Promise<DirectoryNode> {
+  return storeTree(closure, { root, mtimeSeconds: STORE_TIME, caseHack, ...(signal && { signal }) })
+}
+
+/** `nix-path-registration`, which NixOS loads into its database at the first boot. */
+export function registrationEntry(closure: Closure): Entry {
+  return { name: utf8('nix-path-registration'), node: storeFile(formatRegistration(closure)) }
+}
+
+/** A file with the attributes of those in the store. */
+export function storeFile(bytes: Uint8Array): FileNode {
+  return { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds: STORE_TIME, size: bytes.length, content: { kind: 'bytes', bytes } }
 }
 
 function listingFiles(path: string, { kind }: Closure): string[] {
   if (path === '-') return []
   return kind === 'closure-info' ? Object.values(CLOSURE_INFO_FILES).map((name) => join(path, name)) : [path]
-}
-
-function registrationFile(bytes: Uint8Array): FileNode {
-  return { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds: STORE_TIME, size: bytes.length, content: { kind: 'bytes', bytes } }
 }

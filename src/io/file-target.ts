@@ -187,7 +187,8 @@ export async function checkDestination(path: string, force: boolean): Promise<vo
   if (!force) throw new ImageError('EXISTS', `${path}: exists already; use --force to replace it`, { path })
 }
 
-async function openTemporary(label: string, folder: string): Promise<{ handle: FileHandle; temporary: string }> {
+/** A new file with a hidden name of this process in `folder`. Throws WRITE_FAILED for `label`. */
+export async function openTemporary(label: string, folder: string): Promise<{ handle: FileHandle; temporary: string }> {
   for (let attempt = 0; ; attempt++) {
     const temporary = join(folder, `.kilnix-${process.pid}-${attempt}.partial`)
     try {
@@ -200,7 +201,7 @@ async function openTemporary(label: string, folder: string): Promise<{ handle: F
 }
 
 /** Make the rename itself durable. Some file systems cannot sync a folder; the file is whole all the same. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined)
   if (handle === undefined) return
   try {

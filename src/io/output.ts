@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { Readable } from 'node:stream'
 import { constants, createZstdCompress } from 'node:zlib'
+import { imageSha256 } from './digest.ts'
 import { type FileTarget, openSpool, writeFileAtomically } from './file-target.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing } from './image.ts'
 import type { ProgressListener } from './progress.ts'
@@ -37,14 +38,14 @@ export interface SavedImage {
  * what the image throws.
  */
 export async function saveImage(image: Image | GrowingImage, path: string, options: SaveOptions = {}): Promise<SavedImage> {
-  const context = contextOf(options)
+  const context = buildContext(options)
   const force = options.force === true
   const onSync = (): void => options.onProgress?.({ kind: 'stage', stage: 'sync' })
   return writeFileAtomically(path, { force, onSync }, async (target) => {
     if (options.zstdLevel !== undefined) return writeStream(imageStream(image, options), target)
     const written = await writeAny(image, target, context)
     await target.setSize(written.size)
-    const digest = options.digest === false ? undefined : digestOf(written, context)
+    const digest = options.digest === false ? undefined : imageSha256(written, context.signal)
     const [sha256] = await Promise.all([digest, target.sync()])
     return { size: written.size, sha256 }
   })
@@ -85,7 +86,7 @@ function cancelledByReturn<T>(generate: (signal: AbortSignal) => AsyncGenerator<
 }
 
 async function* chunksOf(image: Image | GrowingImage, options: OutputOptions): AsyncGenerator<Uint8Array> {
-  const context = contextOf(options)
+  const context = buildContext(options)
   if (!isGrowing(image)) {
     yield* reportedChunks(image, context)
     return
@@ -108,7 +109,8 @@ async function* reportedChunks(image: Image, { signal, onProgress }: BuildContex
   }
 }
 
-function contextOf(options: OutputOptions): BuildContext {
+/** Throws USAGE for a number of jobs that is none. */
+export function buildContext(options: Pick<OutputOptions, 'jobs' | 'signal' | 'onProgress'>): BuildContext {
   const { jobs = availableParallelism(), signal, onProgress } = options
   checkJobs(jobs)
   return { jobs, ...(signal && { signal }), ...(onProgress && { onProgress }) }
@@ -118,12 +120,6 @@ async function writeAny(image: Image | GrowingImage, target: Target, context: Bu
   if (isGrowing(image)) return image.pack(target, 0, context)
   await writeImage(image, target, 0, context)
   return image
-}
-
-async function digestOf(image: Image, { signal }: BuildContext): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of imageChunks(image, signal ? { signal } : {})) hash.update(chunk)
-  return hash.digest('hex')
 }
 
 async function writeStream(stream: Readable, target: FileTarget): Promise<SavedImage> {

@@ -8,6 +8,8 @@ import type { Target } from './target.ts'
 export interface StreamOptions {
   /** Ends the stream with ABORTED. */
   readonly signal?: AbortSignal
+  /** Lent to extents that can read ranges: a chunk may lie in it, and is good until the next one is asked for. */
+  readonly buffer?: Uint8Array
 }
 
 /** What lies between extents is a view of this; it is never written to. */
@@ -23,19 +25,19 @@ export async function* imageChunks(image: Image, options: StreamOptions = {}): A
   let position = 0
   for (const extent of image.extents) {
     yield* zeros(extent.start - position, options.signal)
-    yield* extentChunks(extent, options.signal)
+    yield* extentChunks(extent, options.signal, options.buffer)
     position = extent.start + extent.length
   }
   yield* zeros(image.size - position, options.signal)
 }
 
 /** The image as a Node stream with back-pressure; `destroy()` closes what is open. */
-export function imageReadable(image: Image, options: StreamOptions = {}): Readable {
+export function imageReadable(image: Image, options: Pick<StreamOptions, 'signal'> = {}): Readable {
   return Readable.from(imageChunks(image, options), { objectMode: false, highWaterMark: ZEROS.length })
 }
 
 /** The image as a web stream with back-pressure; `cancel()` closes what is open. */
-export function imageWebStream(image: Image, options: StreamOptions = {}): ReadableStream<Uint8Array> {
+export function imageWebStream(image: Image, options: Pick<StreamOptions, 'signal'> = {}): ReadableStream<Uint8Array> {
   const chunks = imageChunks(image, options)
   return new ReadableStream<Uint8Array>(
     {
@@ -89,11 +91,11 @@ export function checkImage(image: Image): void {
 }
 
 /** The bytes of an extent, exactly as many as it states. */
-async function* extentChunks(extent: Extent, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+async function* extentChunks(extent: Extent, signal: AbortSignal | undefined, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
   const { start, length } = extent
   let done = 0
   throwIfAborted(signal)
-  for await (const chunk of extent.read()) {
+  for await (const chunk of (buffer && extent.readRange?.(0, length, buffer)) ?? extent.read()) {
     throwIfAborted(signal)
     done += chunk.length
     if (done > length) throw new ImageError('USAGE', `image: the extent at ${start} yields ${done} bytes or more, it states ${length}`)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { CommandName, Settings } from '../../src/cli/options.ts'
 import { nearest, readSettings } from '../../src/cli/settings.ts'
+import { splitAddress } from '../../src/cli/values.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'kilnix-settings-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -32,7 +33,7 @@ describe('arguments', () => {
       root: '/',
       verify: true,
       force: false,
-      compression: 'zstd:19',
+      compression: undefined,
       blockSize: 1048576,
       jobs: undefined,
       mtime: undefined,
@@ -108,7 +109,7 @@ describe('arguments', () => {
     [['--add', '../x=y'], /TARGET=SOURCE/],
     [['--add', '/=y'], /TARGET=SOURCE/],
     [['--add', 'x='], /TARGET=SOURCE/],
-    [['--add', 'x=y', '--add', '/x=z'], /target \/x twice/],
+    [['--add', 'x=y', '--add', '/x=z'], /target \/x is named twice/],
     [['--mtime', 'yesterday'], /seconds since 1970/],
     [['--mtime', '2026-13-01'], /seconds since 1970/],
     [['--mtime', '4294967296'], /seconds since 1970/],
@@ -116,6 +117,47 @@ describe('arguments', () => {
   ])('%j is refused', (args, message) => {
     expect(() => read(args)).toThrow(usageError(message))
   })
+
+  test.each([
+    ['initrd', ['--link', '/init=/nix/store/x'], { link: [{ target: 'init', destination: '/nix/store/x' }] }],
+    ['initrd', ['--prepend', 'a', '--prepend', 'b', '--hard-links'], { prepend: ['a', 'b'], hardLinks: true }],
+    [
+      'netboot',
+      ['--style', 'per-path', '--pieces', 'p', '--pieces-limit', '2T'],
+      { style: 'per-path', pieces: 'p', piecesLimit: 2 * 2 ** 40 },
+    ],
+    ['netboot', ['--kexec', '--kexec-compression', 'xz'], { kexec: true, kexecCompression: 'xz' }],
+    ['netboot', [], { style: 'single', initrdCompression: 'none', kexec: false, kexecCompression: 'gzip:1' }],
+  ] as const)('kilnix %s %j', (command, args, expected) => {
+    expect(read([...args], {}, command)).toMatchObject(expected)
+  })
+
+  test.each([
+    ['initrd', ['--add', 'x=y', '--link', '/x=z'], /target \/x is named twice/],
+    ['initrd', ['--link', 'x='], /TARGET=DESTINATION/],
+    ['netboot', ['--pieces-limit', '1G'], /--pieces-limit goes with --pieces/],
+    ['netboot', ['--style', 'grahamc'], /one of single, manifest, per-path/],
+    ['netboot', ['--block-size', '3000'], /--block-size/],
+  ] as const)('kilnix %s %j is refused', (command, args, message) => {
+    expect(() => read([...args], {}, command)).toThrow(usageError(message))
+  })
+
+  test.each([
+    ['127.0.0.1:8080', { host: '127.0.0.1', port: 8080 }],
+    ['[::1]:0', { host: '::1', port: 0 }],
+    ['[fe80::1%eth0]:80', { host: 'fe80::1%eth0', port: 80 }],
+    ['localhost:65535', { host: 'localhost', port: 65535 }],
+  ])('--listen %s', (text, expected) => {
+    const settings = readSettings('serve', ['--closure', 'c', '--listen', text], {})
+    expect(splitAddress(settings?.listen ?? '')).toEqual(expected)
+  })
+
+  test.each(['8080', ':8080', '127.0.0.1', '127.0.0.1:', '127.0.0.1:65536', '::1:80', 'a b:80', '127.0.0.1:8080/x'])(
+    '--listen %s is refused',
+    (text) => {
+      expect(() => readSettings('serve', ['--closure', 'c', '--listen', text], {})).toThrow(usageError(/ADDRESS:PORT/))
+    },
+  )
 
   test('what is missing, and what belongs to another command', () => {
     expect(() => readSettings('iso', ['-o', 'x'], {})).toThrow(usageError(/--closure is missing/))

@@ -1,93 +1,89 @@
 /**
- * Boots an image in QEMU and listens to its serial line. Pure emulation (TCG): no KVM, so it runs in any container.
- * Images are never written to. SeaBIOS starts machine `pc`, OVMF starts machine `q35` with a private copy of its variables.
+ * Boots an image, a kernel, or a folder of the network in QEMU. Nothing that it is given is ever written to.
+ * SeaBIOS starts machine `pc`, OVMF starts machine `q35` with a private copy of its variables.
  */
-import { spawn } from 'node:child_process'
-import { copyFile, mkdtemp, rm } from 'node:fs/promises'
-import { createConnection } from 'node:net'
-import { tmpdir } from 'node:os'
+import { copyFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { type BootResult, type MachineOptions, runMachine } from './machine.ts'
 
 const OVMF_CODE = '/usr/share/OVMF/OVMF_CODE_4M.fd'
 const OVMF_VARIABLES = '/usr/share/OVMF/OVMF_VARS_4M.fd'
-const PANIC = /Kernel panic/
-/** Longest wait between the panic and the end, so that the log holds all of its lines. */
-const PANIC_GRACE_MILLISECONDS = 1000
-/** A menu that is drawn over an emulated serial line takes this long to see a key. */
-const KEY_PAUSE_MILLISECONDS = 1500
+/** Where a machine of QEMU's user network sees the loopback interface of its host. */
+const HOST_SEEN_FROM_MACHINE = '10.0.2.2'
 
 export type Firmware = 'bios' | 'uefi'
 /** How the machine sees the image: in a CD-ROM drive, as a USB stick, or as a virtio disk. */
 export type Media = 'cdrom' | 'usb' | 'virtio'
 
-export interface BootOptions {
+export interface BootOptions extends MachineOptions {
   readonly firmware: Firmware
   readonly media: Media
-  readonly memoryMiB?: number
-  readonly timeoutSeconds?: number
-  /** Each must match the serial log. */
-  readonly expect: readonly RegExp[]
-  /** Keys pressed in the boot menu, by QEMU's names, such as `down` and `ret`, as soon as `after` has matched the serial log. */
-  readonly keys?: { readonly after: RegExp; readonly names: readonly string[] }
 }
 
-export interface BootResult {
-  /** The machine powered itself off and every expected line was seen. */
-  readonly ok: boolean
-  readonly ended: 'poweroff' | 'panic' | 'timeout'
-  readonly missing: readonly RegExp[]
-  readonly serial: string
-  readonly seconds: number
-  /** For a failed assertion: what is missing, and the end of the log. */
-  readonly report: string
+/** Boot `image`, raw as an ISO or a disk. */
+export function bootImage(image: string, options: BootOptions): Promise<BootResult> {
+  const { firmware, media } = options
+  const describe = async (folder: string): Promise<string[]> => [
+    ...(await startedBy(firmware, folder)),
+    ...['-nic', 'none'],
+    ...attach(media, firmware, escaped(image)),
+  ]
+  return runMachine(describe, options)
 }
 
-/** As many machines run at a time; each has two processors to emulate. */
-const MACHINES = 2
-let running = 0
-const waiting: (() => void)[] = []
-
-/** Boot `image` (raw, as an ISO or a disk) until the machine powers off, panics, or the time is over. */
-export async function bootImage(image: string, options: BootOptions): Promise<BootResult> {
-  if (running === MACHINES) await new Promise<void>((resolve) => waiting.push(resolve))
-  else running++
-  const folder = await mkdtemp(join(tmpdir(), 'kilnix-qemu-'))
-  try {
-    if (options.firmware === 'uefi') await copyFile(OVMF_VARIABLES, join(folder, 'variables.fd'))
-    return await runMachine(machineArguments(image, folder, options), folder, options)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-    const next = waiting.shift()
-    if (next) next()
-    else running--
-  }
+export interface KernelToBoot {
+  readonly kernel: string
+  readonly initrd: string
+  readonly commandLine: string
 }
 
-function machineArguments(image: string, folder: string, { firmware, media, memoryMiB = 1536 }: BootOptions): string[] {
-  const machine = firmware === 'bios' ? 'pc' : 'q35'
-  const escaped = image.replaceAll(',', ',,')
+/** Boot a kernel that QEMU itself puts into memory. */
+export function bootKernel({ kernel, initrd, commandLine }: KernelToBoot, options: MachineOptions): Promise<BootResult> {
+  const system = ['-kernel', kernel, '-initrd', initrd, '-append', commandLine]
+  return runMachine(async (folder) => [...(await startedBy('bios', folder)), '-nic', 'none', ...system], options)
+}
+
+/** A script in a folder that QEMU serves by TFTP; or the URL of one, which the host serves by HTTP at 127.0.0.1. */
+export type NetworkSource = { readonly tftpFolder: string; readonly script: string } | { readonly url: string }
+
+export interface NetworkBootOptions extends MachineOptions {
+  readonly firmware: Firmware
+  /** Each has an iPXE of its own in its ROM. */
+  readonly card: 'e1000' | 'virtio-net-pci'
+}
+
+/** Boot from the network by the iPXE in the network card's ROM. QEMU's user network: the machine needs no host beyond this one. */
+export function bootNetwork(source: NetworkSource, options: NetworkBootOptions): Promise<BootResult> {
+  const { firmware, card } = options
+  const network = ['-netdev', `user,id=network,${served(source)}`, '-device', `${card},netdev=network,bootindex=0`]
+  return runMachine(async (folder) => [...(await startedBy(firmware, folder)), ...network], options)
+}
+
+function served(source: NetworkSource): string {
+  // Cut off from the host too: QEMU is the TFTP server.
+  if ('tftpFolder' in source) return `restrict=on,tftp=${escaped(source.tftpFolder)},bootfile=${source.script}`
+  const url = new URL(source.url)
+  if (url.hostname !== '127.0.0.1') throw new Error(`${source.url}: machines boot from a server at 127.0.0.1 only`)
+  url.hostname = HOST_SEEN_FROM_MACHINE
+  return `bootfile=${escaped(url.href)}`
+}
+
+async function startedBy(firmware: Firmware, folder: string): Promise<string[]> {
+  if (firmware === 'bios') return ['-machine', 'pc']
+  const variables = join(folder, 'variables.fd')
+  await copyFile(OVMF_VARIABLES, variables)
   return [
-    ['-nodefaults', '-machine', machine, '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', String(memoryMiB)],
-    ['-display', 'none', '-vga', 'std', '-serial', 'stdio', '-monitor', `unix:${join(folder, 'monitor')},server,nowait`],
-    ['-no-reboot', '-nic', 'none', '-rtc', 'base=2026-01-01T12:00:00', '-device', 'virtio-rng-pci'],
-    firmware === 'bios' ? [] : pflash(folder),
-    attach(media, machine, escaped),
-  ].flat()
-}
-
-function pflash(folder: string): string[] {
-  return [
+    ['-machine', 'q35'],
     ['-drive', `if=pflash,format=raw,readonly=on,file=${OVMF_CODE}`],
-    ['-drive', `if=pflash,format=raw,file=${join(folder, 'variables.fd')}`],
+    ['-drive', `if=pflash,format=raw,file=${variables}`],
   ].flat()
 }
 
-function attach(media: Media, machine: 'pc' | 'q35', image: string): string[] {
+function attach(media: Media, firmware: Firmware, image: string): string[] {
   const disk = ['-drive', `if=none,id=image,format=raw,snapshot=on,file=${image}`]
   switch (media) {
     case 'cdrom': {
-      const bus = machine === 'pc' ? 'ide.1' : 'ide.0'
+      const bus = firmware === 'bios' ? 'ide.1' : 'ide.0'
       return [
         ['-drive', `if=none,id=image,format=raw,media=cdrom,readonly=on,file=${image}`],
         ['-device', `ide-cd,bus=${bus},drive=image,bootindex=0`],
@@ -100,70 +96,5 @@ function attach(media: Media, machine: 'pc' | 'q35', image: string): string[] {
   }
 }
 
-async function runMachine(args: readonly string[], folder: string, options: BootOptions): Promise<BootResult> {
-  const { timeoutSeconds = 300, expect, keys } = options
-  const started = performance.now()
-  const machine = spawn('qemu-system-x86_64', args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  const kill = (): void => void machine.kill('SIGKILL')
-  process.once('exit', kill)
-
-  let ended: BootResult['ended'] = 'poweroff'
-  const stop = (reason: BootResult['ended']): void => {
-    ended = reason
-    kill()
-  }
-  const timeout = setTimeout(() => stop('timeout'), timeoutSeconds * 1000)
-  const pressing = new AbortController()
-  let keysToPress = keys
-  let serial = ''
-  let panicked = false
-  machine.stdout.setEncoding('latin1').on('data', (text: string) => {
-    serial += text
-    if (keysToPress?.after.test(serial)) {
-      void pressKeys(join(folder, 'monitor'), keysToPress.names, pressing.signal)
-      keysToPress = undefined
-    }
-    if (panicked || !PANIC.test(serial.slice(-text.length - 100))) return
-    panicked = true
-    setTimeout(() => stop('panic'), PANIC_GRACE_MILLISECONDS)
-  })
-  let errors = ''
-  machine.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors += text
-  })
-
-  try {
-    await new Promise<void>((resolve, reject) => {
-      machine.once('error', reject)
-      machine.once('close', () => resolve())
-    })
-  } finally {
-    clearTimeout(timeout)
-    pressing.abort()
-    process.removeListener('exit', kill)
-  }
-  const missing = expect.filter((line) => !line.test(serial))
-  const seconds = (performance.now() - started) / 1000
-  const report = [
-    `${ended} after ${seconds.toFixed(0)} s`,
-    ...missing.map((line) => `not in the serial log: ${line}`),
-    errors,
-    `end of the serial log:\n${serial.slice(-4000)}`,
-  ].join('\n')
-  return { ok: ended === 'poweroff' && missing.length === 0, ended, missing, serial, seconds, report }
-}
-
-/** Types into the machine by the monitor's `sendkey`. A machine that has ended has no more use for keys. */
-async function pressKeys(monitor: string, names: readonly string[], signal: AbortSignal): Promise<void> {
-  try {
-    const socket = createConnection(monitor)
-    socket.on('error', () => socket.destroy())
-    for (const name of names) {
-      await sleep(KEY_PAUSE_MILLISECONDS, undefined, { signal })
-      socket.write(`sendkey ${name}\n`)
-    }
-    socket.end()
-  } catch (error) {
-    if (!signal.aborted) throw error
-  }
-}
+/** A comma ends a value of QEMU's options. */
+const escaped = (value: string): string => value.replaceAll(',', ',,')

@@ -84,9 +84,15 @@ export function run(
   }
 }
 
+/** Characters of a failing tool's output that an error shows. */
+const SHOWN_OUTPUT = 4000
+
 /** Run a tool that must succeed; the error of a failing one shows its output. */
 export function runOk(tool: string, args: readonly string[], options: Parameters<typeof run>[2] = {}): ToolResult {
   const result = run(tool, args, options)
-  if (result.status !== 0) throw new Error(`${tool} ${args.join(' ')}: exit status ${result.status}\n${result.text}\n${result.stderr}`)
+  if (result.status !== 0) {
+    const output = `${result.text.slice(0, SHOWN_OUTPUT)}\n${result.stderr.slice(0, SHOWN_OUTPUT)}`
+    throw new Error(`${tool} ${args.join(' ')}: exit status ${result.status}\n${output}`)
+  }
   return result
 }

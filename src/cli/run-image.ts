@@ -1,0 +1,58 @@
+/** Running a command that writes one file: recipe, progress, output, the last line. */
+import { checkApart } from '../io/apart.ts'
+import { checkDestination } from '../io/file-target.ts'
+import { type SavedImage, saveImage } from '../io/output.ts'
+import type { Settings } from './options.ts'
+import { createProgress, type Progress } from './progress.ts'
+import { type ImageCommand, type Recipe, recipeOf } from './recipes.ts'
+import { configFile, printPlan, progressMode } from './run-common.ts'
+import { withSignals } from './signals.ts'
+import { streamToStdout } from './stdout.ts'
+import { formatBytes } from './units.ts'
+import { usage } from './values.ts'
+
+/** zstd's own default, which nixpkgs uses for `.iso.zst`. */
+const IMAGE_ZSTD_LEVEL = 3
+
+/** Resolves to the exit status; throws what the build throws. */
+export async function runImage(command: ImageCommand, settings: Settings): Promise<number> {
+  const { output = '-' } = settings
+  const toStdout = output === '-'
+  if (toStdout && !settings.dryRun && process.stdout.isTTY) throw usage('the image is not written to a terminal; redirect standard output')
+  if (!toStdout && !settings.dryRun) await checkDestination(output, settings.force)
+  const started = performance.now()
+  const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
+  return withSignals(async (signal) => {
+    try {
+      const recipe = await recipeOf(command, settings, { signal, onProgress: progress.listener })
+      if (settings.dryRun) return printPlan(recipe.plan, settings)
+      if (!toStdout) checkApart(output, [...recipe.inputs, ...configFile(settings)])
+      const saved = await writeOutput(recipe, output, settings, progress, signal)
+      progress.clear()
+      if (!toStdout) process.stdout.write(`${output}\n`)
+      if (!settings.quiet) process.stderr.write(`${lastLine(output, saved, recipe, (performance.now() - started) / 1000)}\n`)
+      return 0
+    } finally {
+      progress.clear()
+    }
+  })
+}
+
+function writeOutput(recipe: Recipe, output: string, settings: Settings, progress: Progress, signal: AbortSignal): Promise<SavedImage> {
+  const options = {
+    signal,
+    onProgress: progress.listener,
+    ...(settings.jobs !== undefined && { jobs: settings.jobs }),
+    ...(settings.compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }),
+  }
+  if (output === '-') return streamToStdout(recipe.image, options)
+  return saveImage(recipe.image, output, { ...options, force: settings.force, digest: !settings.quiet })
+}
+
+/** Path, size, ratio to the closure, seconds, digest. */
+function lastLine(path: string, saved: SavedImage, recipe: Recipe, seconds: number): string {
+  const { closureBytes } = recipe
+  const ratio = closureBytes ? `, ${(saved.size / closureBytes).toFixed(3)} of the closure` : ''
+  const unverified = recipe.verified ? '' : ', NAR hashes not checked'
+  return `${path}: ${formatBytes(saved.size)}${ratio}, ${seconds.toFixed(1)} s, sha256 ${saved.sha256}${unverified}`
+}

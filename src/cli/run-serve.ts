@@ -1,0 +1,107 @@
+/** Running `kilnix serve`: the files of a network boot over HTTP, from where their bytes are. */
+import type { Netboot, NetbootFile } from '../images/netboot/index.ts'
+import { checkApart } from '../io/apart.ts'
+import { imageSha256 } from '../io/digest.ts'
+import { openSpool, type Spool } from '../io/file-target.ts'
+import { type BuildContext, type Image, isGrowing } from '../io/image.ts'
+import { buildContext } from '../io/output.ts'
+import { type ServedFile, type ServerEvent, serveFiles } from '../server/index.ts'
+import type { Settings } from './options.ts'
+import { createProgress } from './progress.ts'
+import { netbootOf } from './recipes.ts'
+import { configFile, progressMode } from './run-common.ts'
+import { piecesText } from './run-netboot.ts'
+import { withSignals } from './signals.ts'
+import { formatBytes } from './units.ts'
+import { splitAddress } from './values.ts'
+
+/** Serves until a signal comes; then the status is 0. Throws what the build throws, and LISTEN_FAILED. */
+export async function runServe(settings: Settings): Promise<number> {
+  const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
+  return withSignals(
+    async (signal) => {
+      const spools: Spool[] = []
+      try {
+        const recipe = await netbootOf(settings, { signal, onProgress: progress.listener })
+        if (settings.pieces !== undefined) checkApart(settings.pieces, [...recipe.inputs, ...configFile(settings)])
+        const context = buildContext({ signal, onProgress: progress.listener, ...(settings.jobs !== undefined && { jobs: settings.jobs }) })
+        const files = await recipe.build(context)
+        try {
+          const served: ServedFile[] = []
+          for (const file of [files.script, files.kernel, ...files.initrds]) served.push(await servedFile(file, spools, context))
+          progress.clear()
+          const log = settings.quiet ? () => undefined : requestLog()
+          const server = await serveFiles(served, { ...splitAddress(settings.listen), signal, onEvent: log })
+          process.stdout.write(`${server.url}/${files.script.name}\n`)
+          if (!settings.quiet) process.stderr.write(`${summary(recipe, served)}${piecesText(files)}; ctrl-c ends the server\n`)
+          await server.closed
+          return 0
+        } finally {
+          await files.close()
+        }
+      } finally {
+        progress.clear()
+        for (const spool of spools) await spool.close()
+      }
+    },
+    { isService: true },
+  )
+}
+
+/** A file that has to be packed first lies in a scratch file without a name. */
+async function servedFile({ name, image }: NetbootFile, spools: Spool[], context: BuildContext): Promise<ServedFile> {
+  const finished = isGrowing(image) ? await spooled(image, spools, context) : image
+  const contentType = name.endsWith('.ipxe') ? 'text/plain; charset=utf-8' : 'application/octet-stream'
+  return { path: `/${name}`, image: finished, etag: await imageSha256(finished, context.signal), contentType }
+}
+
+async function spooled(image: Parameters<typeof isGrowing>[0], spools: Spool[], context: BuildContext): Promise<Image> {
+  if (!isGrowing(image)) return image
+  const spool = await openSpool()
+  spools.push(spool)
+  return image.pack(spool.target, 0, context)
+}
+
+function summary({ plan }: Netboot, served: readonly ServedFile[]): string {
+  const sizes = served.map(({ path, image }) => `${path} ${formatBytes(image.size)}`).join(', ')
+  return `${plan.label}: ${sizes}, ${plan.pathCount} store paths`
+}
+
+/** A line for each request that is over. */
+function requestLog(): (event: ServerEvent) => void {
+  const begun = new Map<object, number>()
+  return (event) => {
+    switch (event.kind) {
+      case 'start':
+        begun.set(event.request, performance.now())
+        return
+      case 'finish':
+      case 'drop': {
+        const { request, status, bytes } = event
+        const seconds = (performance.now() - (begun.get(request) ?? performance.now())) / 1000
+        begun.delete(request)
+        const end = event.kind === 'drop' ? `, ended early: ${event.reason}` : ''
+        say(`${request.client} ${request.method} ${request.target} ${status} ${formatBytes(bytes)} ${seconds.toFixed(1)} s${end}`)
+        return
+      }
+      case 'readError':
+        say(`${event.request.target} cannot be read: ${messageOf(event.error)}`)
+        return
+      case 'refuse':
+        say(`${event.client} refused (${event.status ?? 'no answer'}): ${event.reason}`)
+        return
+      case 'acceptError':
+        say(`a connection cannot be accepted: ${messageOf(event.error)}`)
+        return
+    }
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Clients choose what stands in a line; a terminal obeys control characters. */
+function say(line: string): void {
+  process.stderr.write(`${line.replace(/[\p{Cc}\u2028\u2029]/gu, '?')}\n`)
+}

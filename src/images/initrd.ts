@@ -1,0 +1,117 @@
+/** The recipe of `kilnix initrd`: archives of the host, then one of store paths, files and links, compressed. */
+import { cpio } from '../archives/cpio/index.ts'
+import { utf8 } from '../bytes/text.ts'
+import type { CodecSpec } from '../codecs/codec.ts'
+import { compressedImage } from '../codecs/stream/index.ts'
+import { ImageError } from '../errors.ts'
+import { concatGrowing, sizeChecked } from '../io/concat.ts'
+import type { GrowingImage } from '../io/image.ts'
+import { mergeTrees, treeAt } from '../tree/merge.ts'
+import type { ScanPolicy } from '../tree/scan.ts'
+import type { Attributes, DirectoryNode, TreeNode } from '../tree/tree.ts'
+import { verifiedTree } from '../tree/verified.ts'
+import { type Addition, addedTree } from './additions.ts'
+import { initrdSizeRule, MEMBER_ALIGNMENT, prependedArchives } from './initrd-parts.ts'
+import { loadStore, type StoreInput } from './store.ts'
+
+export interface InitrdOptions extends Omit<StoreInput, 'closure'> {
+  /** A closure listing whose paths all go in, at /nix/store, with the folders /dev, /proc and /sys; default: none. */
+  readonly closure?: string
+  /** Archives of the host that come first, as they are; microcode has to be uncompressed. */
+  readonly prepend?: readonly string[]
+  readonly add?: readonly Addition[]
+  readonly links?: readonly Link[]
+  /** Default zstd, level 10, as nixpkgs has it for kernels from 5.9 on. */
+  readonly compression?: CodecSpec
+  /** Time of what is not from the store, whose files have 1 as Nix gives them; default 1. */
+  readonly mtimeSeconds?: number
+  /** Added paths that are one file of the host stay one file; default false. */
+  readonly hardLinks?: boolean
+}
+
+/** A symbolic link `target`, a path in the archive, that leads to `destination`. */
+export interface Link {
+  readonly target: string
+  readonly destination: string
+}
+
+export interface Initrd extends GrowingImage {
+  readonly plan: InitrdPlan
+  readonly inputs: readonly string[]
+}
+
+/** What goes into an initrd, as plain data. */
+export interface InitrdPlan {
+  readonly prepended: readonly { readonly path: string; readonly size: number }[]
+  readonly pathCount: number
+  /** Bytes of all NARs. */
+  readonly narBytes: number
+  readonly verified: boolean
+  readonly recordCount: number
+  /** Bytes of the archive before it is compressed. */
+  readonly archiveBytes: number
+  readonly compression: CodecSpec
+}
+
+export const INITRD_DEFAULTS = { compression: { name: 'zstd', level: 10 } as CodecSpec, mtimeSeconds: 1 } as const
+
+/**
+ * Load and plan an initrd; nothing is written yet. Throws what `loadStore`, `cpio` and `prependedArchives` throw, USAGE
+ * when there is nothing to put in; `pack` LIMIT for an initrd of 4 GiB or more.
+ */
+export async function initrd(options: InitrdOptions): Promise<Initrd> {
+  const { prepend = [], add = [], links = [], compression = INITRD_DEFAULTS.compression } = options
+  const mtimeSeconds = options.mtimeSeconds ?? INITRD_DEFAULTS.mtimeSeconds
+  const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
+  const policy: ScanPolicy = {
+    attributes: (kind, host) => ({ ...folder, mode: kind === 'symlink' ? 0o777 : host.mode }),
+    hardLinks: options.hardLinks === true,
+  }
+  if (prepend.length + add.length + links.length === 0 && options.closure === undefined) {
+    throw new ImageError('USAGE', 'an initrd needs something to hold: a closure, added files, links, or archives to prepend')
+  }
+  const prepended = await prependedArchives(prepend, options.onProgress)
+  const store = options.closure === undefined ? undefined : await storePart({ ...options, closure: options.closure }, folder)
+  const trees = [
+    ...(store === undefined ? [] : [store.tree]),
+    ...add.map((one) => addedTree(one, folder, policy)),
+    ...links.map(({ target, destination }) =>
+      treeAt(target, { kind: 'symlink', ...folder, mode: 0o777, target: utf8(destination) }, folder),
+    ),
+  ]
+  const [first, ...others] = trees
+  const archive = first === undefined ? undefined : cpio(mergeTrees(first, ...others))
+  const parts = [...prepended, ...(archive === undefined ? [] : [compressedImage(archive, { codec: compression, isLastMember: true })])]
+  const plan: InitrdPlan = {
+    prepended: prepend.map((path, index) => ({ path, size: prepended[index]?.size ?? 0 })),
+    pathCount: store?.pathCount ?? 0,
+    narBytes: store?.narBytes ?? 0,
+    verified: store?.verified ?? true,
+    recordCount: archive?.plan.records.length ?? 0,
+    archiveBytes: archive?.size ?? 0,
+    compression,
+  }
+  return {
+    ...sizeChecked(concatGrowing(parts, MEMBER_ALIGNMENT), initrdSizeRule('initrd', options.onProgress)),
+    plan,
+    inputs: [...(store?.inputs ?? []), ...prepend, ...add.map(({ source }) => source)],
+  }
+}
+
+/** What `makeInitrd` of nixpkgs lays out around a closure. */
+const MOUNT_POINTS = ['dev', 'proc', 'sys']
+
+async function storePart(options: InitrdOptions & StoreInput, folder: Attributes) {
+  const store = await loadStore(options)
+  const checked = new Map<TreeNode, TreeNode>(store.digests.map((digest) => [digest.node, verifiedTree(digest)]))
+  const entries = store.scanned.entries.map(({ name, node }) => ({ name, node: checked.get(node) ?? node }))
+  const directory: DirectoryNode = { ...store.scanned, ...folder, entries }
+  const empty: DirectoryNode = { kind: 'directory', ...folder, entries: [] }
+  return {
+    tree: mergeTrees(treeAt('nix/store', directory, folder), ...MOUNT_POINTS.map((name) => treeAt(name, empty, folder))),
+    pathCount: store.closure.paths.length,
+    narBytes: store.narBytes,
+    verified: store.digests.length > 0,
+    inputs: store.inputs,
+  }
+}

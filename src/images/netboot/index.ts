@@ -1,0 +1,184 @@
+/**
+ * The recipe of network boot: a kernel, initrds that carry the store, and the iPXE script that names them. Three styles:
+ *
+ * - `single`: as nixpkgs' netboot.nix. The system's own initrd, and behind it an archive with `nix-store.squashfs`.
+ * - `manifest`: as the manifest modules have it. A squashfs a store path, and a list of them; three initrds.
+ * - `per-path`: a compressed archive a store path, unpacked by the kernel itself; the system starts without a stage 1.
+ *
+ * Not supported: initrd secrets, which a program of the target system appends.
+ */
+import { ipxeScript, menuEntries } from '../../boot/index.ts'
+import { utf8 } from '../../bytes/text.ts'
+import type { CodecSpec } from '../../codecs/codec.ts'
+import { ImageError } from '../../errors.ts'
+import { SQUASHFS_DEFAULTS } from '../../filesystems/squashfs/index.ts'
+import { checkImageSize, sizeChecked } from '../../io/concat.ts'
+import { type BuildContext, bytesImage, isGrowing } from '../../io/image.ts'
+import type { Bootspec } from '../../nix/bootspec.ts'
+import { findToplevel, loadBootspec } from '../../nix/toplevel.ts'
+import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
+import { openPieces, type Piece } from '../pieces/index.ts'
+import { loadClosure, type StoreInput } from '../store.ts'
+import { imageInStore } from '../store-files.ts'
+import { manifest } from './manifest.ts'
+import { perPath } from './per-path.ts'
+import { single } from './single.ts'
+import { type NetbootFile, type NetbootSource, type NetbootStyleRecipe, ownInitrd } from './source.ts'
+
+export type { NetbootFile } from './source.ts'
+
+const STYLES = { single, manifest, 'per-path': perPath } as const satisfies Record<string, NetbootStyleRecipe>
+
+export type NetbootStyle = keyof typeof STYLES
+
+export interface NetbootOptions extends StoreInput {
+  /** Default `single`. */
+  readonly style?: NetbootStyle
+  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
+  readonly toplevel?: string
+  /** A specialisation of the system to boot instead. */
+  readonly specialisation?: string
+  /** Appended to the system's kernel parameters. */
+  readonly kernelParams?: readonly string[]
+  /** Of the squashfs, or of the archives of `per-path`. Default zstd, level 19, for `per-path` 10. */
+  readonly compression?: CodecSpec
+  /** Of squashfs images; default 1 MiB. */
+  readonly blockSize?: number
+  /** Of the archives around squashfs images; default none, since those are compressed already. */
+  readonly initrdCompression?: CodecSpec
+  /** Archives of the host that come first in the first initrd, such as microcode. */
+  readonly prepend?: readonly string[]
+  /** A folder of finished pieces, which later builds use again; default: none is kept. */
+  readonly pieces?: string
+  /** Pieces that were not used for longest are removed until the folder holds fewer bytes; default: no limit. */
+  readonly piecesLimit?: number
+}
+
+export interface Netboot {
+  readonly plan: NetbootPlan
+  /** Files and folders of the host that all is made from. */
+  readonly inputs: readonly string[]
+  /** Build the pieces. Throws what reading, packing and writing throw; packing LIMIT for an initrd of 4 GiB or more. */
+  build(context: BuildContext): Promise<NetbootFiles>
+}
+
+export interface NetbootFiles {
+  readonly kernel: NetbootFile
+  /** In the order in which they are loaded. */
+  readonly initrds: readonly NetbootFile[]
+  /** `netboot.ipxe`. */
+  readonly script: NetbootFile
+  readonly pieces: readonly Piece[]
+  /** Removes what is not kept. The images cannot be read any more. */
+  close(): Promise<void>
+}
+
+/** What a network boot consists of, as plain data. */
+export interface NetbootPlan {
+  readonly style: NetbootStyle
+  readonly toplevel: string
+  readonly specialisation: string | undefined
+  readonly system: string
+  readonly label: string
+  /** File names. */
+  readonly kernel: string
+  readonly initrds: readonly string[]
+  /** The kernel command line without `initrd=`. */
+  readonly parameters: string
+  readonly pathCount: number
+  /** Bytes of all NARs. */
+  readonly narBytes: number
+  readonly verified: boolean
+  readonly compression: CodecSpec
+  readonly initrdCompression: CodecSpec
+}
+
+/**
+ * Read the listing and plan. Throws what `loadClosure` and `prependedArchives` throw, NOT_FOUND for a kernel, initrd or
+ * specialisation that is not there, UNSUPPORTED for a system without an initrd in a style that needs one, BAD_INPUT or
+ * LIMIT for a command line that iPXE or the kernel cannot take.
+ */
+export async function netboot(options: NetbootOptions): Promise<Netboot> {
+  const styleName = options.style ?? 'single'
+  const style: NetbootStyleRecipe | undefined = STYLES[styleName]
+  if (style === undefined) throw new ImageError('USAGE', `style is '${styleName}'; ${Object.keys(STYLES).join(', ')} are known`)
+  const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
+  const loaded = await loadClosure(options)
+  const { closure, root } = loaded
+  const toplevel = findToplevel(closure, root, options.toplevel)
+  const bootspec = specialisationOf(loadBootspec(toplevel, closure, root), options.specialisation)
+  if (style.usesOwnInitrd) ownInitrd({ bootspec, loaded })
+  const kernel = { name: bootspec.kernel.slice(bootspec.kernel.lastIndexOf('/') + 1), image: imageInStore(bootspec.kernel, loaded) }
+  const parameters = parametersOf(bootspec, options.kernelParams ?? [], style)
+  const script = ipxeScript({ kernel: kernel.name, initrds: style.names, parameters })
+  const source: NetbootSource = {
+    input: options,
+    loaded,
+    bootspec,
+    compression: options.compression ?? style.compression,
+    blockSize: options.blockSize ?? SQUASHFS_DEFAULTS.blockSize,
+    initrdCompression: options.initrdCompression ?? { name: 'none' },
+    prepended,
+  }
+  const plan: NetbootPlan = {
+    style: styleName,
+    toplevel,
+    specialisation: options.specialisation,
+    system: bootspec.system,
+    label: bootspec.label,
+    kernel: kernel.name,
+    initrds: style.names,
+    parameters,
+    pathCount: closure.paths.length,
+    narBytes: loaded.narBytes,
+    verified: options.verify !== false,
+    compression: source.compression,
+    initrdCompression: source.initrdCompression,
+  }
+  const files = { kernel, script: { name: 'netboot.ipxe', image: bytesImage(utf8(script)) } }
+  return {
+    plan,
+    inputs: [...loaded.inputs, ...(options.prepend ?? [])],
+    build: async (context) => ({ ...files, ...(await built(style, source, options, context)) }),
+  }
+}
+
+type Built = Pick<NetbootFiles, 'initrds' | 'pieces' | 'close'>
+
+async function built(style: NetbootStyleRecipe, source: NetbootSource, options: NetbootOptions, context: BuildContext): Promise<Built> {
+  const folder = options.pieces !== undefined || style.usesPieces ? await openPieces(options.pieces) : undefined
+  const close = async (): Promise<void> => folder?.close()
+  try {
+    const { initrds, pieces } = await style.build(source, folder, context)
+    if (options.piecesLimit !== undefined) await folder?.prune(options.piecesLimit, pieces)
+    return { initrds: initrds.map((file) => limited(file, context)), pieces, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** An initrd's size is checked now, or when it is known. */
+function limited({ name, image }: NetbootFile, { onProgress }: BuildContext): NetbootFile {
+  const rule = initrdSizeRule(name, onProgress)
+  if (isGrowing(image)) return { name, image: sizeChecked(image, rule) }
+  checkImageSize(image, rule)
+  return { name, image }
+}
+
+function specialisationOf(bootspec: Bootspec, name: string | undefined): Bootspec {
+  if (name === undefined) return bootspec
+  const found = bootspec.specialisations.get(name)
+  if (found !== undefined) return found
+  const names = [...bootspec.specialisations.keys()].join(', ') || 'none'
+  throw new ImageError('NOT_FOUND', `${bootspec.toplevel}/boot.json: there is no specialisation '${name}'; there are: ${names}`, {
+    path: bootspec.toplevel,
+  })
+}
+
+/** As in a boot menu; what the kernel itself is to start it finds by `rdinit=` (Linux, `init/main.c`). */
+function parametersOf(bootspec: Bootspec, kernelParams: readonly string[], { initParameter }: NetbootStyleRecipe): string {
+  const [entry] = menuEntries({ ...bootspec, specialisations: new Map() }, { kernelParams }).entries
+  if (entry === undefined) throw new RangeError('a menu without entries')
+  return initParameter === 'init' ? entry.parameters : `rd${entry.parameters}`
+}

@@ -1,0 +1,63 @@
+/** What the styles of network boot are made from, and what they make. */
+import type { CodecSpec } from '../../codecs/codec.ts'
+import { ImageError } from '../../errors.ts'
+import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
+import type { Bootspec } from '../../nix/bootspec.ts'
+import type { Piece, PieceFolder } from '../pieces/index.ts'
+import type { LoadedClosure, StoreInput } from '../store.ts'
+import { imageInStore } from '../store-files.ts'
+
+export interface NetbootSource {
+  readonly input: StoreInput
+  readonly loaded: LoadedClosure
+  /** Of the system, or of the specialisation, that boots. */
+  readonly bootspec: Bootspec
+  /** Of squashfs images, or of the archives of `per-path`. */
+  readonly compression: CodecSpec
+  /** Of squashfs images, in bytes. */
+  readonly blockSize: number
+  /** Of the archives around squashfs images. */
+  readonly initrdCompression: CodecSpec
+  /** Archives that come first in the first initrd. */
+  readonly prepended: readonly Image[]
+}
+
+export interface NetbootFile {
+  readonly name: string
+  readonly image: Image | GrowingImage
+}
+
+/** The initrds of a style, in the order in which they are loaded. */
+export interface BuiltInitrds {
+  readonly initrds: readonly NetbootFile[]
+  readonly pieces: readonly Piece[]
+}
+
+/** How a style boots and what it builds. */
+export interface NetbootStyleRecipe {
+  /** Names of its initrds, in the order in which they are loaded. */
+  readonly names: readonly string[]
+  readonly compression: CodecSpec
+  /** The kernel parameter that starts the system: `init=` is read by a stage 1, `rdinit=` by the kernel. */
+  readonly initParameter: 'init' | 'rdinit'
+  /** The system's own initrd is loaded, which carries its stage 1. */
+  readonly usesOwnInitrd: boolean
+  /** Built from pieces, in a temporary folder where none is kept. */
+  readonly usesPieces: boolean
+  build(source: NetbootSource, pieces: PieceFolder | undefined, context: BuildContext): Promise<BuiltInitrds>
+}
+
+/** The initrd that boot.json names. Throws UNSUPPORTED where it names none. */
+export function ownInitrd({ bootspec, loaded }: Pick<NetbootSource, 'bootspec' | 'loaded'>): Image {
+  if (bootspec.initrd !== undefined) return imageInStore(bootspec.initrd, loaded)
+  throw new ImageError(
+    'UNSUPPORTED',
+    `${bootspec.toplevel}/boot.json: the system has no initrd, whose stage 1 this style needs; use --style per-path`,
+    { path: bootspec.toplevel },
+  )
+}
+
+export function requiredPieces(pieces: PieceFolder | undefined): PieceFolder {
+  if (pieces === undefined) throw new RangeError('netboot: this style is built from pieces')
+  return pieces
+}

@@ -1,0 +1,83 @@
+/** Images one after another. */
+import { alignUp } from '../bytes/align.ts'
+import { ImageError, throwIfAborted } from '../errors.ts'
+import { type BuildContext, type GrowingImage, type Image, isGrowing, moveExtent } from './image.ts'
+import { writeImage } from './stream.ts'
+import type { Target } from './target.ts'
+
+/** The images in order, each from a multiple of `alignment` bytes on; the whole is padded to one as well. */
+export function concatImages(parts: readonly Image[], alignment: number): Image {
+  let size = 0
+  const extents = parts.flatMap((part) => {
+    const start = size
+    size = alignUp(start + part.size, alignment)
+    return part.extents.map((extent) => moveExtent(extent, start))
+  })
+  return { size, extents }
+}
+
+/**
+ * The same where some are growing: each is packed or written where the one before ends. `pack` throws what the
+ * parts throw.
+ */
+export function concatGrowing(parts: readonly (Image | GrowingImage)[], alignment: number): GrowingImage {
+  const limits = parts.map((part) => alignUp(isGrowing(part) ? part.sizeLimit : part.size, alignment))
+  return {
+    sizeLimit: limits.reduce((sum, limit) => sum + limit, 0),
+    async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
+      const packed: Image[] = []
+      let position = 0
+      for (const part of parts) {
+        throwIfAborted(context.signal)
+        const image = await placed(part, target, start + position, context)
+        packed.push(image)
+        position = alignUp(position + image.size, alignment)
+      }
+      return concatImages(packed, alignment)
+    },
+  }
+}
+
+/** Either of the two: growing when a part is. */
+export function concatenation(parts: readonly (Image | GrowingImage)[], alignment: number): Image | GrowingImage {
+  const finished = parts.filter((part): part is Image => !isGrowing(part))
+  return finished.length === parts.length ? concatImages(finished, alignment) : concatGrowing(parts, alignment)
+}
+
+/** The image once it lies in `target` from `start` on. */
+async function placed(part: Image | GrowingImage, target: Target, start: number, context: BuildContext): Promise<Image> {
+  if (isGrowing(part)) return part.pack(target, start, context)
+  await writeImage(part, target, start, context)
+  return part
+}
+
+export interface SizeRule {
+  /** Named in messages. */
+  readonly what: string
+  /** From this many bytes on `onLarge` is called. */
+  readonly warnFrom: number
+  /** From this many bytes on the image is LIMIT; `remedy` ends the message. */
+  readonly refuseFrom: number
+  readonly remedy: string
+  readonly onLarge: (size: number) => void
+}
+
+/** Throws LIMIT for an image that is larger than whoever reads it can take. */
+export function checkImageSize({ size }: Image, rule: SizeRule): void {
+  if (size >= rule.refuseFrom) {
+    throw new ImageError('LIMIT', `${rule.what}: ${size} bytes, it has to be smaller than ${rule.refuseFrom}; ${rule.remedy}`)
+  }
+  if (size >= rule.warnFrom) rule.onLarge(size)
+}
+
+/** A growing image whose size is checked as soon as it is known. */
+export function sizeChecked(image: GrowingImage, rule: SizeRule): GrowingImage {
+  return {
+    sizeLimit: image.sizeLimit,
+    async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
+      const packed = await image.pack(target, start, context)
+      checkImageSize(packed, rule)
+      return packed
+    },
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * The live system boots over the network in every style, and in it the real Nix says that the store is whole; see
+ * fixtures/live. Folders are booted by QEMU's own loader and by the real iPXE in a network card's ROM, and the server by iPXE.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { oracle } from '../oracles/tools.ts'
+import { generatedClosure, storePathNamed, storePaths } from './closures.ts'
+import { damagedCopy } from './damage.ts'
+import { kilnix, kilnixServe } from './kilnix.ts'
+import { netbootKernel } from './netboot-folder.ts'
+import { bootKernel, bootNetwork, type Firmware } from './qemu.ts'
+
+const live = generatedClosure('live')
+const skip = live.skip || oracle('qemu-system-x86_64').skip
+const MINUTES = 60_000
+const BOOT_SECONDS = 400
+/** Two machines run at a time, and a test may have to wait for its turn. */
+const TEST_TIMEOUT = 30 * MINUTES
+/** UEFI holds the initrds twice when it starts the kernel. */
+const MEMORY_MIB = 2048
+
+const STYLES = {
+  single: { kind: 'netboot', database: 'loaded from /nix/store/nix-path-registration' },
+  manifest: { kind: 'manifest', database: 'loaded from /nix/registration' },
+  'per-path': { kind: 'rootfs', database: 'loaded by /nix/.nix-netboot-serve-db/register' },
+} as const
+type Style = keyof typeof STYLES
+
+/** The lines of a system that is whole. */
+function whole(style: Style, firmware: Firmware, pathCount = storePaths(live.folder).length): RegExp[] {
+  const { kind, database } = STYLES[style]
+  return [
+    new RegExp(`LIVE-INFO system=.* firmware=${firmware} kind=${kind} medium=initrd`),
+    new RegExp(`LIVE-INFO database=${database}\\r`),
+    new RegExp(`LIVE-CHECK paths=${pathCount} verify=ok files=\\d+ objects=\\d+ mismatches=0 `),
+    /LIVE-CHECK RESULT ok/,
+  ]
+}
+
+describe.skipIf(skip)('the live system over the network', () => {
+  const input = ['--closure', live.folder, '--root', live.root, '--compression', 'zstd:3']
+  let work: string
+  const folder = (name: string): string => join(work, name)
+  const build = async (name: string, ...options: string[]): Promise<void> => {
+    await kilnix('netboot', ...input, ...options, '-o', folder(name))
+  }
+  /** What QEMU boots without iPXE. */
+  const kernelOf = (name: string) => netbootKernel(folder(name), join(work, `${name}.initrd`))
+
+  beforeAll(async () => {
+    work = await mkdtemp(join(tmpdir(), 'kilnix-netboot-'))
+    for (const style of Object.keys(STYLES)) await build(style, '--style', style)
+    await build('quiet', '--specialisation', 'quiet', '--kernel-param', 'live.gap="two  blanks"', '--kernel-param', 'live.last')
+  }, 10 * MINUTES)
+  afterAll(async () => {
+    await rm(work, { recursive: true, force: true })
+  })
+
+  for (const style of Object.keys(STYLES) as Style[]) {
+    it.concurrent(
+      `(${style}) is whole when QEMU starts its kernel`,
+      async () => {
+        const result = await bootKernel(await kernelOf(style), { timeoutSeconds: BOOT_SECONDS, expect: whole(style, 'bios') })
+        expect(result.ok, result.report).toBe(true)
+      },
+      TEST_TIMEOUT,
+    )
+  }
+
+  const networkBoots = [
+    { style: 'single', firmware: 'bios', card: 'e1000' },
+    // Three initrds, which the kernel itself fetches from iPXE and joins without a gap
+    { style: 'manifest', firmware: 'uefi', card: 'virtio-net-pci' },
+  ] as const
+  for (const { style, firmware, card } of networkBoots) {
+    it.concurrent(
+      `(${style}) is whole when iPXE fetches it by TFTP, by ${firmware} with ${card}`,
+      async () => {
+        const source = { tftpFolder: folder(style), script: 'netboot.ipxe' }
+        const options = { firmware, card, memoryMiB: MEMORY_MIB, timeoutSeconds: BOOT_SECONDS, expect: whole(style, firmware) }
+        const result = await bootNetwork(source, options)
+        expect(result.ok, result.report).toBe(true)
+      },
+      TEST_TIMEOUT,
+    )
+  }
+
+  for (const firmware of ['bios', 'uefi'] as const) {
+    it.concurrent(
+      `(per-path) is whole when iPXE fetches it from kilnix serve, by ${firmware}`,
+      async () => {
+        const server = await kilnixServe(...input, '--style', 'per-path')
+        try {
+          const expected = whole('per-path', firmware)
+          const options = {
+            firmware,
+            card: 'virtio-net-pci',
+            memoryMiB: MEMORY_MIB,
+            timeoutSeconds: BOOT_SECONDS,
+            expect: expected,
+          } as const
+          const result = await bootNetwork({ url: server.url }, options)
+          expect(result.ok, result.report).toBe(true)
+        } finally {
+          await server.close()
+        }
+      },
+      TEST_TIMEOUT,
+    )
+  }
+
+  it.concurrent(
+    'boots a specialisation, whose parameters iPXE hands over as they are',
+    async () => {
+      const system = storePathNamed(live.folder, 'nixos-system-live-quiet-26.05')
+      const parameters = [
+        `init=${system}/init initrd=initrd console=tty0 console=ttyS0,115200n8 loglevel=4 panic=-1 root=fstab live.entry=quiet quiet`,
+        'live.note="two words" live.gap="two  blanks" live.last',
+      ].join(' ')
+      const result = await bootNetwork(
+        { tftpFolder: folder('quiet'), script: 'netboot.ipxe' },
+        {
+          firmware: 'bios',
+          card: 'virtio-net-pci',
+          timeoutSeconds: BOOT_SECONDS,
+          expect: [
+            new RegExp(`LIVE-INFO system=${system} `),
+            new RegExp(`LIVE-INFO cmdline=${parameters} ?\\r`),
+            // Without the system itself and its other specialisation
+            ...whole('single', 'bios', storePaths(live.folder).length - 2),
+          ],
+        },
+      )
+      expect(result.ok, result.report).toBe(true)
+    },
+    TEST_TIMEOUT,
+  )
+
+  it.concurrent(
+    'fails that check when one byte of the squashfs is another',
+    async () => {
+      const { kernel, commandLine } = await kernelOf('quiet')
+      const content = join(live.root, storePathNamed(live.folder, 'incompressible'), 'data')
+      const initrd = await damagedCopy(join(work, 'quiet.initrd'), join(work, 'damaged.initrd'), content)
+      // One file that should be and one that is
+      const expected = [/LIVE-CHECK paths=\d+ verify=FAIL files=\d+ objects=\d+ mismatches=2 /, /LIVE-CHECK RESULT FAIL/]
+      const result = await bootKernel({ kernel, initrd, commandLine }, { timeoutSeconds: BOOT_SECONDS, expect: expected })
+      expect(result.ok, result.report).toBe(true)
+    },
+    TEST_TIMEOUT,
+  )
+})
