@@ -4,14 +4,14 @@
  * process had resident, as GNU time says.
  */
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export interface Contestant {
   readonly name: string
-  /** Shell text; `$OUT` is the file to write. */
+  /** Shell text; `$OUT` is the file or folder to write. */
   readonly command: string
 }
 
@@ -73,7 +73,7 @@ function published(): string {
 }
 
 function measure(command: string, out: string): Run {
-  rmSync(out, { force: true })
+  rmSync(out, { recursive: true, force: true })
   const times = `${out}.times`
   const result = spawnSync('/usr/bin/time', ['-q', '-o', times, '-f', '%e %U %S %M', 'bash', '-euc', command], {
     env: { ...process.env, OUT: out },
@@ -82,5 +82,12 @@ function measure(command: string, out: string): Run {
   })
   if (result.status !== 0) throw new Error(`${command}\n${result.error?.message ?? result.stderr.toString()}`)
   const [seconds = 0, user = 0, system = 0, kibibytes = 0] = readFileSync(times, 'utf8').trim().split(' ').map(Number)
-  return { seconds, cpuSeconds: user + system, mebibytes: kibibytes / 1024, bytes: existsSync(out) ? statSync(out).size : 0 }
+  return { seconds, cpuSeconds: user + system, mebibytes: kibibytes / 1024, bytes: sizeOf(out) }
+}
+
+/** Bytes of a file, or of all files of a folder. */
+function sizeOf(path: string): number {
+  if (!existsSync(path)) return 0
+  if (!statSync(path).isDirectory()) return statSync(path).size
+  return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0)
 }

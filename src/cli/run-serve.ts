@@ -15,6 +15,9 @@ import { withSignals } from './signals.ts'
 import { formatBytes } from './units.ts'
 import { splitAddress } from './values.ts'
 
+/** Characters of a request's target that a line shows. */
+const TARGET_LENGTH = 200
+
 /** Serves until a signal comes; then the status is 0. Throws what the build throws, and LISTEN_FAILED. */
 export async function runServe(settings: Settings): Promise<number> {
   const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
@@ -81,11 +84,11 @@ function requestLog(): (event: ServerEvent) => void {
         const seconds = (performance.now() - (begun.get(request) ?? performance.now())) / 1000
         begun.delete(request)
         const end = event.kind === 'drop' ? `, ended early: ${event.reason}` : ''
-        say(`${request.client} ${request.method} ${request.target} ${status} ${formatBytes(bytes)} ${seconds.toFixed(1)} s${end}`)
+        say(`${request.client} ${request.method} ${shortened(request.target)} ${status} ${formatBytes(bytes)} ${seconds.toFixed(1)} s${end}`)
         return
       }
       case 'readError':
-        say(`${event.request.target} cannot be read: ${messageOf(event.error)}`)
+        say(`${shortened(event.request.target)} cannot be read: ${messageOf(event.error)}`)
         return
       case 'refuse':
         say(`${event.client} refused (${event.status ?? 'no answer'}): ${event.reason}`)
@@ -95,6 +98,11 @@ function requestLog(): (event: ServerEvent) => void {
         return
     }
   }
+}
+
+/** A client may ask for what it likes, up to 16 KiB of it. */
+function shortened(target: string): string {
+  return target.length > TARGET_LENGTH ? `${target.slice(0, TARGET_LENGTH)}...` : target
 }
 
 function messageOf(error: unknown): string {

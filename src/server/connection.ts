@@ -19,6 +19,7 @@ export class Connection {
   #isEnding = false
   #isCut = false
   #refusal: number | undefined
+  #isRefused = false
 
   constructor(socket: Socket, isSurplus: boolean) {
     this.#socket = socket
@@ -72,12 +73,13 @@ export class Connection {
   }
 
   #rest(): void {
-    if (this.#refusal !== undefined) this.#sayAndClose(this.#refusal)
+    if (this.#refusal !== undefined && !this.#isRefused) this.#sayAndClose(this.#refusal)
     else if (this.#isEnding) this.#socket.destroySoon()
   }
 
   /** Without Node's help, which has no request to answer to. */
   #sayAndClose(status: number): void {
+    this.#isRefused = true
     const socket = this.#socket
     if (!socket.writable) {
       socket.destroy()

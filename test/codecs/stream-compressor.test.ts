@@ -2,7 +2,7 @@
 import { constants, crc32, zstdDecompressSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { parseCodecSpec } from '../../src/codecs/open.ts'
-import { streamFormat } from '../../src/codecs/stream/format.ts'
+import { streamFormat } from '../../src/codecs/stream/formats.ts'
 import { openStreamCompressor, type StreamCompressor } from '../../src/codecs/stream/index.ts'
 import { frameOptions, hasZstdThreads } from '../../src/codecs/stream/zstd.ts'
 import { compressSerially } from '../../src/codecs/stream/zstd-serial.ts'

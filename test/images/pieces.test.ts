@@ -309,6 +309,8 @@ describe('a folder of pieces', () => {
     expect([made, (await small()).reused, made]).toEqual([3, false, 4])
     const short = { size: 5, extents: [{ start: 0, length: 5, read: () => bytesExtent(0, Buffer.from('1')).read() }] }
     await expect(keep('fails', '1', short)).rejects.toMatchObject({ code: 'USAGE' })
+    const wrong = { name: 'a', parts: [], suffix: '../b' }
+    await expect(pieces.keep(wrong, async () => short, { jobs: 1 })).rejects.toMatchObject({ code: 'USAGE' })
     expect(readdirSync(folder)).toHaveLength(3)
     await pieces.close()
   })

@@ -73,6 +73,7 @@ describe('imageSlice', () => {
       const slice = imageSlice(image, start, end)
       expect(slice.size).toBe(end - start)
       expect(await collect(imageChunks(slice))).toEqual(Buffer.from(bytes.subarray(start, end)))
+      expect(await collect(imageChunks(slice, { buffer: new Uint8Array(7) }))).toEqual(Buffer.from(bytes.subarray(start, end)))
       const [from = 0, to = 0] = [random(), random()].map((part) => Math.floor(part * (slice.size + 1))).sort((a, b) => a - b)
       expect(await collect(imageChunks(imageSlice(slice, from, to)))).toEqual(Buffer.from(bytes.subarray(start + from, start + to)))
     }
@@ -107,6 +108,25 @@ describe('imageSlice', () => {
       [3, 4],
       [4, 2],
     ])
+  })
+
+  it('lends a buffer to extents that have ranges, wherever they were moved', async () => {
+    const lent: unknown[] = []
+    const bytes = Buffer.from('0123456789')
+    const extent: Extent = {
+      start: 0,
+      length: 10,
+      read: () => [] as never,
+      async *readRange(start, length, buffer) {
+        lent.push(buffer)
+        yield bytes.subarray(start, start + length)
+      },
+    }
+    const buffer = new Uint8Array(4)
+    const image = { size: 20, extents: [moveExtent(extent, 5)] }
+    expect(await collect(imageChunks(image, { buffer }))).toHaveLength(20)
+    expect(await collect(imageChunks(imageSlice(imageSlice(image, 6, 14), 1, 3), { buffer }))).toHaveLength(2)
+    expect(lent).toEqual([buffer, buffer])
   })
 
   it('leaves out extents that it does not touch, and keeps whole ones as they are', () => {
@@ -164,6 +184,12 @@ describe('regionImage', () => {
         return target.read(position, length)
       },
     })
+    const region = imageSlice(regionImage(recorded, 100, 4 << 20), 10, 70)
+    expect(await collect(imageChunks(region, { buffer: new Uint8Array(32) }))).toHaveLength(60)
+    expect(asked.splice(0)).toEqual([
+      [110, 32],
+      [142, 28],
+    ])
     const slice = imageSlice(regionImage(recorded, 100, 4 << 20), 2 << 20, (3 << 20) + 50)
     expect(await collect(imageChunks(slice))).toHaveLength((1 << 20) + 50)
     expect(asked).toEqual([

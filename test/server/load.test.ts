@@ -1,5 +1,6 @@
 /** Many clients at once: each byte right, memory bounded, and an orderly end. */
 import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -22,7 +23,9 @@ async function downloads(url: string, count: number): Promise<Record<string, num
 
 /** A server in a process of its own, and what it says at its end. */
 function startServing() {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'serving.ts'), folder], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--expose-gc', join(import.meta.dirname, 'serving.ts'), folder], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
   const next = async (): Promise<unknown> => JSON.parse((await lines.next()).value ?? 'null')
   return {
@@ -61,8 +64,10 @@ describe(`${CLIENTS} clients`, () => {
     const { addresses, end } = startServing()
     const { port } = await addresses()
     const sockets = await Promise.all(Array.from({ length: CLIENTS }, () => rawSocket(port)))
-    for (const socket of sockets) socket.pause().write(get('/sample'))
-    await sleep(1500)
+    for (const socket of sockets) socket.write(get('/sample'))
+    // That there is something to read, and nobody reads it.
+    await Promise.all(sockets.map((socket) => once(socket, 'readable')))
+    await sleep(500)
     for (const socket of sockets) socket.destroy()
     const { residentBytes, openFiles, finished, dropped } = await end()
     console.log(`${CLIENTS} clients that take nothing: ${Math.round(residentBytes / MEBIBYTE)} MiB more resident`)
@@ -92,6 +97,18 @@ describe('close', () => {
     expect(performance.now() - before).toBeLessThan(1000)
     await expect(fetch(url)).rejects.toThrow()
     expect(await eventually(() => idle.every((socket) => socket.closed))).toBe(true)
+  })
+
+  it('ends connections that were just refused', async () => {
+    const { port, close, event } = await startServer([small], { graceMilliseconds: 60_000 })
+    const socket = await rawSocket(port)
+    socket.write('garbage\r\n\r\n')
+    const answer = untilClosed(socket)
+    await event(({ kind }) => kind === 'refuse')
+    const before = performance.now()
+    await close()
+    expect(performance.now() - before).toBeLessThan(500)
+    expect((await answer).toString()).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/)
   })
 
   it('lets answers finish that can within the grace, and takes no more requests', async () => {

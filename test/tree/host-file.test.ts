@@ -41,6 +41,26 @@ describe('hostFileChunks', () => {
     expect((await collect(hostFileChunks(Buffer.from(path), bytes.length, { start: 69_990 }))).equals(bytes.subarray(69_990))).toBe(true)
   })
 
+  it('reads into a buffer that is lent, in chunks of its length', async () => {
+    const buffer = new Uint8Array(10_000)
+    for (const [start, length] of [
+      [0, 70_000],
+      [5, 69_995],
+      [69_000, 1000],
+    ] as const) {
+      const copies: Uint8Array[] = []
+      for await (const chunk of hostFileChunks(Buffer.from(path), bytes.length, { start, length, buffer })) {
+        expect(chunk.buffer).toBe(buffer.buffer)
+        copies.push(Buffer.from(chunk))
+      }
+      expect(Buffer.concat(copies).equals(bytes.subarray(start, start + length))).toBe(true)
+    }
+    const large = new Uint8Array(100_000)
+    for await (const chunk of hostFileChunks(Buffer.from(path), bytes.length, { buffer: large })) {
+      expect([chunk.buffer === large.buffer, Buffer.compare(chunk, bytes)]).toEqual([true, 0])
+    }
+  })
+
   it('sees in a range that the file grew, shrank or was written to', async () => {
     const file = join(folder, 'changing')
     const range = () => hostFileChunks(Buffer.from(file), 1000, { start: 100, length: 200, chunkSize: 100 })

@@ -1,7 +1,10 @@
 /** The same streams in one thread, chunk by chunk, for worker threads that make many of them. */
 import type { CodecSpec } from '../codec.ts'
-import { type Frame, type StreamFormat, streamFormat } from './format.ts'
+import { type Frame, NOTHING, type StreamFormat } from './format.ts'
+import { streamFormat } from './formats.ts'
 import { gathered } from './gathered.ts'
+
+const SMALLEST_ROOM = 64 << 10
 
 /** Makes one stream after another. Results are valid until the next call. */
 export interface StreamCompressor {
@@ -24,14 +27,14 @@ export interface StreamCompressor {
  */
 export async function openStreamCompressor(codec: CodecSpec): Promise<StreamCompressor> {
   const format = streamFormat(codec)
-  if (format === undefined) return { push: (chunk) => chunk, end: () => new Uint8Array(0), reset() {}, close() {} }
+  if (format === undefined) return { push: (chunk) => chunk, end: () => NOTHING, reset() {}, close() {} }
   return blockCompressor(format)
 }
 
 async function blockCompressor(format: StreamFormat): Promise<StreamCompressor> {
   const { blockSize, historySize, isSequential } = format
   const encoder = await format.openEncoder()
-  const content = new Uint8Array(historySize + blockSize)
+  let content = new Uint8Array(historySize)
   const output = gathered()
   let frame: Frame | undefined
   let historyLength = 0
@@ -46,11 +49,19 @@ async function blockCompressor(format: StreamFormat): Promise<StreamCompressor> 
   const encode = (isLast: boolean): void => {
     const block = content.subarray(historySize, historySize + length)
     const encoded = encoder.encode(block, content.subarray(historySize - historyLength, historySize), isLast)
-    begin().add(block, encoded)
+    output.append(begin().add(block, encoded))
     output.append(encoded)
     content.copyWithin(0, length, length + historySize)
     historyLength = historySize
     length = 0
+  }
+  /** Room for `count` more bytes of the block: many streams are smaller than one. */
+  const grow = (count: number): void => {
+    const needed = historySize + length + count
+    if (needed <= content.length) return
+    const larger = new Uint8Array(Math.min(historySize + blockSize, Math.max(2 * content.length, SMALLEST_ROOM, needed)))
+    larger.set(content)
+    content = larger
   }
   const forget = (): void => {
     frame = undefined
@@ -64,6 +75,7 @@ async function blockCompressor(format: StreamFormat): Promise<StreamCompressor> 
         // A full block waits until it is known whether it is the last.
         if (length === blockSize) encode(false)
         const count = Math.min(blockSize - length, chunk.length - at)
+        grow(count)
         content.set(chunk.subarray(at, at + count), historySize + length)
         at += count
         length += count

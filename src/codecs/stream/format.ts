@@ -3,16 +3,13 @@
  * to one block, so that they can run in any thread; the frame is what has to see all blocks in order.
  */
 import type { CodecSpec } from '../codec.ts'
-import { checkCodecSpec } from '../spec.ts'
-import { gzipFormat } from './gzip.ts'
-import { lz4Format } from './lz4.ts'
-import { xzFormat } from './xz.ts'
-import { zstdFormat } from './zstd.ts'
+
+export const NOTHING = new Uint8Array(0)
 
 export interface Encoder {
   /**
    * The bytes that stand in the stream for `block`, of `blockSize` bytes unless it is the last; `history` is what comes right
-   * before it. The result is valid until the next call.
+   * before it. The result is gone with the next call of any encoder in this thread.
    */
   encode(block: Uint8Array, history: Uint8Array, isLast: boolean): Uint8Array
   /** Forget a stream that was begun and will not be finished. */
@@ -23,8 +20,8 @@ export interface Encoder {
 
 export interface Frame {
   readonly head: Uint8Array
-  /** To be called for every block in order; `encoded` is the encoder's result. */
-  add(block: Uint8Array, encoded: Uint8Array): void
+  /** To be called for every block in order; `encoded` is the encoder's result, and what is returned stands before it. */
+  add(block: Uint8Array, encoded: Uint8Array): Uint8Array
   end(): Uint8Array
 }
 
@@ -52,26 +49,4 @@ export interface StreamFormat {
   startFrame(): Frame
   /** No stream of `contentSize` bytes is larger than this. */
   sizeLimit(contentSize: number): number
-}
-
-export interface FormatOptions {
-  /** See `CompressedImageOptions.isLastMember`. */
-  readonly isLastMember?: boolean
-}
-
-/** The format of a codec; undefined for `none`. Throws USAGE for a level that the codec does not have. */
-export function streamFormat(codec: CodecSpec, options: FormatOptions = {}): StreamFormat | undefined {
-  const spec = checkCodecSpec(codec)
-  switch (spec.name) {
-    case 'gzip':
-      return gzipFormat(spec)
-    case 'zstd':
-      return zstdFormat(spec)
-    case 'xz':
-      return xzFormat(spec)
-    case 'lz4':
-      return lz4Format(spec, options.isLastMember === true)
-    case 'none':
-      return undefined
-  }
 }

@@ -10,7 +10,7 @@ import { constants, crc32, deflateRawSync } from 'node:zlib'
 import { struct } from '../../bytes/struct.ts'
 import type { CodecSpec } from '../codec.ts'
 import { releasing } from '../release.ts'
-import type { Encoder, Frame, StreamFormat } from './format.ts'
+import { type Encoder, type Frame, NOTHING, type StreamFormat } from './format.ts'
 
 const BLOCK_SIZE = 256 << 10
 const HISTORY_SIZE = 32 << 10
@@ -84,6 +84,7 @@ function gzipFrame(level: number): Frame {
     add(block) {
       checksum = crc32(block, checksum)
       contentSize += block.length
+      return NOTHING
     },
     end() {
       return Buffer.concat([LAST_BLOCK, memberTrailer.encode({ crc32: checksum, contentSize: contentSize % 2 ** 32 })])

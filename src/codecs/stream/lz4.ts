@@ -7,7 +7,7 @@
 import { struct } from '../../bytes/struct.ts'
 import type { CodecSpec } from '../codec.ts'
 import { lz4Bound } from '../lz4-twin.ts'
-import type { Encoder, StreamFormat } from './format.ts'
+import { type Encoder, type Frame, NOTHING, type StreamFormat } from './format.ts'
 import { threadCodec } from './thread-codec.ts'
 
 const BLOCK_SIZE = 8 << 20
@@ -21,7 +21,7 @@ const MAGIC = 0x184c2102
 const END = blockHeader.encode({ compressedSize: 0 })
 
 export function lz4Format(spec: CodecSpec, isLastMember: boolean): StreamFormat {
-  const end = isLastMember ? new Uint8Array(0) : END
+  const end = isLastMember ? NOTHING : END
   return {
     spec,
     blockSize: BLOCK_SIZE,
@@ -30,7 +30,7 @@ export function lz4Format(spec: CodecSpec, isLastMember: boolean): StreamFormat 
     ownThreadLimit: OWN_THREAD_LIMIT,
     isTerminable: true,
     openEncoder: () => lz4Encoder(spec),
-    startFrame: () => ({ head: frameMagic.encode({ magic: MAGIC }), add() {}, end: () => end }),
+    startFrame: () => lz4Frame(end),
     sizeLimit: (contentSize) =>
       frameMagic.size + Math.ceil(contentSize / BLOCK_SIZE) * (blockHeader.size + lz4Bound(BLOCK_SIZE)) + end.length,
   }
@@ -38,17 +38,13 @@ export function lz4Format(spec: CodecSpec, isLastMember: boolean): StreamFormat 
 
 async function lz4Encoder(spec: CodecSpec): Promise<Encoder> {
   const codec = await threadCodec(spec, BLOCK_SIZE)
-  let output = new Uint8Array(0)
+  return { encode: (block) => codec.compress(block), reset() {}, close() {} }
+}
+
+function lz4Frame(end: Uint8Array): Frame {
   return {
-    encode(block) {
-      const compressed = codec.compress(block)
-      const size = blockHeader.size + compressed.length
-      if (output.length < size) output = new Uint8Array(size)
-      blockHeader.write(output, 0, { compressedSize: compressed.length })
-      output.set(compressed, blockHeader.size)
-      return output.subarray(0, size)
-    },
-    reset() {},
-    close() {},
+    head: frameMagic.encode({ magic: MAGIC }),
+    add: (_block, encoded) => blockHeader.encode({ compressedSize: encoded.length }),
+    end: () => end,
   }
 }

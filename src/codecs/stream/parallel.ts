@@ -42,10 +42,10 @@ export async function compressBlocks(
   }
   const finish = async ({ slot, task }: CutBlock, encoding: Promise<Uint8Array>): Promise<void> => {
     const encoded = await encoding
-    frame.add(content.subarray(task.start, task.start + task.length), encoded)
+    await append(frame.add(content.subarray(task.start, task.start + task.length), encoded))
     await append(encoded)
-    // The collector does not see how much memory was moved here.
-    if (!isOwnThread && encoded.buffer instanceof ArrayBuffer) encoded.buffer.transfer(0)
+    // Memory that was moved here would lie about until the collector looks.
+    if (encoded.buffer instanceof ArrayBuffer) encoded.buffer.transfer(0)
     slots.release(slot)
     doneBytes += task.length
     onProgress?.({ kind: 'bytes', stage: 'compress', doneBytes })

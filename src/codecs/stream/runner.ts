@@ -15,7 +15,7 @@ const WORKER_LIMITS = { maxYoungGenerationSizeMb: 4 }
 const LARGE_BLOCK = 4 << 20
 
 export interface Runner {
-  /** Encode a block of the shared slots; the bytes are the caller's until it asks for more. */
+  /** Encode a block of the shared slots; the bytes are the caller's, and fill their buffer. */
   encode(task: BlockTask): Promise<Uint8Array>
   /** Afterwards no thread runs, and every promise is settled. */
   close(): Promise<void>
@@ -40,7 +40,7 @@ export async function ownThreadRunner(format: StreamFormat, slots: Uint8Array, s
     async encode({ start, length, historyLength, isLast }) {
       await setImmediate()
       if (isClosed) throw new ImageError('ABORTED', 'cancelled')
-      return encoder.encode(slots.subarray(start, start + length), slots.subarray(start - historyLength, start), isLast)
+      return new Uint8Array(encoder.encode(slots.subarray(start, start + length), slots.subarray(start - historyLength, start), isLast))
     },
     async close() {
       isClosed = true

@@ -1,7 +1,8 @@
 /** A worker thread: encodes one block after another. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
-import { type Encoder, streamFormat } from './format.ts'
+import type { Encoder } from './format.ts'
+import { streamFormat } from './formats.ts'
 import type { BlockTask, Result, Task, WorkerSetup } from './protocol.ts'
 
 const setup = workerData as WorkerSetup

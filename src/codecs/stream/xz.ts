@@ -10,7 +10,7 @@ import { crc32 } from 'node:zlib'
 import { alignUp } from '../../bytes/align.ts'
 import { struct } from '../../bytes/struct.ts'
 import type { CodecSpec } from '../codec.ts'
-import type { Encoder, Frame, StreamFormat } from './format.ts'
+import { type Encoder, type Frame, NOTHING, type StreamFormat } from './format.ts'
 import { threadCodec } from './thread-codec.ts'
 
 /** By level, in MiB. */
@@ -69,7 +69,7 @@ async function xzEncoder(spec: CodecSpec, blockSize: number): Promise<Encoder> {
       const stream = codec.compress(block)
       const footer = stream.length - streamFooter.size
       const backwardSize = wordAt(stream, footer + streamFooter.fields.backwardSize[0])
-      return stream.slice(streamHeader.size, footer - (backwardSize + 1) * 4)
+      return stream.subarray(streamHeader.size, footer - (backwardSize + 1) * 4)
     },
     reset() {},
     close() {},
@@ -82,6 +82,7 @@ function xzFrame(): Frame {
     head: headerBytes(),
     add(block, encoded) {
       records.push(unpaddedSize(encoded), block.length)
+      return NOTHING
     },
     end() {
       const index = indexBytes(records)

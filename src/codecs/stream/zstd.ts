@@ -14,7 +14,7 @@
 import { constants, createZstdCompress, type ZstdOptions, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { CodecSpec } from '../codec.ts'
 import { compressBound, type InnerStream } from '../zstd.ts'
-import type { Encoder, EncoderSetup, StreamFormat } from './format.ts'
+import { type Encoder, type EncoderSetup, NOTHING, type StreamFormat } from './format.ts'
 import { type Gathered, gathered } from './gathered.ts'
 
 const BLOCK_SIZE = 1 << 20
@@ -23,7 +23,6 @@ const JOB_SIZE = 8 << 20
 const OVERLAP_LOG = 6
 const DEFAULT_LEVEL = 19
 const FIRST_ULTRA_LEVEL = 20
-const EMPTY = new Uint8Array(0)
 
 export function zstdFormat(spec: CodecSpec): StreamFormat {
   return {
@@ -34,7 +33,7 @@ export function zstdFormat(spec: CodecSpec): StreamFormat {
     ownThreadLimit: BLOCK_SIZE + 1,
     isTerminable: false,
     openEncoder: async (setup) => innerEncoder(frameOptions(spec.level, setup)),
-    startFrame: () => ({ head: EMPTY, add() {}, end: () => EMPTY }),
+    startFrame: () => ({ head: NOTHING, add: () => NOTHING, end: () => NOTHING }),
     sizeLimit: (contentSize) => compressBound(contentSize) + 64,
   }
 }
@@ -115,8 +114,8 @@ function innerEncoder(given: ZstdOptions): Encoder {
  * frame. After a flush the end has a few bytes, and they fit.
  */
 function finishFrame(inner: Inner, output: Gathered): void {
-  inner.run(constants.ZSTD_e_flush, EMPTY, output)
-  inner.run(constants.ZSTD_e_end, EMPTY, output)
+  inner.run(constants.ZSTD_e_flush, NOTHING, output)
+  inner.run(constants.ZSTD_e_end, NOTHING, output)
 }
 
 function keepingEncoder(given: ZstdOptions): Encoder {
@@ -124,7 +123,7 @@ function keepingEncoder(given: ZstdOptions): Encoder {
   return {
     encode(block, _history, isLast) {
       blocks.push(block.slice())
-      if (!isLast) return EMPTY
+      if (!isLast) return NOTHING
       const content = Buffer.concat(blocks)
       blocks = []
       return zstdCompressSync(content, given)

@@ -94,6 +94,9 @@ class DigestCheck {
   }
 }
 
+/** Room for the one byte that shows that a file has grown. */
+const BEYOND = Buffer.alloc(1)
+
 /** Read a host file into the writer's own memory. Throws CHANGED or UNREADABLE. */
 function readInto(writer: PieceWriter, { content, size }: FileNode, onChunk: (chunk: Uint8Array) => void): void {
   if (content.kind !== 'hostFile') throw new RangeError(`a scanned store path holds a file of kind ${content.kind}`)
@@ -112,7 +115,7 @@ function readInto(writer: PieceWriter, { content, size }: FileNode, onChunk: (ch
         writer.filled(count)
         position += count
       }
-      if (readSync(file, Buffer.alloc(1), 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
+      if (readSync(file, BEYOND, 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
       if (before !== undefined && fstatSync(file, { bigint: true }).ctimeNs !== before) throw changedError(path, 'was written to')
     } finally {
       closeSync(file)

@@ -1,5 +1,6 @@
 /** The pieces of a closure: those that are there and sound, and the others built, each by one thread from scan to file. */
 import { stat } from 'node:fs/promises'
+import { compressorVersion } from '../../codecs/version.ts'
 import { ImageError, throwIfAborted } from '../../errors.ts'
 import type { BuildContext } from '../../io/image.ts'
 import type { ClosurePath } from '../../nix/closure.ts'
@@ -48,6 +49,7 @@ export async function buildPieces(
 
 function wantedPieces(input: PieceInput, settings: PieceSettings, found: ReadonlyMap<string, readonly FoundPiece[]>): Wanted[] {
   const { closure, caseHack = false, verify = true } = input
+  const build = { caseHack, compressor: compressorVersion(settings.codec.name) }
   return closure.paths.map((path) => {
     const { narHash, narSize } = path
     if (narHash === undefined || narSize === undefined) {
@@ -55,9 +57,9 @@ function wantedPieces(input: PieceInput, settings: PieceSettings, found: Readonl
         path: path.path,
       })
     }
-    const key = storePathKey(path, settings, { caseHack, verified: verify })
+    const key = storePathKey(path, settings, { ...build, verified: verify })
     // A piece that was verified is as good as one that was not.
-    const usable = verify ? [key] : [storePathKey(path, settings, { caseHack, verified: true }), key]
+    const usable = verify ? [key] : [storePathKey(path, settings, { ...build, verified: true }), key]
     return { path: { ...path, narHash, narSize }, key, candidates: usable.flatMap((one) => found.get(indexOf(one)) ?? []) }
   })
 }

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto'
 import type { CodecName, CodecSpec } from '../../codecs/codec.ts'
 import { checkCodecSpec, formatCodecSpec } from '../../codecs/spec.ts'
 import { compressorVersion } from '../../codecs/version.ts'
+import { ImageError } from '../../errors.ts'
 import type { ClosurePath } from '../../nix/closure.ts'
 
 /** `squashfs`: an image that holds the store path. `cpio`: records named `nix/store/...`, compressed, zeros to a multiple of 4. */
@@ -39,8 +40,16 @@ export interface PieceKey {
   readonly suffix: string
 }
 
+/** How a piece is built, besides its settings. */
+export interface KeyedBuild {
+  readonly caseHack: boolean
+  readonly verified: boolean
+  /** As `compressorVersion` gives it. */
+  readonly compressor: string
+}
+
 /** The key of a store path's piece. One that is built without a look at the NAR hash is another piece than one with. */
-export function storePathKey(path: ClosurePath, settings: PieceSettings, build: { caseHack: boolean; verified: boolean }): PieceKey {
+export function storePathKey(path: ClosurePath, settings: PieceSettings, build: KeyedBuild): PieceKey {
   const codec = checkCodecSpec(settings.codec)
   const parts = [
     'store path',
@@ -50,15 +59,18 @@ export function storePathKey(path: ClosurePath, settings: PieceSettings, build: 
     settings.kind,
     formatCodecSpec(codec),
     settings.kind === 'squashfs' ? String(settings.blockSize) : '',
-    compressorVersion(codec.name),
+    build.compressor,
     build.caseHack ? 'case hack undone' : '',
     build.verified ? 'verified' : '',
   ]
   return { name: path.baseName, key: keyOf(parts), suffix: settings.kind === 'squashfs' ? 'squashfs' : CPIO_SUFFIXES[codec.name] }
 }
 
-/** The key of any other piece; `parts` are all that its content is made from, but for the compressors. */
+const SUFFIX = /^[0-9A-Za-z.]+$/
+
+/** The key of any other piece; `parts` are all that its content is made from, but for the compressors. Throws USAGE for a suffix that no file name can have. */
 export function otherKey(name: string, parts: readonly string[], suffix: string): PieceKey {
+  if (!SUFFIX.test(suffix)) throw new ImageError('USAGE', `a piece's suffix is '${suffix}'; letters, digits and dots are possible`)
   const compressors = (Object.keys(CPIO_SUFFIXES) as CodecName[]).map(compressorVersion)
   return { name, key: keyOf(['other', ...compressors, name, ...parts]), suffix }
 }

@@ -106,7 +106,11 @@ export class TaskPool {
   #onMessage(thread: Worker, message: ThreadMessage): void {
     const assignment = this.#threads.get(thread)
     if (message.kind === 'progress') {
-      assignment?.onProgress(message.doneBytes)
+      try {
+        assignment?.onProgress(message.doneBytes)
+      } catch (error) {
+        this.fail(error)
+      }
       return
     }
     this.#threads.set(thread, undefined)
