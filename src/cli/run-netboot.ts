@@ -1,7 +1,7 @@
 /** Running `kilnix netboot`: a folder of files. */
 import { parseCodecSpec } from '../codecs/spec.ts'
 import type { Netboot, NetbootFiles } from '../images/netboot/index.ts'
-import { checkApart } from '../io/apart.ts'
+import { checkApart, checkHoldsNone } from '../io/apart.ts'
 import { checkFolderDestination, type SavedFile, saveFolder } from '../io/folder.ts'
 import { buildContext } from '../io/output.ts'
 import type { Settings } from './options.ts'
@@ -41,10 +41,13 @@ export async function runNetboot(settings: Settings): Promise<number> {
 }
 
 function checkPlaces({ inputs }: Netboot, output: string, settings: Settings): void {
-  checkApart(output, [...inputs, ...configFile(settings)])
+  const all = [...inputs, ...configFile(settings)]
+  checkApart(output, all)
+  checkHoldsNone(output, all)
   if (settings.pieces === undefined) return
   checkApart(output, [settings.pieces])
-  checkApart(settings.pieces, [...inputs, output])
+  checkHoldsNone(output, [settings.pieces])
+  checkApart(settings.pieces, all)
 }
 
 /** A line a file, and one for the whole. */

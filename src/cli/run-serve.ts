@@ -84,7 +84,9 @@ function requestLog(): (event: ServerEvent) => void {
         const seconds = (performance.now() - (begun.get(request) ?? performance.now())) / 1000
         begun.delete(request)
         const end = event.kind === 'drop' ? `, ended early: ${event.reason}` : ''
-        say(`${request.client} ${request.method} ${shortened(request.target)} ${status} ${formatBytes(bytes)} ${seconds.toFixed(1)} s${end}`)
+        say(
+          `${request.client} ${request.method} ${shortened(request.target)} ${status} ${formatBytes(bytes)} ${seconds.toFixed(1)} s${end}`,
+        )
         return
       }
       case 'readError':

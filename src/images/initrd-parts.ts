@@ -49,14 +49,20 @@ const MICROCODE_FOLDER = Buffer.from('kernel/x86/microcode')
 const HEAD_SIZE = 4096
 
 /**
- * Archives of the host that come before all others, such as microcode. Throws NOT_FOUND, UNREADABLE, and BAD_INPUT
- * for a file that no kernel would unpack.
+ * Archives of the host that come before all others, such as microcode. Throws NOT_FOUND, UNREADABLE, BAD_INPUT for a
+ * file that no kernel would unpack, LIMIT where they alone are too large for an initrd.
  */
 export async function prependedArchives(paths: readonly string[], onProgress: ProgressListener | undefined): Promise<Image[]> {
   const images: Image[] = []
   let compressedBefore: string | undefined
+  let size = 0
   for (const path of paths) {
     const image = hostImage(path)
+    size += image.size
+    if (size >= INITRD_LIMIT) {
+      const message = `${path}: up to its end an initrd would have ${size} bytes, it has to be smaller than ${INITRD_LIMIT}; leave it out`
+      throw new ImageError('LIMIT', message, { path })
+    }
     const head = await headOf(image)
     const format = formatOf(head)
     if (format === undefined) {

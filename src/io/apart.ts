@@ -8,13 +8,7 @@ import { ImageError } from '../errors.ts'
  * folder. A link is a file of its own here: replacing it leaves what it leads to as it is.
  */
 export function checkApart(output: string, inputs: Iterable<string>): void {
-  const folders = new Map<string, string>()
-  const placeOf = (path: string): string => {
-    const folder = dirname(resolve(path))
-    const real = folders.get(folder) ?? realPath(folder)
-    folders.set(folder, real)
-    return join(real, basename(resolve(path)))
-  }
+  const placeOf = placeFinder()
   const place = placeOf(output)
   for (const input of inputs) {
     for (const taken of [placeOf(input), realPath(resolve(input))]) {
@@ -25,11 +19,35 @@ export function checkApart(output: string, inputs: Iterable<string>): void {
   }
 }
 
+/** Throws USAGE when a folder that is written anew at `output` would replace one that holds any of `inputs`. */
+export function checkHoldsNone(output: string, inputs: Iterable<string>): void {
+  const placeOf = placeFinder()
+  const place = `${placeOf(output)}/`
+  for (const input of inputs) {
+    if (!placeOf(input).startsWith(place) && !realPath(resolve(input)).startsWith(place)) continue
+    throw new ImageError('USAGE', `the input ${input} lies within the output ${output}; choose another place for one of them`, {
+      path: output,
+    })
+  }
+}
+
+/** Where a path is: its folder without links. */
+function placeFinder(): (path: string) => string {
+  const folders = new Map<string, string>()
+  return (path) => {
+    const folder = dirname(resolve(path))
+    const real = folders.get(folder) ?? realPath(folder)
+    folders.set(folder, real)
+    return join(real, basename(resolve(path)))
+  }
+}
+
 /** Without links; what is not there is taken as it is written. */
 function realPath(path: string): string {
   try {
     return realpathSync.native(path)
   } catch {
-    return path
+    const folder = dirname(path)
+    return folder === path ? path : join(realPath(folder), basename(path))
   }
 }

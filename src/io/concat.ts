@@ -5,12 +5,12 @@ import { type BuildContext, type GrowingImage, type Image, isGrowing, moveExtent
 import { writeImage } from './stream.ts'
 import type { Target } from './target.ts'
 
-/** The images in order, each from a multiple of `alignment` bytes on; the whole is padded to one as well. */
+/** The images in order, each from a multiple of `alignment` bytes on. The last one's end is the end of the whole. */
 export function concatImages(parts: readonly Image[], alignment: number): Image {
   let size = 0
   const extents = parts.flatMap((part) => {
-    const start = size
-    size = alignUp(start + part.size, alignment)
+    const start = alignUp(size, alignment)
+    size = start + part.size
     return part.extents.map((extent) => moveExtent(extent, start))
   })
   return { size, extents }
@@ -26,12 +26,13 @@ export function concatGrowing(parts: readonly (Image | GrowingImage)[], alignmen
     sizeLimit: limits.reduce((sum, limit) => sum + limit, 0),
     async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
       const packed: Image[] = []
-      let position = 0
+      let size = 0
       for (const part of parts) {
         throwIfAborted(context.signal)
-        const image = await placed(part, target, start + position, context)
+        const partStart = alignUp(size, alignment)
+        const image = await placed(part, target, start + partStart, context)
         packed.push(image)
-        position = alignUp(position + image.size, alignment)
+        size = partStart + image.size
       }
       return concatImages(packed, alignment)
     },
@@ -42,6 +43,18 @@ export function concatGrowing(parts: readonly (Image | GrowingImage)[], alignmen
 export function concatenation(parts: readonly (Image | GrowingImage)[], alignment: number): Image | GrowingImage {
   const finished = parts.filter((part): part is Image => !isGrowing(part))
   return finished.length === parts.length ? concatImages(finished, alignment) : concatGrowing(parts, alignment)
+}
+
+/** The image with zeros behind it, up to a multiple of `alignment`. */
+export function padded(image: Image | GrowingImage, alignment: number): Image | GrowingImage {
+  if (!isGrowing(image)) return { size: alignUp(image.size, alignment), extents: image.extents }
+  return {
+    sizeLimit: alignUp(image.sizeLimit, alignment),
+    async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
+      const { size, extents } = await image.pack(target, start, context)
+      return { size: alignUp(size, alignment), extents }
+    },
+  }
 }
 
 /** The image once it lies in `target` from `start` on. */

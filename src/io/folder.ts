@@ -1,6 +1,6 @@
 /** A folder of images, which appears whole or not at all. */
 import { chmod, copyFile, link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { ImageError, systemErrorCode, throwIfAborted } from '../errors.ts'
 import { imageSha256 } from './digest.ts'
 import { FileTarget, syncFolder, writeError } from './file-target.ts'
@@ -33,9 +33,9 @@ export interface SavedFile {
 }
 
 export interface FolderOptions {
-  /** Replace a folder that exists and holds nothing but names of `replaceable`. */
+  /** Replace a folder that exists and holds no files but those of `replaceable`. */
   readonly force: boolean
-  /** Names that an older result may have at its top. */
+  /** Paths that the files of an older result may have, as in `FolderFile`. */
   readonly replaceable: readonly string[]
   /** Compute the SHA-256 of each file. */
   readonly digest: boolean
@@ -61,10 +61,11 @@ export async function saveFolder(
     await open.close()
     throwIfAborted(context.signal)
     await checkFolderDestination(path, options)
-    await moveInto(temporary, destination, path)
+    await moveInto(temporary, destination, path, options.force)
     return saved
   } finally {
-    await open.close()
+    // Only after an error is anything open here, and that error is the one to tell.
+    await open.close().catch(() => undefined)
     await rm(temporary, { recursive: true, force: true })
   }
 }
@@ -72,22 +73,36 @@ export async function saveFolder(
 /** Throws EXISTS when nothing may be written at `path`; for a check before the work begins. */
 export async function checkFolderDestination(path: string, { force, replaceable }: Omit<FolderOptions, 'digest'>): Promise<void> {
   const destination = resolve(path)
-  let names: string[]
+  let foreign: string | undefined
   try {
     if (!(await lstat(destination)).isDirectory()) {
       throw new ImageError('EXISTS', `${path}: is there and is no folder; choose another name for the folder to write`, { path })
     }
-    names = await readdir(destination)
+    if ((await readdir(destination)).length === 0) return
+    foreign = force ? await foreignIn(destination, '', replaceable) : undefined
   } catch (error) {
     if (systemErrorCode(error) === 'ENOENT') return
     throw writeError(path, error)
   }
-  if (names.length === 0) return
-  if (!force) throw new ImageError('EXISTS', `${path}: exists already; use --force to replace it`, { path })
-  const foreign = names.find((name) => !replaceable.includes(name))
+  if (!force) throw existsError(path)
   if (foreign !== undefined) {
     throw new ImageError('EXISTS', `${path}: holds '${foreign}', which was not written by this command; choose another folder`, { path })
   }
+}
+
+/** The first path below `folder` that is none of `known`, nor a folder of theirs; `prefix` is the folder's own, with a slash behind it. */
+async function foreignIn(folder: string, prefix: string, known: readonly string[]): Promise<string | undefined> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = `${prefix}${entry.name}`
+    if (!entry.isDirectory()) {
+      if (!known.includes(path)) return path
+      continue
+    }
+    if (!known.some((one) => one.startsWith(`${path}/`))) return path
+    const foreign = await foreignIn(join(folder, entry.name), `${path}/`, known)
+    if (foreign !== undefined) return foreign
+  }
+  return undefined
 }
 
 /** Writing is one stage, whose bytes are those of all files. Its total is known where all sizes are. */
@@ -122,8 +137,10 @@ class OpenFiles {
     this.#handles.push(handle)
   }
 
+  /** All of them, also when one throws; then the first error counts. */
   async close(): Promise<void> {
-    for (const handle of this.#handles.splice(0)) await handle.close()
+    const results = await Promise.allSettled(this.#handles.splice(0).map((handle) => handle.close()))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 }
 
@@ -211,25 +228,55 @@ async function makeTemporary(label: string, destination: string): Promise<string
   }
 }
 
-/** An empty folder is replaced by the rename itself; another is put aside for the moment of the rename. */
-async function moveInto(temporary: string, destination: string, label: string): Promise<void> {
-  const aside = join(dirname(temporary), `${basename(temporary)}.old`)
+/** What a rename gives where a folder stands that is not empty; EPERM is how Windows says it of any. */
+const TAKEN = ['ENOTEMPTY', 'EEXIST', 'EPERM']
+
+/** An empty folder is replaced by the rename itself; another, with `force`, is put aside for the moment of the rename. */
+async function moveInto(temporary: string, destination: string, label: string, force: boolean): Promise<void> {
+  const asides: string[] = []
   try {
-    const isAside = await rename(temporary, destination).then(
-      () => false,
-      async (error: unknown) => {
-        if (!['ENOTEMPTY', 'EEXIST', 'EPERM'].includes(systemErrorCode(error) ?? '')) throw error
-        await rename(destination, aside)
-        await rename(temporary, destination).catch(async (failure: unknown) => {
-          await rename(aside, destination)
-          throw failure
-        })
-        return true
-      },
-    )
-    await syncFolder(dirname(destination))
-    if (isAside) await rm(aside, { recursive: true, force: true })
+    // Another run may put its own result there again and again, but each does so once.
+    while (!(await renamedInto(temporary, destination, label, force))) {
+      const aside = `${temporary}.old-${asides.length}`
+      if (await renamedFrom(destination, aside)) asides.push(aside)
+    }
   } catch (error) {
+    const last = asides.pop()
+    if (last !== undefined) await rename(last, destination).catch(() => undefined)
+    await removeAll(asides)
     throw writeError(label, error)
   }
+  await syncFolder(dirname(destination)).finally(() => removeAll(asides))
+}
+
+async function removeAll(folders: readonly string[]): Promise<void> {
+  for (const folder of folders) await rm(folder, { recursive: true, force: true })
+}
+
+/** False where another folder has to be put aside first. */
+async function renamedInto(temporary: string, destination: string, label: string, force: boolean): Promise<boolean> {
+  try {
+    await rename(temporary, destination)
+    return true
+  } catch (error) {
+    const code = systemErrorCode(error) ?? ''
+    if (!TAKEN.includes(code)) throw error
+    if (!force && code !== 'EPERM') throw existsError(label)
+    return false
+  }
+}
+
+/** False where there is nothing any more. */
+async function renamedFrom(destination: string, aside: string): Promise<boolean> {
+  try {
+    await rename(destination, aside)
+    return true
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+function existsError(path: string): ImageError {
+  return new ImageError('EXISTS', `${path}: exists already; use --force to replace it`, { path })
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { concatenation, concatGrowing, concatImages, sizeChecked } from '../../src/io/concat.ts'
+import { concatenation, concatGrowing, concatImages, padded, sizeChecked } from '../../src/io/concat.ts'
 import { bytesImage, type GrowingImage, type Image, isGrowing } from '../../src/io/image.ts'
 import { imageChunks } from '../../src/io/stream.ts'
 import { BufferTarget } from '../../src/io/target.ts'
@@ -57,6 +57,17 @@ describe('images one after another', () => {
     await expect(
       concatGrowing([first, growing('b')], 4).pack(new BufferTarget(), 0, { jobs: 1, signal: stop.signal }),
     ).rejects.toMatchObject({ code: 'ABORTED' })
+  })
+})
+
+describe('padding', () => {
+  it('goes up to a multiple', async () => {
+    expect(padded(image('abcde'), 4)).toMatchObject({ size: 8 })
+    expect(padded(image('abcd'), 4)).toMatchObject({ size: 4 })
+    const one = padded(growing('abcde'), 4)
+    if (!isGrowing(one)) throw new Error('it is growing')
+    expect(one.sizeLimit).toBe(16)
+    expect(await textOf(await one.pack(new BufferTarget(), 3, JOBS))).toBe('abcde...')
   })
 })
 

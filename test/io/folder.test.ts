@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type FolderFile, saveFolder } from '../../src/io/folder.ts'
 import { bytesImage, type GrowingImage } from '../../src/io/image.ts'
 
-const OPTIONS = { force: false, replaceable: ['a', 'sub'], digest: true }
+const OPTIONS = { force: false, replaceable: ['a', 'sub/b'], digest: true }
 const JOBS = { jobs: 1 }
 const HELLO_SHA256 = '2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824'
 

@@ -20,10 +20,12 @@ const KEXEC_LINK = 'kexec_nixos'
 
 const TARBALL_SUFFIXES: Readonly<Record<CodecName, string>> = { none: '', gzip: '.gz', zstd: '.zst', xz: '.xz', lz4: '.lz4' }
 
-/** Names at the top of a folder that any run may have written. */
+/** Paths of all files that any run may have written. */
 export function netbootNames({ kernel }: NetbootPlan): string[] {
+  const kernels = [kernel, 'bzImage', 'Image']
   const tarballs = Object.values(TARBALL_SUFFIXES).map((suffix) => `${KEXEC_FOLDER}.tar${suffix}`)
-  return [kernel, 'bzImage', 'Image', 'initrd', 'manifest', 'nix-store', 'netboot.ipxe', KEXEC_FOLDER, ...tarballs]
+  const kexec = [...kernels.map((name) => `${KEXEC_FOLDER}/${name}`), KEXEC_INITRD, KEXEC_SCRIPT]
+  return [...kernels, 'initrd', 'manifest', 'nix-store', 'netboot.ipxe', ...kexec, ...tarballs]
 }
 
 /** The files in the order in which they are written. `kexec` is the codec of the tarball; without it there is none. */

@@ -108,7 +108,7 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   const toplevel = findToplevel(closure, root, options.toplevel)
   const bootspec = specialisationOf(loadBootspec(toplevel, closure, root), options.specialisation)
   if (style.usesOwnInitrd) ownInitrd({ bootspec, loaded })
-  const kernel = { name: bootspec.kernel.slice(bootspec.kernel.lastIndexOf('/') + 1), image: imageInStore(bootspec.kernel, loaded) }
+  const kernel = { name: kernelName(bootspec), image: imageInStore(bootspec.kernel, loaded) }
   const parameters = parametersOf(bootspec, options.kernelParams ?? [], style)
   const script = ipxeScript({ kernel: kernel.name, initrds: style.names, parameters })
   const source: NetbootSource = {
@@ -164,6 +164,21 @@ function limited({ name, image }: NetbootFile, { onProgress }: BuildContext): Ne
   if (isGrowing(image)) return { name, image: sizeChecked(image, rule) }
   checkImageSize(image, rule)
   return { name, image }
+}
+
+/** What stands beside the kernel, in any style. */
+const TAKEN_NAMES = /^(?:initrd|manifest|nix-store|netboot\.ipxe|kexec(?:\.tar(?:\..*)?)?)$/
+
+function kernelName({ kernel, toplevel }: Bootspec): string {
+  const name = kernel.slice(kernel.lastIndexOf('/') + 1)
+  if (!TAKEN_NAMES.test(name)) return name
+  throw new ImageError(
+    'BAD_INPUT',
+    `${toplevel}/boot.json: the kernel's file is named '${name}', which is the name of another file of a network boot`,
+    {
+      path: toplevel,
+    },
+  )
 }
 
 function specialisationOf(bootspec: Bootspec, name: string | undefined): Bootspec {

@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib'
 import { cpio } from '../../archives/cpio/index.ts'
 import { utf8 } from '../../bytes/text.ts'
 import { compressedImage } from '../../codecs/stream/index.ts'
-import { concatenation } from '../../io/concat.ts'
+import { concatenation, padded } from '../../io/concat.ts'
 import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
 import { formatNix32 } from '../../nix/hash.ts'
 import { formatRegistration } from '../../nix/registration.ts'
@@ -35,11 +35,13 @@ async function manifestInitrds(source: NetbootSource, folder: PieceFolder | unde
   const squashes = closure.paths.map(({ baseName }, index) => squashOf(baseName, pieces[index]))
   const archived = (tree: DirectoryNode, isLastMember: boolean): Image | GrowingImage =>
     initrdCompression.name === 'none' ? cpio(tree) : compressedImage(cpio(tree), { codec: initrdCompression, isLastMember })
-  const initrds = [
-    { name: 'initrd', image: concatenation([...prepended, ownInitrd(source)], MEMBER_ALIGNMENT) },
-    { name: 'manifest', image: archived(manifestTree(squashes, formatRegistration(closure)), false) },
-    { name: 'nix-store', image: archived(squashesTree(squashes), true) },
-  ]
+  const images = {
+    initrd: concatenation([...prepended, ownInitrd(source)], MEMBER_ALIGNMENT),
+    manifest: archived(manifestTree(squashes, formatRegistration(closure)), false),
+    'nix-store': archived(squashesTree(squashes), true),
+  }
+  // Started by UEFI, the kernel fetches them one by one and leaves no gap between them.
+  const initrds = Object.entries(images).map(([name, image]) => ({ name, image: padded(image, MEMBER_ALIGNMENT) }))
   return { initrds, pieces }
 }
 

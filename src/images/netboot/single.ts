@@ -42,7 +42,8 @@ async function singleInitrd(source: NetbootSource, pieces: PieceFolder | undefin
 
 /** All that the bytes of the squashfs depend on, and whether they were checked. */
 function keyParts({ input, loaded, compression, blockSize }: NetbootSource): string[] {
-  const settings = [formatCodecSpec(compression), String(blockSize), input.verify === false ? 'unverified' : 'verified']
+  const names = input.caseHack === true ? 'case hack undone' : ''
+  const settings = [formatCodecSpec(compression), String(blockSize), input.verify === false ? 'unverified' : 'verified', names]
   const paths = loaded.closure.paths.flatMap(({ path, narHash, references }) => [
     path,
     formatHex(narHash ?? new Uint8Array(0)),

@@ -91,6 +91,11 @@ export class PieceFiles {
   async removeDamaged({ file }: FoundPiece, inode: string | undefined): Promise<void> {
     try {
       const stats = await lstat(file, { bigint: true })
+      if (stats.isDirectory()) {
+        throw new ImageError('WRITE_FAILED', `${file}: is a folder where a piece belongs; remove it, or name another folder for pieces`, {
+          path: file,
+        })
+      }
       if (inode === undefined || String(stats.ino) === inode) await rm(file, { force: true })
     } catch (error) {
       if (systemErrorCode(error) !== 'ENOENT') throw writeError(file, error)
