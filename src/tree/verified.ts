@@ -1,14 +1,16 @@
 /** Contents that are checked against a digest while they are read, for formats that read files in its order. */
 import { createHash, type Hash } from 'node:crypto'
 import { ImageError } from '../errors.ts'
+import { imageSlice } from '../io/slice.ts'
 import { imageChunks } from '../io/stream.ts'
 import { contentExtents } from './content.ts'
 import { type FileNode, sortedEntries, type TreeDigest, type TreeNode } from './tree.ts'
 
 /**
  * The digest's node with other contents: whoever reads its files from the first to the last, in the order of the
- * digest, gets HASH_MISMATCH at the end of the last one when the whole is not what is expected. The first file may
- * be read again, which begins anew. A tree without file contents is checked here and now.
+ * digest, gets HASH_MISMATCH at the end of the last one when the whole is not what is expected. A file may be read in
+ * parts, one after the other. The first file may be read again, which begins anew. A tree without file contents is
+ * checked here and now.
  */
 export function verifiedTree(digest: TreeDigest): TreeNode {
   const pass = new DigestPass(digest)
@@ -32,7 +34,8 @@ function withContents(node: TreeNode, name: string, pass: DigestPass): TreeNode 
     return { ...node, entries: sortedEntries(node).map((entry) => ({ name: entry.name, node: withContents(entry.node, name, pass) })) }
   }
   if (node.kind !== 'file' || node.size === 0) return node
-  const extent = { start: 0, length: node.size, read: () => pass.read(node) }
+  const readRange = (start: number, length: number): AsyncIterable<Uint8Array> => pass.read(node, start, length)
+  const extent = { start: 0, length: node.size, read: () => pass.read(node, 0, node.size), readRange }
   return { ...node, content: { kind: 'image', image: { size: node.size, extents: [extent] } } }
 }
 
@@ -43,6 +46,8 @@ class DigestPass {
   #pieces: Iterator<Uint8Array | FileNode>
   #hash: Hash
   #next: FileNode | undefined
+  /** Bytes of the next file that are hashed. */
+  #position = 0
 
   constructor(digest: TreeDigest) {
     this.#digest = digest
@@ -52,14 +57,19 @@ class DigestPass {
     this.#first = this.#next
   }
 
-  async *read(file: FileNode): AsyncGenerator<Uint8Array> {
-    if (file === this.#first) this.#restart()
-    if (file !== this.#next) throw new RangeError(`${this.#digest.name}: files are not read in the order of the digest`)
-    for await (const chunk of imageChunks({ size: file.size, extents: contentExtents(file, 0, this.#digest.name) })) {
+  async *read(file: FileNode, start: number, length: number): AsyncGenerator<Uint8Array> {
+    if (file === this.#first && start === 0) this.#restart()
+    if (file !== this.#next || start !== this.#position) {
+      throw new RangeError(`${this.#digest.name}: files are not read in the order of the digest`)
+    }
+    const whole = { size: file.size, extents: contentExtents(file, 0, this.#digest.name) }
+    for await (const chunk of imageChunks(length === file.size ? whole : imageSlice(whole, start, start + length))) {
       this.#hash.update(chunk)
+      this.#position += chunk.length
+      // Before the last bytes are handed over: a reader that has all it wants does not ask again.
+      if (this.#position === file.size) this.#advance()
       yield chunk
     }
-    this.#advance()
   }
 
   #restart(): void {
@@ -70,6 +80,7 @@ class DigestPass {
 
   /** Hash framing up to the next file, or to the end, where the result has to be the right one. */
   #advance(): void {
+    this.#position = 0
     for (let piece = this.#pieces.next(); !piece.done; piece = this.#pieces.next()) {
       if ('kind' in piece.value) {
         this.#next = piece.value

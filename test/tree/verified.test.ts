@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { bytesImage } from '../../src/io/image.ts'
+import { imageSlice } from '../../src/io/slice.ts'
 import { imageChunks } from '../../src/io/stream.ts'
 import { narDigest, narPieces } from '../../src/nix/nar.ts'
 import { contentExtents } from '../../src/tree/content.ts'
@@ -73,6 +74,26 @@ describe('a verified tree', () => {
     if (first === undefined) throw new Error('there are files')
     for await (const chunk of imageChunks({ size: first.size, extents: contentExtents(first, 0, 'test') })) if (chunk.length > 0) break
     for (const one of [first, ...rest]) await bytesOf(one)
+  })
+
+  it('may be read in parts, one after the other', async () => {
+    const files = filesOf(verifiedTree(narDigest('/nix/store/x', TREE, await narHash(TREE))))
+    const texts: string[] = []
+    for (const one of files) {
+      const whole = { size: one.size, extents: contentExtents(one, 0, 'test') }
+      const parts: Uint8Array[] = []
+      for (let at = 0; at < one.size; at += 2) {
+        for await (const chunk of imageChunks(imageSlice(whole, at, Math.min(at + 2, one.size)))) parts.push(Buffer.from(chunk))
+      }
+      texts.push(Buffer.concat(parts).toString().replace(/\0+$/, '+'))
+    }
+    expect(texts).toEqual(['holes+', 'one', 'two', 'three'])
+    const [first] = files
+    const whole = { size: first?.size ?? 0, extents: first ? contentExtents(first, 0, 'test') : [] }
+    const late = async (): Promise<void> => {
+      for await (const chunk of imageChunks(imageSlice(whole, 1, 3))) chunk.length
+    }
+    await expect(late()).rejects.toThrow('order of the digest')
   })
 
   it('has to be read in order', async () => {
