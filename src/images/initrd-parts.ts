@@ -79,9 +79,21 @@ export async function prependedArchives(paths: readonly string[], onProgress: Pr
       const message = `${path} holds microcode, which the kernel looks for before it can unpack ${compressedBefore}; name it first`
       onProgress?.({ kind: 'note', message })
     }
-    images.push(image)
+    images.push(separated(image, format))
   }
   return images
+}
+
+/** An archive that others may follow. Throws what reading its beginning throws. */
+export async function followable(image: Image): Promise<Image> {
+  return separated(image, formatOf(await headOf(image)))
+}
+
+/** Linux takes four zero bytes for the end of an lz4 frame; without them what follows is lost. */
+const LZ4_END_SIZE = 4
+
+function separated(image: Image, format: string | undefined): Image {
+  return format === 'lz4' ? { size: image.size + LZ4_END_SIZE, extents: image.extents } : image
 }
 
 function hostImage(path: string): Image {

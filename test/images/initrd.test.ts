@@ -30,13 +30,18 @@ afterAll(() => removeStore(work))
 
 let count = 0
 async function build(options: InitrdOptions, jobs = 2): Promise<{ bytes: Buffer; members: InitrdMember[] }> {
+  const bytes = await bytesOf(options, jobs)
+  return { bytes, members: readInitrd(bytes) }
+}
+
+async function bytesOf(options: InitrdOptions, jobs = 2): Promise<Buffer> {
   const path = at(`initrd-${count++}`)
   const image = await initrd(options)
   const { size } = await saveImage(image, path, { jobs })
   expect(size).toBeLessThanOrEqual(image.sizeLimit)
   const bytes = readFileSync(path)
   rmSync(path)
-  return { bytes, members: readInitrd(bytes) }
+  return bytes
 }
 
 describe('an initrd', () => {
@@ -82,6 +87,17 @@ describe('an initrd', () => {
     expect(bytes.subarray(0, first.bytes.length).equals(first.bytes)).toBe(true)
     expect(members.map(({ codec }) => codec)).toEqual(['none', 'zstd', 'gzip'])
     expect(members.map(({ entries }) => entries[0]?.name.toString())).toEqual(['kernel', 'odd', 'last'])
+  })
+
+  it('puts four zeros behind an lz4 archive, which Linux takes for its end', async () => {
+    const add = [{ target: 'one', source: at('folder') }]
+    const lz4 = await build({ add, compression: { name: 'lz4' } })
+    writeFileSync(at('lz4'), lz4.bytes)
+    const bytes = await bytesOf({ prepend: [at('lz4')], add, compression: { name: 'none' } })
+    const start = Math.ceil((lz4.bytes.length + 4) / 4) * 4
+    expect(bytes.subarray(lz4.bytes.length, start).every((byte) => byte === 0)).toBe(true)
+    expect(bytes.toString('latin1', start, start + 6)).toBe('070701')
+    expect(readInitrd(bytes.subarray(start))[0]?.entries[0]?.name.toString()).toBe('one')
   })
 
   it('tells of microcode that no kernel would find', async () => {

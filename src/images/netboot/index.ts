@@ -24,6 +24,7 @@ import { manifest } from './manifest.ts'
 import { perPath } from './per-path.ts'
 import { single } from './single.ts'
 import { type NetbootFile, type NetbootSource, type NetbootStyleRecipe, ownInitrd } from './source.ts'
+import { verifyHolders } from './verify.ts'
 
 export type { NetbootFile } from './source.ts'
 
@@ -139,17 +140,24 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   return {
     plan,
     inputs: [...loaded.inputs, ...(options.prepend ?? [])],
-    build: async (context) => ({ ...files, ...(await built(style, source, options, context)) }),
+    build: async (context) => ({ ...files, ...(await built(style, source, { ...options, toplevel }, context)) }),
   }
 }
 
 type Built = Pick<NetbootFiles, 'initrds' | 'pieces' | 'close'>
 
-async function built(style: NetbootStyleRecipe, source: NetbootSource, options: NetbootOptions, context: BuildContext): Promise<Built> {
+type BuildOptions = NetbootOptions & Required<Pick<NetbootOptions, 'toplevel'>>
+
+async function built(style: NetbootStyleRecipe, source: NetbootSource, options: BuildOptions, context: BuildContext): Promise<Built> {
   const folder = options.pieces !== undefined || style.usesPieces ? await openPieces(options.pieces) : undefined
   const close = async (): Promise<void> => folder?.close()
   try {
     const { initrds, pieces } = await style.build(source, folder, context)
+    if (options.verify !== false && pieces.some(({ reused }) => reused)) {
+      const { kernel, initrd } = source.bootspec
+      const files = [options.toplevel, kernel, ...(style.usesOwnInitrd && initrd !== undefined ? [initrd] : [])]
+      await verifyHolders(files, source.loaded, { caseHack: options.caseHack === true, signal: context.signal })
+    }
     if (options.piecesLimit !== undefined) await folder?.prune(options.piecesLimit, pieces)
     return { initrds: initrds.map((file) => limited(file, context)), pieces, close }
   } catch (error) {

@@ -14,7 +14,7 @@ import { formatNix32 } from '../../nix/hash.ts'
 import { formatRegistration } from '../../nix/registration.ts'
 import { HASH_PART_LENGTH, storePath } from '../../nix/store-path.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
-import { MEMBER_ALIGNMENT } from '../initrd-parts.ts'
+import { followable, MEMBER_ALIGNMENT } from '../initrd-parts.ts'
 import type { Piece, PieceFolder } from '../pieces/index.ts'
 import { fileNode, folderNode, symlinkNode } from './nodes.ts'
 import { type BuiltInitrds, type NetbootSource, type NetbootStyleRecipe, ownInitrd, requiredPieces } from './source.ts'
@@ -36,7 +36,7 @@ async function manifestInitrds(source: NetbootSource, folder: PieceFolder | unde
   const archived = (tree: DirectoryNode, isLastMember: boolean): Image | GrowingImage =>
     initrdCompression.name === 'none' ? cpio(tree) : compressedImage(cpio(tree), { codec: initrdCompression, isLastMember })
   const images = {
-    initrd: concatenation([...prepended, ownInitrd(source)], MEMBER_ALIGNMENT),
+    initrd: concatenation([...prepended, await followable(ownInitrd(source))], MEMBER_ALIGNMENT),
     manifest: archived(manifestTree(squashes, formatRegistration(closure)), false),
     'nix-store': archived(squashesTree(squashes), true),
   }

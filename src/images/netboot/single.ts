@@ -8,7 +8,8 @@ import { compressedImage } from '../../codecs/stream/index.ts'
 import { concatenation } from '../../io/concat.ts'
 import { type BuildContext, type GrowingImage, isGrowing } from '../../io/image.ts'
 import { formatHex } from '../../nix/hash.ts'
-import { MEMBER_ALIGNMENT } from '../initrd-parts.ts'
+import { checkPresent } from '../../nix/store-tree.ts'
+import { followable, MEMBER_ALIGNMENT } from '../initrd-parts.ts'
 import type { PieceFolder } from '../pieces/index.ts'
 import { packedStore } from '../squashfs.ts'
 import { scanStore } from '../store.ts'
@@ -30,13 +31,15 @@ export const single: NetbootStyleRecipe = {
 async function singleInitrd(source: NetbootSource, pieces: PieceFolder | undefined, context: BuildContext): Promise<BuiltInitrds> {
   const { input, loaded, prepended, compression, blockSize, initrdCompression } = source
   const make = async (): Promise<GrowingImage> => packedStore(await scanStore(loaded, input), { compression, blockSize }, 0)
+  // Else a squashfs that is there would hide it.
+  checkPresent(loaded.closure, loaded.root)
   const piece = await pieces?.keep({ name: 'nix-store', parts: keyParts(source), suffix: 'squashfs' }, make, context)
   const squashfs = piece?.image ?? (await make())
   const member = isGrowing(squashfs)
     ? growingCpio(folderNode([]), { ...fileNode(new Uint8Array(0)), path: SQUASHFS_NAME, image: squashfs })
     : cpio(folderNode([[SQUASHFS_NAME, fileNode(squashfs)]]))
   const last = initrdCompression.name === 'none' ? member : compressedImage(member, { codec: initrdCompression, isLastMember: true })
-  const image = concatenation([...prepended, ownInitrd(source), last], MEMBER_ALIGNMENT)
+  const image = concatenation([...prepended, await followable(ownInitrd(source)), last], MEMBER_ALIGNMENT)
   return { initrds: [{ name: 'initrd', image }], pieces: piece === undefined ? [] : [piece] }
 }
 
