@@ -5,7 +5,7 @@ import { imageSha256 } from '../io/digest.ts'
 import { openSpool, type Spool } from '../io/file-target.ts'
 import { type BuildContext, type Image, isGrowing } from '../io/image.ts'
 import { buildContext } from '../io/output.ts'
-import { type ServedFile, type ServerEvent, serveFiles } from '../server/index.ts'
+import { checkAddress, type ServedFile, type ServerEvent, serveFiles } from '../server/index.ts'
 import type { Settings } from './options.ts'
 import { createProgress } from './progress.ts'
 import { netbootOf } from './recipes.ts'
@@ -25,6 +25,8 @@ export async function runServe(settings: Settings): Promise<number> {
     async (signal) => {
       const spools: Spool[] = []
       try {
+        const address = splitAddress(settings.listen)
+        await checkAddress(address.host, address.port)
         const recipe = await netbootOf(settings, { signal, onProgress: progress.listener })
         if (settings.pieces !== undefined) checkApart(settings.pieces, [...recipe.inputs, ...configFile(settings)])
         const context = buildContext({ signal, onProgress: progress.listener, ...(settings.jobs !== undefined && { jobs: settings.jobs }) })
@@ -34,7 +36,7 @@ export async function runServe(settings: Settings): Promise<number> {
           for (const file of [files.script, files.kernel, ...files.initrds]) served.push(await servedFile(file, spools, context))
           progress.clear()
           const log = settings.quiet ? () => undefined : requestLog()
-          const server = await serveFiles(served, { ...splitAddress(settings.listen), signal, onEvent: log })
+          const server = await serveFiles(served, { ...address, signal, onEvent: log })
           process.stdout.write(`${server.url}/${files.script.name}\n`)
           if (!settings.quiet) process.stderr.write(`${summary(recipe, served)}${piecesText(files)}; ctrl-c ends the server\n`)
           await server.closed

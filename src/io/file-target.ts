@@ -107,6 +107,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ENOENT: 'its folder does not exist; create it first',
   ENOTDIR: 'a part of the path is not a folder',
   ENAMETOOLONG: 'the name is too long for the file system',
+  EBUSY: 'something is mounted there or uses it; choose another output',
 }
 
 /** WRITE_FAILED for `label` from a system error, with a remedy where one is known. */

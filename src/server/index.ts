@@ -8,4 +8,4 @@
  */
 export type { DropReason, ServedRequest, ServerEvent } from './events.ts'
 export type { ServedFile } from './files.ts'
-export { type RunningServer, SERVE_DEFAULTS, type ServeOptions, serveFiles } from './serve.ts'
+export { checkAddress, type RunningServer, SERVE_DEFAULTS, type ServeOptions, serveFiles } from './serve.ts'

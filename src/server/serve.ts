@@ -65,6 +65,15 @@ export async function serveFiles(files: readonly ServedFile[], options: ServeOpt
   return { url: `http://${host}:${port}`, port, closed: service.closed, close }
 }
 
+/** Whether the address can be listened on now: before work that takes long. Throws LISTEN_FAILED. */
+export async function checkAddress(host: string, port: number): Promise<void> {
+  const server = createServer()
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(listenError(host, port, error)))
+    server.listen({ host, port }, () => server.close(() => resolve()))
+  })
+}
+
 type Settings = Required<Omit<ServeOptions, 'signal'>>
 
 /** Throws USAGE. */

@@ -1,5 +1,4 @@
 /** A store that is damaged, or changes under the build: an error with its code and place, and no image. */
-import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   lstatSync,
@@ -10,8 +9,6 @@ import {
   renameSync,
   rmdirSync,
   rmSync,
-  symlinkSync,
-  truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -20,20 +17,29 @@ import { iso } from '../../src/images/iso.ts'
 import { storeSquashfs } from '../../src/images/squashfs.ts'
 import { saveImage } from '../../src/io/output.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
+import {
+  changesOf,
+  flipByte,
+  type Harm,
+  type HarmableStore,
+  harmableStore,
+  removed,
+  shrinkTo,
+  toFolder,
+  toLink,
+  toPipe,
+  toPipeNamed,
+} from './harm.ts'
 import { errorLine, kilnix, leftIn, NOT_UNPRIVILEGED, smallWork, UNPRIVILEGED, type Work } from './support.ts'
-
-/** Of a store path's base name, before its name. */
-const HASH_LENGTH = 32
 
 let work: Work
 let store: string
-let pristine: string
+let harmable: HarmableStore
 let output: string
 beforeAll(async () => {
   work = await smallWork()
   store = join(work.closure.root, 'nix/store')
-  pristine = join(work.folder, 'pristine')
-  copyStore(store, pristine)
+  harmable = harmableStore(store, join(work.folder, 'pristine'))
   mkdirSync(join(work.folder, 'output'))
   output = join(work.folder, 'output', 'image')
 })
@@ -44,101 +50,15 @@ afterEach(() => {
   expect(left).toEqual([])
 })
 
-/** `cp -a`, whose result keeps modes, times and links. */
-function copyStore(from: string, to: string): void {
-  const { status, stderr } = spawnSync('cp', ['-a', from, to])
-  if (status !== 0) throw new Error(`cp: ${stderr}`)
-}
-
-/** Do harm to what lies at `path` in the store, whose folders are read-only. */
-function harm(path: string, action: Harm): void {
-  const folder = dirname(join(store, path))
-  const { mode } = lstatSync(folder)
-  chmodSync(folder, 0o755)
-  action(join(store, path))
-  chmodSync(folder, mode & 0o777)
-}
-
-/** Put the store path of `path` back as it was. */
-function heal(path: string): void {
-  const [storePath = ''] = path.split('/')
-  spawnSync('chmod', ['-R', 'u+w', join(store, storePath)])
-  rmSync(join(store, storePath), { recursive: true, force: true })
-  copyStore(join(pristine, storePath), join(store, storePath))
-}
-
-async function whileHarmed<T>(path: string, action: Harm, run: () => Promise<T>): Promise<T> {
-  harm(path, action)
-  try {
-    return await run()
-  } finally {
-    heal(path)
-  }
-}
-
-const named = (name: string): string => readdirSync(pristine).find((entry) => entry.slice(HASH_LENGTH + 1) === name) ?? name
-const flipByte = (path: string): void => {
-  const bytes = readFileSync(path)
-  const at = bytes.length >> 1
-  bytes[at] = (bytes[at] ?? 0) ^ 1
-  const { mode } = lstatSync(path)
-  chmodSync(path, 0o644)
-  writeFileSync(path, bytes)
-  chmodSync(path, mode & 0o777)
-}
-
-type Harm = (path: string) => void
-const toFolder: Harm = (path) => {
-  rmSync(path, { recursive: true })
-  mkdirSync(path)
-}
-const toPipe: Harm = (path) => {
-  rmSync(path)
-  spawnSync('mkfifo', [path])
-}
-const toPipeNamed =
-  (name: string): Harm =>
-  (path) =>
-    void spawnSync('mkfifo', [join(dirname(path), name)])
-const toLink =
-  (target: string): Harm =>
-  (path) => {
-    rmSync(path, { recursive: true })
-    symlinkSync(target, path)
-  }
-const toLinkToItself: Harm = (path) => {
-  renameSync(path, `${path}.moved`)
-  symlinkSync(`${path}.moved`, path)
-}
-const grow: Harm = (path) => {
-  chmodSync(path, 0o644)
-  writeFileSync(path, 'more', { flag: 'a' })
-}
-const shrinkTo =
-  (size: number): Harm =>
-  (path) => {
-    chmodSync(path, 0o644)
-    truncateSync(path, size)
-  }
-
-/** The first regular file with bytes below a store path, or the path itself. */
-function fileBelow(path: string): string | undefined {
-  const stats = lstatSync(join(pristine, path))
-  if (stats.isFile()) return stats.size > 0 ? path : undefined
-  if (!stats.isDirectory()) return undefined
-  for (const name of readdirSync(join(pristine, path)).sort()) {
-    const found = fileBelow(join(path, name))
-    if (found !== undefined) return found
-  }
-  return undefined
-}
+const named = (name: string): string => harmable.named(name)
+const whileHarmed: HarmableStore['whileHarmed'] = (path, action, run) => harmable.whileHarmed(path, action, run)
 
 const squashfs = (...more: string[]) => kilnix(['squashfs', ...work.input, '--quiet', '-o', output, ...more])
 
 describe('a store that was damaged before', () => {
   it('in one bit of a file, in any of its paths: HASH_MISMATCH naming the path', async () => {
-    const files = readdirSync(pristine)
-      .map(fileBelow)
+    const files = readdirSync(store)
+      .map((path) => harmable.fileBelow(path))
       .filter((file) => file !== undefined)
     expect(files.length).toBeGreaterThan(8)
     for (const file of files) {
@@ -208,7 +128,7 @@ describe('a store that was damaged before', () => {
       'contents/x\\x0a  kilnix: all is well\\x1b[2K: is a pipe',
     ],
     ['a file that became a pipe', () => join(named('contents'), 'prefix'), toPipe, 'UNSUPPORTED', /contents\/prefix: is a pipe/],
-    ['a path that is gone', () => named('etc'), (path) => rmSync(path, { recursive: true }), 'NOT_FOUND', /-etc/],
+    ['a path that is gone', () => named('etc'), removed, 'NOT_FOUND', /-etc/],
     ['a path that is empty', () => named('etc'), toFolder, 'HASH_MISMATCH', /-etc: /],
     ['a path that is a link out of the store', () => named('etc'), toLink('/etc'), 'HASH_MISMATCH', /-etc: /],
   ])('%s', async (_, path, action, code, message) => {
@@ -273,7 +193,7 @@ async function errorAfter(kind: 'squashfs' | 'iso', path: string, action: Harm, 
   const harmAt = (moment: typeof when): void => {
     if (harmed || moment !== when) return
     harmed = true
-    harm(path, action)
+    harmable.harm(path, action)
   }
   const onProgress = (event: ProgressEvent): void => {
     if (event.kind === 'bytes' && event.doneBytes > 0) harmAt('reading')
@@ -284,20 +204,12 @@ async function errorAfter(kind: 'squashfs' | 'iso', path: string, action: Harm, 
     harmAt('planned')
     return await saveImage(image, output, { jobs: 1, onProgress }).catch((error: unknown) => error)
   } finally {
-    heal(path)
+    harmable.heal(path)
   }
 }
 
 describe('a store that changes', () => {
-  const changes: [string, Harm, string][] = [
-    ['is written to', flipByte, 'HASH_MISMATCH'],
-    ['grows', grow, 'CHANGED'],
-    ['shrinks', shrinkTo(10), 'CHANGED'],
-    ['vanishes', (path) => rmSync(path), 'CHANGED'],
-    ['becomes a link to its like', toLinkToItself, 'CHANGED'],
-    ['becomes a pipe', toPipe, 'CHANGED'],
-    ['becomes a folder', toFolder, 'CHANGED'],
-  ]
+  const changes = changesOf(10)
 
   it.each(changes)('a file that %s between plan and packing', async (_, action, code) => {
     const file = join(named('contents'), 'text-70000')
@@ -320,8 +232,8 @@ describe('a store that changes', () => {
 
   it('a store path that is removed as a whole', async () => {
     const file = join(named('linux-6.1.176'), 'release')
-    const removed = await errorAfter('squashfs', basename(dirname(file)), (path) => rmSync(path, { recursive: true }), 'planned')
-    expect(removed).toMatchObject({ code: 'CHANGED', path: expect.stringContaining('-linux-6.1.176/') })
+    const error = await errorAfter('squashfs', basename(dirname(file)), removed, 'planned')
+    expect(error).toMatchObject({ code: 'CHANGED', path: expect.stringContaining('-linux-6.1.176/') })
   })
 
   it('is put back by these tests: the image is what it was', async () => {
