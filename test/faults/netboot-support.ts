@@ -10,6 +10,7 @@ import { netbootFolder, netbootNames } from '../../src/images/netboot/folder.ts'
 import { type NetbootOptions, netboot } from '../../src/images/netboot/index.ts'
 import { type SavedFile, saveFolder } from '../../src/io/folder.ts'
 import type { BuildContext } from '../../src/io/image.ts'
+import { generatedClosure } from '../e2e/closures.ts'
 import { type HarmableStore, harmableStore } from './harm.ts'
 import { leftIn, smallWork, type Work } from './support.ts'
 
@@ -170,11 +171,13 @@ export function expectNothingLeft(places: () => Places): void {
   })
 }
 
-/** The largest closure of this machine, which is not checked in. */
+/** The largest closure of this machine that is a system: CI has made the live one. */
 const LARGE = new URL('../../.cache/closures/large/', import.meta.url).pathname
+const liveSystem = generatedClosure('live')
 
 /** `--closure` and `--root` of it, or undefined. */
-export const LARGE_INPUT: readonly string[] | undefined = existsSync(join(LARGE, 'registration'))
+export const LARGEST_INPUT: readonly string[] | undefined = existsSync(join(LARGE, 'registration'))
   ? ['--closure', LARGE, '--root', join(LARGE, 'root')]
-  : undefined
-if (LARGE_INPUT === undefined) console.warn('skipped: there is no large closure in .cache/closures')
+  : liveSystem.skip
+    ? undefined
+    : ['--closure', liveSystem.folder, '--root', liveSystem.root]

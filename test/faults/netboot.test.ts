@@ -11,7 +11,7 @@ import {
   expectNothingLeft,
   expectWholePieces,
   type Fixture,
-  LARGE_INPUT,
+  LARGEST_INPUT,
   netbootFixture,
   STYLES,
   saveNetboot,
@@ -276,9 +276,9 @@ describe('cancelling', () => {
   })
 })
 
-describe.skipIf(LARGE_INPUT === undefined)('peak memory', () => {
+describe.skipIf(LARGEST_INPUT === undefined)('peak memory', () => {
   it('is below 512 MiB for the largest closure, in any style', { timeout: 300_000 }, async () => {
-    const input = [...(LARGE_INPUT ?? []), '--compression', 'zstd:1', '--jobs', '2', '--quiet', '-o', f.result]
+    const input = [...(LARGEST_INPUT ?? []), '--compression', 'zstd:1', '--jobs', '2', '--quiet', '-o', f.result]
     for (const style of STYLES) {
       const { status, stderr, peakBytes } = await kilnixMeasured(['netboot', ...input, '--style', style])
       console.log(`netboot ${style}: peak ${Math.round(peakBytes / MEBIBYTE)} MiB`)
