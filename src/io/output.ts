@@ -7,6 +7,7 @@ import { imageSha256 } from './digest.ts'
 import { type FileTarget, openSpool, writeFileAtomically } from './file-target.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing } from './image.ts'
 import type { ProgressListener } from './progress.ts'
+import { regionImage } from './region.ts'
 import { imageChunks, writeImage } from './stream.ts'
 import type { Target } from './target.ts'
 
@@ -116,10 +117,11 @@ export function buildContext(options: Pick<OutputOptions, 'jobs' | 'signal' | 'o
   return { jobs, ...(signal && { signal }), ...(onProgress && { onProgress }) }
 }
 
+/** The image as it lies in the target, so that its sources are not read again. */
 async function writeAny(image: Image | GrowingImage, target: Target, context: BuildContext): Promise<Image> {
   if (isGrowing(image)) return image.pack(target, 0, context)
   await writeImage(image, target, 0, context)
-  return image
+  return regionImage(target, 0, image.size)
 }
 
 async function writeStream(stream: Readable, target: FileTarget): Promise<SavedImage> {

@@ -12,13 +12,26 @@ export function imageSlice(image: Image, start: number, end: number): Image {
     throw new ImageError('USAGE', `image: there is no slice from byte ${start} to byte ${end} of ${image.size} bytes`)
   }
   const extents: Extent[] = []
-  for (const extent of image.extents) {
+  for (let index = firstEndingAfter(image.extents, start); index < image.extents.length; index++) {
+    const extent = image.extents[index] as Extent
     if (extent.start >= end) break
     const from = Math.max(0, start - extent.start)
     const to = Math.min(extent.length, end - extent.start)
     if (to > from) extents.push(moveExtent(extentPart(extent, from, to), -start))
   }
   return { size: end - start, extents }
+}
+
+/** Slices are often many, and so are extents: found by bisection. */
+function firstEndingAfter(extents: readonly Extent[], position: number): number {
+  let [low, high] = [0, extents.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    const { start, length } = extents[middle] as Extent
+    if (start + length <= position) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** Bytes `from` to `to` of an extent, where they lie. */

@@ -15,6 +15,9 @@ export interface StreamOptions {
 /** What lies between extents is a view of this; it is never written to. */
 const ZEROS = new Uint8Array(1 << 20)
 
+/** What is lent to extents that are written, and so the most that is written at a time by most of them. */
+const WRITE_SIZE = 1 << 20
+
 /**
  * The whole image from byte 0 to `size`, zeros included. Chunks may share memory with the image (and the
  * zeros do): they are for reading only. Throws what the extents throw, USAGE for an image whose extents
@@ -64,9 +67,11 @@ export async function writeImage(image: Image, target: Target, start: number, co
   const totalBytes = image.extents.reduce((sum, extent) => sum + extent.length, 0)
   context.onProgress?.({ kind: 'stage', stage: 'write', totalBytes })
   let doneBytes = 0
+  // Each chunk is written before the next is asked for.
+  const buffer = Buffer.allocUnsafeSlow(WRITE_SIZE)
   for (const extent of image.extents) {
     let position = start + extent.start
-    for await (const chunk of extentChunks(extent, context.signal)) {
+    for await (const chunk of extentChunks(extent, context.signal, buffer)) {
       await target.write(position, chunk)
       position += chunk.length
       doneBytes += chunk.length
@@ -91,7 +96,7 @@ export function checkImage(image: Image): void {
 }
 
 /** The bytes of an extent, exactly as many as it states. */
-async function* extentChunks(extent: Extent, signal: AbortSignal | undefined, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
+export async function* extentChunks(extent: Extent, signal?: AbortSignal, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
   const { start, length } = extent
   let done = 0
   throwIfAborted(signal)

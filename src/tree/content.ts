@@ -1,7 +1,9 @@
 /** The bytes of a file node as extents of an image, read only when they are asked for. */
 import { ImageError } from '../errors.ts'
-import { bytesExtent, type Extent, moveExtent } from '../io/image.ts'
-import { hostFileExtent } from './host-file.ts'
+import { bytesExtent, type Extent, type Image, moveExtent } from '../io/image.ts'
+import { imageSlice } from '../io/slice.ts'
+import { extentChunks } from '../io/stream.ts'
+import { type HostFileState, hostFileChunks, hostFileExtent } from './host-file.ts'
 import type { FileNode } from './tree.ts'
 
 /**
@@ -23,6 +25,42 @@ export function contentExtents(file: FileNode, start: number, path: string): Ext
     case 'hostFile':
       return size === 0 ? [] : [hostFileExtent(content.path, start, size)]
   }
+}
+
+/**
+ * `length` bytes of the content of `file` from byte `start` on; a number stands for so many zeros. `state` is the
+ * same for all parts of a file that is read in several. Chunks may lie in `buffer`, where the next one replaces them.
+ *
+ * Reading throws what the extents of `contentExtents` throw.
+ */
+export async function* contentRange(
+  file: FileNode,
+  start: number,
+  length: number,
+  { state, buffer }: { readonly state?: HostFileState | undefined; readonly buffer?: Uint8Array | undefined } = {},
+): AsyncGenerator<Uint8Array | number> {
+  const { content, size } = file
+  switch (content.kind) {
+    case 'bytes':
+      yield content.bytes.subarray(start, start + length)
+      return
+    case 'hostFile':
+      yield* hostFileChunks(content.path, size, { start, length, state, buffer })
+      return
+    case 'image':
+      yield* imageRange(content.image, start, start + length, buffer)
+  }
+}
+
+async function* imageRange(image: Image, start: number, end: number, buffer: Uint8Array | undefined): AsyncGenerator<Uint8Array | number> {
+  const { size, extents } = imageSlice(image, start, end)
+  let at = 0
+  for (const extent of extents) {
+    if (extent.start > at) yield extent.start - at
+    yield* extentChunks(extent, undefined, buffer)
+    at = extent.start + extent.length
+  }
+  if (at < size) yield size - at
 }
 
 function checkSize(path: string, actual: number, stated: number): void {

@@ -67,6 +67,12 @@ export function readHostFile(path: Uint8Array, bytes: Uint8Array, { isSealed = f
   }
 }
 
+/** What was seen of a file that is read in several parts. */
+export interface HostFileState {
+  /** Undefined before the first part. */
+  changeTimeNs: bigint | undefined
+}
+
 export interface HostReadOptions {
   /** No chunk is larger. Default 1 MiB. */
   readonly chunkSize?: number
@@ -76,6 +82,8 @@ export interface HostReadOptions {
   readonly length?: number
   /** Nobody writes to the file any more: its times and links may change while it is read, but not its length. Default false. */
   readonly isSealed?: boolean
+  /** The same for all parts of a file that is read in several, which then are compared with each other. */
+  readonly state?: HostFileState | undefined
   /** Read into this instead of new memory, in chunks of at most its length; each is good until the next is asked for. */
   readonly buffer?: Uint8Array | undefined
 }
@@ -85,7 +93,7 @@ export interface HostReadOptions {
  * UNREADABLE. Without `buffer` each chunk is the caller's to keep.
  */
 export async function* hostFileChunks(path: Uint8Array, size: number, options: HostReadOptions = {}): AsyncGenerator<Uint8Array> {
-  const { buffer, start = 0, length = size - start, isSealed = false } = options
+  const { buffer, start = 0, length = size - start, isSealed = false, state = { changeTimeNs: undefined } } = options
   const chunkSize = buffer?.length ?? options.chunkSize ?? 1 << 20
   const memory = (count: number): Uint8Array => buffer?.subarray(0, count) ?? Buffer.allocUnsafeSlow(count)
   if (length === size && size <= Math.min(SMALL_FILE_SIZE, chunkSize)) {
@@ -98,7 +106,7 @@ export async function* hostFileChunks(path: Uint8Array, size: number, options: H
     throw readError(path, error)
   })
   try {
-    const before = (await handle.stat({ bigint: true })).ctimeNs
+    state.changeTimeNs ??= (await handle.stat({ bigint: true })).ctimeNs
     const end = start + length
     let position = start
     while (position < end) {
@@ -110,7 +118,7 @@ export async function* hostFileChunks(path: Uint8Array, size: number, options: H
     }
     const { bytesRead } = await handle.read(Buffer.alloc(1), 0, 1, size)
     if (bytesRead !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
-    if (!isSealed && (await handle.stat({ bigint: true })).ctimeNs !== before) throw changedError(path, WRITTEN_TO)
+    if (!isSealed && (await handle.stat({ bigint: true })).ctimeNs !== state.changeTimeNs) throw changedError(path, WRITTEN_TO)
   } catch (error) {
     throw readError(path, error)
   } finally {

@@ -17,6 +17,20 @@ export function verifiedTree(digest: TreeDigest): TreeNode {
   return withContents(digest.node, digest.name, pass)
 }
 
+/** Read all contents and compare; for formats that read in an order of their own. Throws HASH_MISMATCH, what reading throws, ABORTED. */
+export async function checkContents(digest: TreeDigest, signal?: AbortSignal): Promise<void> {
+  const hash = createHash(digest.algorithm)
+  for (const piece of digest.pieces()) {
+    if (!('kind' in piece)) {
+      hash.update(piece)
+      continue
+    }
+    const image = { size: piece.size, extents: contentExtents(piece, 0, digest.name) }
+    for await (const chunk of imageChunks(image, signal ? { signal } : {})) hash.update(chunk)
+  }
+  checkDigest(digest, hash.digest())
+}
+
 /** Throws HASH_MISMATCH when `actual` is not what `digest` expects. */
 export function checkDigest(digest: TreeDigest, actual: Uint8Array): void {
   if (Buffer.compare(actual, digest.expected) === 0) return
@@ -34,7 +48,8 @@ function withContents(node: TreeNode, name: string, pass: DigestPass): TreeNode 
     return { ...node, entries: sortedEntries(node).map((entry) => ({ name: entry.name, node: withContents(entry.node, name, pass) })) }
   }
   if (node.kind !== 'file' || node.size === 0) return node
-  const readRange = (start: number, length: number): AsyncIterable<Uint8Array> => pass.read(node, start, length)
+  const readRange = (start: number, length: number, buffer?: Uint8Array): AsyncIterable<Uint8Array> =>
+    pass.read(node, start, length, buffer)
   const extent = { start: 0, length: node.size, read: () => pass.read(node, 0, node.size), readRange }
   return { ...node, content: { kind: 'image', image: { size: node.size, extents: [extent] } } }
 }
@@ -57,13 +72,14 @@ class DigestPass {
     this.#first = this.#next
   }
 
-  async *read(file: FileNode, start: number, length: number): AsyncGenerator<Uint8Array> {
+  async *read(file: FileNode, start: number, length: number, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
     if (file === this.#first && start === 0) this.#restart()
     if (file !== this.#next || start !== this.#position) {
       throw new RangeError(`${this.#digest.name}: files are not read in the order of the digest`)
     }
     const whole = { size: file.size, extents: contentExtents(file, 0, this.#digest.name) }
-    for await (const chunk of imageChunks(length === file.size ? whole : imageSlice(whole, start, start + length))) {
+    const wanted = length === file.size ? whole : imageSlice(whole, start, start + length)
+    for await (const chunk of imageChunks(wanted, buffer ? { buffer } : {})) {
       this.#hash.update(chunk)
       this.#position += chunk.length
       // Before the last bytes are handed over: a reader that has all it wants does not ask again.

@@ -1,0 +1,94 @@
+/** The worker threads of one run over blocks. */
+import { Worker } from 'node:worker_threads'
+import { ImageError } from '../../errors.ts'
+import type { BatchFailure, BatchResult, BatchTask, BlockWorkerSetup, StopTask } from './protocol.ts'
+
+/** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
+const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+
+/** Workers make much short-lived memory; a small nursery has it collected before it adds up. */
+const WORKER_LIMITS = { maxYoungGenerationSizeMb: 4 }
+
+interface Waiting {
+  readonly worker: number
+  readonly resolve: (lengths: Int32Array) => void
+  readonly reject: (error: unknown) => void
+}
+
+export class BlockPool {
+  readonly #workers: Worker[] = []
+  readonly #inFlight: number[]
+  readonly #exits: Promise<void>[] = []
+  readonly #waiting = new Map<number, Waiting>()
+  readonly #stopFlag = new SharedArrayBuffer(4)
+  #taskCount = 0
+  #error: unknown
+  #closed = false
+
+  constructor(setup: Omit<BlockWorkerSetup, 'stopFlag'>, count: number) {
+    this.#inFlight = Array.from({ length: count }, () => 0)
+    try {
+      for (let index = 0; index < count; index++) this.#workers.push(this.#start({ ...setup, stopFlag: this.#stopFlag }, index))
+    } catch (cause) {
+      void this.close()
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new ImageError('WORKER_DIED', `worker thread ${this.#workers.length + 1} cannot be started: ${why}; try fewer --jobs`, {
+        cause,
+      })
+    }
+  }
+
+  /** Compress the blocks of a slot, by the worker that has least to do; their lengths as in `BatchResult`. */
+  run(slot: number, blockCount: number): Promise<Int32Array> {
+    const result = new Promise<Int32Array>((resolve, reject) => {
+      if (this.#error !== undefined) return reject(this.#error)
+      const worker = this.#inFlight.indexOf(Math.min(...this.#inFlight))
+      const id = this.#taskCount++
+      this.#waiting.set(id, { worker, resolve, reject })
+      this.#inFlight[worker] = (this.#inFlight[worker] ?? 0) + 1
+      this.#workers[worker]?.postMessage({ kind: 'batch', id, slot, blockCount } satisfies BatchTask)
+    })
+    // It counts when it is awaited, and that may be never.
+    result.catch(() => undefined)
+    return result
+  }
+
+  /** Every task that was given, and any to come, ends with `error`. */
+  fail(error: unknown): void {
+    this.#error ??= error
+    for (const { reject } of this.#waiting.values()) reject(this.#error)
+    this.#waiting.clear()
+  }
+
+  /**
+   * End the threads, each after the block it has in hand. They are not terminated: a thread that is terminated inside
+   * zlib can take the whole process with it (an assertion of Node 24).
+   */
+  async close(): Promise<void> {
+    this.#closed = true
+    Atomics.store(new Int32Array(this.#stopFlag), 0, 1)
+    for (const worker of this.#workers) worker.postMessage({ kind: 'stop' } satisfies StopTask)
+    await Promise.all(this.#exits)
+  }
+
+  #start(setup: BlockWorkerSetup, index: number): Worker {
+    const worker = new Worker(WORKER_FILE, { workerData: setup, name: `kilnix-blocks-${index}`, resourceLimits: WORKER_LIMITS })
+    worker.on('message', (message: BatchResult | BatchFailure) => {
+      if (message.kind === 'failure') return this.fail(new ImageError(message.code, message.message))
+      const waiting = this.#waiting.get(message.id)
+      if (waiting === undefined) return
+      this.#waiting.delete(message.id)
+      this.#inFlight[waiting.worker] = (this.#inFlight[waiting.worker] ?? 0) - 1
+      waiting.resolve(message.lengths)
+    })
+    const died = (cause: unknown): void => {
+      if (this.#closed) return
+      const why = cause instanceof Error ? cause.message : String(cause)
+      this.fail(new ImageError('WORKER_DIED', `worker thread ${index + 1} died: ${why}; try fewer --jobs or more memory`, { cause }))
+    }
+    worker.on('error', died)
+    worker.on('exit', (code) => died(new Error(`exit code ${code}`)))
+    this.#exits.push(new Promise((resolve) => worker.once('exit', () => resolve())))
+    return worker
+  }
+}

@@ -1,0 +1,115 @@
+/** Where bytes come from: files that are read at any position. */
+import { constants, fstatSync } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { ImageError, systemErrorCode } from '../errors.ts'
+
+/** Bytes that can be read at any position. */
+export interface RandomAccessSource {
+  /** Bytes. */
+  readonly size: number
+  /** Exactly `length` bytes from `position` on, in memory of the caller's own. */
+  read(position: number, length: number): Promise<Uint8Array>
+}
+
+/** A regular file, open until `close`. Errors are NOT_FOUND, UNREADABLE, or CHANGED once it is written to, and name the path. */
+export class FileSource implements RandomAccessSource {
+  readonly size: number
+  readonly path: string
+  readonly #handle: FileHandle
+  readonly #changeTimeNs: bigint
+
+  private constructor(handle: FileHandle, path: string) {
+    const { size, ctimeNs } = fstatSync(handle.fd, { bigint: true })
+    this.#handle = handle
+    this.#changeTimeNs = ctimeNs
+    this.path = path
+    this.size = Number(size)
+  }
+
+  /** Throws UNSUPPORTED for what is no regular file. */
+  static async open(path: string): Promise<FileSource> {
+    // Without O_NONBLOCK a named pipe would wait for a writer.
+    const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => {
+      throw sourceError(path, error)
+    })
+    try {
+      const stat = await handle.stat()
+      if (!stat.isFile()) throw new ImageError('UNSUPPORTED', `${path}: is not a regular file; copy it to one first`, { path })
+      return new FileSource(handle, path)
+    } catch (error) {
+      await handle.close()
+      throw sourceError(path, error)
+    }
+  }
+
+  async read(position: number, length: number): Promise<Uint8Array> {
+    const bytes = Buffer.allocUnsafeSlow(length)
+    let done = 0
+    while (done < length) {
+      const { bytesRead } = await this.#handle.read(bytes, done, length - done, position + done).catch((error: unknown) => {
+        throw sourceError(this.path, error)
+      })
+      if (bytesRead === 0) {
+        throw new ImageError('CHANGED', `${this.path}: ended at byte ${position + done} while it was read`, { path: this.path })
+      }
+      done += bytesRead
+    }
+    if (fstatSync(this.#handle.fd, { bigint: true }).ctimeNs !== this.#changeTimeNs) {
+      throw new ImageError('CHANGED', `${this.path}: was written to while it was read`, { path: this.path })
+    }
+    return bytes
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close()
+  }
+}
+
+function sourceError(path: string, error: unknown): ImageError {
+  if (error instanceof ImageError) return error
+  const code = systemErrorCode(error) ?? 'unknown error'
+  if (code === 'ENOENT' || code === 'ENOTDIR') return new ImageError('NOT_FOUND', `${path}: does not exist`, { path, cause: error })
+  return new ImageError('UNREADABLE', `${path}: cannot be read (${code}); check its permissions and its disk`, { path, cause: error })
+}
+
+/** A source in memory, for tests and small files. */
+export function bytesSource(bytes: Uint8Array): RandomAccessSource {
+  return {
+    size: bytes.length,
+    async read(position, length) {
+      if (position < 0 || position + length > bytes.length) {
+        throw new ImageError('CHANGED', `${length} bytes at ${position} are not within the ${bytes.length} of the source`)
+      }
+      return bytes.slice(position, position + length)
+    },
+  }
+}
+
+/** Bytes of a record or table in a file of format `what`; BAD_INPUT when they do not lie within the file. */
+export async function readPart(source: RandomAccessSource, position: number, length: number, what: string): Promise<Uint8Array> {
+  if (!Number.isSafeInteger(position) || position < 0 || length > source.size - position) {
+    throw new ImageError('BAD_INPUT', `${what}: ${length} bytes at ${position} are not within the file, which has ${source.size} bytes`)
+  }
+  return source.read(position, length)
+}
+
+/** Bytes of a table that are read at a time. */
+const TABLE_CHUNK_SIZE = 64 << 10
+
+/**
+ * A table of `entrySize` bytes an entry that begins at `position`: its entries from `first` up to `end`, in chunks of
+ * bounded size. Throws what `readPart` throws, before memory is taken.
+ */
+export async function* tableChunks(
+  source: RandomAccessSource,
+  table: { readonly position: number; readonly entrySize: 4 | 8; readonly what: string },
+  first: number,
+  end: number,
+): AsyncGenerator<{ readonly first: number; readonly count: number; readonly view: DataView }> {
+  const step = TABLE_CHUNK_SIZE / table.entrySize
+  for (let at = first; at < end; at += step) {
+    const count = Math.min(step, end - at)
+    const bytes = await readPart(source, table.position + at * table.entrySize, count * table.entrySize, table.what)
+    yield { first: at, count, view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length) }
+  }
+}
