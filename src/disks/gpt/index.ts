@@ -5,16 +5,16 @@
  * Not supported: partition names beyond 36 UTF-16 units, more than 128 partitions, sector sizes other
  * than 512 and 4096, hybrid MBRs with further real entries.
  */
-import { bytesExtent, type Image, moveExtent } from '../../io/image.ts'
+import { bytesExtent, type Extent, type Image, moveExtent } from '../../io/image.ts'
 import { protectiveMbr } from '../mbr/index.ts'
-import { type GptOptions, type GptPartition, planGpt } from './plan.ts'
+import { type GptOptions, type GptPartition, type GptPlan, planGpt } from './plan.ts'
 import { gptTables, PRIMARY_ARRAY_SECTOR } from './records.ts'
 
 export { ATTRIBUTE, PARTITION_TYPE_GUID } from './disk.ts'
 export { GPT_DEFAULTS, type GptOptions, type GptPartition, type GptPlan, planGpt } from './plan.ts'
 export { entryArraySectors, type GptEntry, type GptTableOptions, type GptTables, gptTables, PRIMARY_ARRAY_SECTOR } from './records.ts'
 
-/** A disk with `partitions` in the order given. Throws what `planGpt` throws. */
+/** A disk with `partitions`, whose entries are in the order given. Throws what `planGpt` throws. */
 export function gpt(partitions: readonly GptPartition[], options: GptOptions): Image {
   const plan = planGpt(partitions, options)
   const { sectorSize, diskSectorCount } = plan
@@ -30,12 +30,17 @@ export function gpt(partitions: readonly GptPartition[], options: GptOptions): I
       bytesExtent(0, bootRecord),
       bytesExtent(sectorSize, tables.primaryHeader),
       bytesExtent(PRIMARY_ARRAY_SECTOR * sectorSize, tables.entryArray),
-      ...partitions.flatMap((partition, index) => {
-        const start = (plan.entries[index]?.startSector ?? 0) * sectorSize
-        return partition.image.extents.map((extent) => moveExtent(extent, start))
-      }),
+      ...partitionExtents(partitions, plan),
       bytesExtent(tables.backupArraySector * sectorSize, tables.entryArray),
       bytesExtent((diskSectorCount - 1) * sectorSize, tables.backupHeader),
     ],
   }
+}
+
+/** By place on the disk, which need not be the order of the entries. */
+function partitionExtents(partitions: readonly GptPartition[], { entries, sectorSize }: GptPlan): Extent[] {
+  return partitions
+    .map(({ image }, index) => ({ image, start: (entries[index]?.startSector ?? 0) * sectorSize }))
+    .sort((a, b) => a.start - b.start)
+    .flatMap(({ image, start }) => image.extents.map((extent) => moveExtent(extent, start)))
 }

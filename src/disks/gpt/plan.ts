@@ -15,7 +15,7 @@ export interface GptPartition {
   readonly image: Image
   /** Bytes of the partition; the image's own size, rounded up to sectors, when not given. */
   readonly size?: number
-  /** First sector of the partition; the next aligned one when not given. */
+  /** First sector of the partition, which may lie before the ones given earlier; when not given, the next aligned one behind them. */
   readonly startSector?: number
 }
 
@@ -72,11 +72,8 @@ export function planGpt(partitions: readonly GptPartition[], options: GptOptions
     }
     if (size === 0) throw new ImageError('USAGE', `gpt: ${partition.name}: a partition has at least one sector`)
     const startSector = partition.startSector ?? alignUp(nextSector, alignmentSectors)
-    if (startSector < nextSector) {
-      throw new ImageError('USAGE', `gpt: ${partition.name}: starts at sector ${startSector}, the first free one is ${nextSector}`)
-    }
     const sectorCount = Math.ceil(size / sectorSize)
-    nextSector = startSector + sectorCount
+    nextSector = Math.max(nextSector, startSector + sectorCount)
     return {
       typeGuid: partition.typeGuid,
       partitionGuid: partition.partitionGuid ?? deriveGuid(options.seed, `gpt partition ${partition.name}`),
@@ -87,6 +84,7 @@ export function planGpt(partitions: readonly GptPartition[], options: GptOptions
     }
   })
   rejectEqualGuids(entries)
+  rejectOverlaps(entries, firstUsableSector)
   const neededSectors = nextSector + arraySectors + 1
   const diskSectorCount = options.size === undefined ? alignUp(neededSectors, alignmentSectors) : options.size / sectorSize
   if (!Number.isInteger(diskSectorCount)) throw new ImageError('USAGE', `gpt: disk size ${options.size} is not a multiple of ${sectorSize}`)
@@ -105,6 +103,14 @@ export function planGpt(partitions: readonly GptPartition[], options: GptOptions
     entryCount,
     diskGuid: options.diskGuid ?? deriveGuid(options.seed, 'gpt disk'),
     entries,
+  }
+}
+
+function rejectOverlaps(entries: readonly GptEntry[], firstUsableSector: number): void {
+  let free = firstUsableSector
+  for (const { name, startSector, sectorCount } of [...entries].sort((a, b) => a.startSector - b.startSector)) {
+    if (startSector < free) throw new ImageError('USAGE', `gpt: ${name}: starts at sector ${startSector}, the first free one is ${free}`)
+    free = startSector + sectorCount
   }
 }
 

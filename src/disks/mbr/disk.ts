@@ -24,4 +24,4 @@ export const partitionEntry = struct('MBR partition entry', 16, {
 
 export const BOOT_SIGNATURE = 0xaa55
 
-export const PARTITION_TYPE = { empty: 0x00, efiSystem: 0xef, gptProtective: 0xee } as const
+export const PARTITION_TYPE = { empty: 0x00, fat32Lba: 0x0c, linux: 0x83, gptProtective: 0xee, efiSystem: 0xef } as const

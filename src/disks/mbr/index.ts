@@ -4,6 +4,7 @@
  * Not supported: extended partitions and logical drives (the disks that Kilnix writes have a GPT).
  */
 import { ImageError } from '../../errors.ts'
+import { bytesExtent, type Image, moveExtent } from '../../io/image.ts'
 import { BOOT_SIGNATURE, bootRecord, PARTITION_TYPE, partitionEntry } from './disk.ts'
 
 export { PARTITION_TYPE } from './disk.ts'
@@ -103,4 +104,57 @@ export function protectiveMbr(options: ProtectiveMbrOptions): Uint8Array {
     ...(options.bootCode === undefined ? {} : { bootCode: options.bootCode }),
     partitions: options.forceBootable === true ? [protective, active] : [protective],
   })
+}
+
+export interface MbrDiskPartition {
+  readonly active?: boolean
+  readonly type: number
+  /** Bytes from the beginning of the disk; a multiple of 512, as is `size`. */
+  readonly start: number
+  readonly size: number
+  /** Lies at the start of the partition. */
+  readonly image: Image
+}
+
+export interface MbrDiskOptions {
+  /** Bytes of the whole disk, a multiple of 512. */
+  readonly size: number
+  readonly diskSignature: number
+  readonly bootCode?: Uint8Array
+}
+
+const SECTOR_SIZE = 512
+/** Fields of an entry have 32 bits. */
+const SECTOR_LIMIT = 2 ** 32
+
+/**
+ * A disk with a master boot record and `partitions` in ascending order. Throws USAGE for what is not aligned or overlaps,
+ * LIMIT for an image larger than its partition, a partition beyond the end, or one beyond 2 TiB.
+ */
+export function mbrDisk(partitions: readonly MbrDiskPartition[], { size, diskSignature, bootCode }: MbrDiskOptions): Image {
+  let free = SECTOR_SIZE
+  for (const [index, { start, size: length, image }] of partitions.entries()) {
+    const name = `mbr: partition ${index + 1}`
+    if (start % SECTOR_SIZE !== 0 || length % SECTOR_SIZE !== 0 || size % SECTOR_SIZE !== 0 || length === 0) {
+      throw new ImageError('USAGE', `${name}: start ${start}, size ${length} and disk size ${size} have to be multiples of ${SECTOR_SIZE}`)
+    }
+    if (start < free) throw new ImageError('USAGE', `${name}: starts at byte ${start}, the first free one is ${free}`)
+    if (image.size > length) throw new ImageError('LIMIT', `${name}: has ${length} bytes, its image ${image.size}; enlarge it`)
+    free = start + length
+    if (free > size) throw new ImageError('LIMIT', `${name}: ends at byte ${free}, the disk at ${size}; enlarge the disk`)
+    if (free / SECTOR_SIZE > SECTOR_LIMIT)
+      throw new ImageError('LIMIT', `${name}: ends beyond 2 TiB, which only a GPT can say; choose a layout with one`)
+  }
+  const record = mbr({
+    ...(bootCode && { bootCode }),
+    diskSignature,
+    partitions: partitions.map(({ active, type, start, size: length }) => ({
+      ...(active !== undefined && { active }),
+      type,
+      startSector: start / SECTOR_SIZE,
+      sectorCount: length / SECTOR_SIZE,
+    })),
+  })
+  const contents = partitions.flatMap(({ start, image }) => image.extents.map((extent) => moveExtent(extent, start)))
+  return { size, extents: [bytesExtent(0, record), ...contents] }
 }

@@ -1,0 +1,54 @@
+/**
+ * Raw disks: the bytes of the disk and nothing else. There is no writer: every image is one.
+ *
+ * Not supported: the holes of a sparse file cannot be asked for in Node. They are read, as zeros, unless `skipZeros`
+ * has all of the file looked through first.
+ */
+import { throwIfAborted } from '../../errors.ts'
+import type { Image } from '../../io/image.ts'
+import { mappedImage, type Piece, PieceList } from '../../io/mapped.ts'
+import type { RandomAccessSource } from '../../io/source.ts'
+
+export interface RawOptions {
+  /** Read the whole file now, and leave out what is zero; default false. Formats that compress find zeros themselves. */
+  readonly skipZeros?: boolean
+  /** Ends the search for zeros with ABORTED. */
+  readonly signal?: AbortSignal
+}
+
+/** Bytes that are looked at as one: clusters and grains of other formats are no smaller by default. */
+const UNIT = 64 << 10
+const CHUNK_SIZE = 1 << 20
+const ZEROS = Buffer.alloc(CHUNK_SIZE)
+
+/** The whole file as one extent, or extents of what is not zero. Throws what the source throws, and ABORTED. */
+export async function openRaw(source: RandomAccessSource, options: RawOptions = {}): Promise<Image> {
+  const { size } = source
+  let isSearched = options.skipZeros !== true
+  return mappedImage(source, {
+    what: 'raw disk',
+    size,
+    async *pieces(from, end) {
+      if (!isSearched) yield* dataPieces(source, options.signal)
+      else if (end > from) yield [{ start: from, length: end - from, position: from }]
+      isSearched = true
+    },
+  })
+}
+
+async function* dataPieces(source: RandomAccessSource, signal: AbortSignal | undefined): AsyncGenerator<readonly Piece[]> {
+  for (let at = 0; at < source.size; at += CHUNK_SIZE) {
+    throwIfAborted(signal)
+    const chunk = await source.read(at, Math.min(CHUNK_SIZE, source.size - at))
+    const list = new PieceList()
+    for (let done = 0; done < chunk.length && !isZero(chunk.subarray(done)); done += UNIT) {
+      const unit = chunk.subarray(done, done + UNIT)
+      if (!isZero(unit)) list.add(at + done, unit.length, at + done)
+    }
+    yield list.pieces
+  }
+}
+
+function isZero(bytes: Uint8Array): boolean {
+  return bytes[0] === 0 && Buffer.compare(bytes, ZEROS.subarray(0, bytes.length)) === 0
+}

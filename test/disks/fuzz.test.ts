@@ -1,0 +1,104 @@
+/** Damaged headers and tables end in an ImageError, or in a disk whose data can be read or not: never in anything else. */
+import { describe, expect, it } from 'vitest'
+import { probeDiskFormat } from '../../src/disks/probe.ts'
+import { ImageError } from '../../src/errors.ts'
+import { bytesExtent, type Image } from '../../src/io/image.ts'
+import type { RandomAccessSource } from '../../src/io/source.ts'
+import { CONTAINERS, random, written } from './containers.ts'
+
+const ROUNDS = 150
+/** No reader takes more at once: the largest packed block is one of 2 MiB. */
+const READ_LIMIT = 4 << 20
+/** So much of a disk is read; a damaged size may claim 2^53 bytes. */
+const DATA_LIMIT = 8 << 20
+
+const noise = random(9)
+const disk: Image = {
+  size: 2 ** 22 + 512,
+  extents: [
+    bytesExtent(
+      0,
+      Uint8Array.from({ length: 90_000 }, (_, at) => (at * at) >> 5),
+    ),
+    bytesExtent(
+      2 ** 21 - 9,
+      Uint8Array.from({ length: 9000 }, () => noise(256)),
+    ),
+  ],
+}
+
+/** Where metadata lies, so that most changes hit some: the places that are not zero and not the disk's own data. */
+function interesting(bytes: Uint8Array, limit: number): number[] {
+  const places: number[] = []
+  for (let at = 0; at < bytes.length && places.length < limit; at++) if (bytes[at] !== 0) places.push(at)
+  return places
+}
+
+const VALUES = [0, 1, 2, 0x7f, 0x80, 0xfe, 0xff]
+
+function damaged(original: Uint8Array, places: readonly number[], next: (limit: number) => number): Uint8Array {
+  const bytes = original.slice()
+  for (let count = 1 + next(4); count > 0; count--) {
+    const place = places[next(next(2) === 0 ? Math.min(160, places.length) : places.length)] ?? 0
+    const at = Math.max(0, place - next(4))
+    const width = [1, 1, 4, 8][next(4)] ?? 1
+    const value = next(3) === 0 ? next(256) : (VALUES[next(VALUES.length)] ?? 0)
+    bytes.fill(value, at, at + width)
+  }
+  return next(10) === 0 ? bytes.subarray(0, next(bytes.length)) : bytes
+}
+
+/** Counts what is read, and refuses to be read beyond its end or in too large pieces. */
+function guarded(bytes: Uint8Array): RandomAccessSource & { reads: number } {
+  return {
+    size: bytes.length,
+    reads: 0,
+    async read(position, length) {
+      if (++this.reads > 20_000) throw new Error('the reader does not come to an end')
+      if (!(position >= 0 && length >= 0 && position + length <= bytes.length))
+        throw new Error(`read ${length} at ${position} of ${bytes.length}`)
+      if (length > READ_LIMIT) throw new Error(`read ${length} bytes at once`)
+      return bytes.slice(position, position + length)
+    },
+  }
+}
+
+async function readSome(image: Image): Promise<void> {
+  let total = 0
+  for (const extent of image.extents) {
+    for await (const chunk of extent.read()) {
+      total += chunk.length
+      if (total > DATA_LIMIT) return
+    }
+  }
+}
+
+describe.each(CONTAINERS.filter(({ name }) => name !== 'vhdx'))('$name', ({ write, open }) => {
+  it(`survives ${ROUNDS} damaged files`, async () => {
+    const memory = await written(write(disk))
+    const original = await memory.read(0, memory.size)
+    const places = [...interesting(original, 6000), ...interesting(original.subarray(-2048), 500).map((at) => at + original.length - 2048)]
+    const next = random(2026)
+    let refused = 0
+    for (let round = 0; round < ROUNDS; round++) {
+      const source = guarded(damaged(original, places, next))
+      try {
+        await probeDiskFormat(source)
+        const image = await open(source)
+        let end = 0
+        for (const { start, length } of image.extents) {
+          expect(start).toBeGreaterThanOrEqual(end)
+          end = start + length
+        }
+        expect(end).toBeLessThanOrEqual(image.size)
+        expect(image.extents.length).toBeLessThan(1 << 18)
+        await readSome(image)
+      } catch (error) {
+        if (!(error instanceof ImageError)) throw new Error(`round ${round}: ${error instanceof Error ? error.stack : error}`)
+        expect(['BAD_INPUT', 'UNSUPPORTED']).toContain(error.code)
+        refused++
+      }
+    }
+    expect(refused).toBeGreaterThan(ROUNDS / 50)
+  })
+})
