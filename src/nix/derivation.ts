@@ -1,0 +1,62 @@
+/**
+ * Derivations in a closure (`isoImage.includeSystemBuildDependencies` and the like), as far as the database has to know
+ * them: which outputs they have. The files are ATerms (Nix manual, "Derivation ATerm format"); the outputs come first.
+ */
+import { readFileSync } from 'node:fs'
+import { ImageError } from '../errors.ts'
+import { unreadableError } from '../tree/host-file.ts'
+import type { Closure } from './closure.ts'
+import { badInput } from './listing.ts'
+import { resolveInStore } from './resolve.ts'
+import { parseStorePath, storePath } from './store-path.ts'
+
+/** Path of a derivation to its outputs: name to store path, in the order of names. */
+export type DerivationOutputs = ReadonlyMap<string, ReadonlyMap<string, string>>
+
+/** No derivation is larger, in bytes: Nix itself parses them in memory. */
+const DERIVATION_LIMIT = 64 * 1024 ** 2
+
+/** A derivation, or one whose outputs are derivations (experimental feature dynamic-derivations). */
+const HEAD = /^(?:Derive\(|DrvWithVersion\("xp-dyn-drv",)\[/
+/** Name, path, hash algorithm and hash; none of the four can hold what an ATerm escapes. */
+const OUTPUT = /\("([^"\\]*)","([^"\\]*)","[^"\\]*","[^"\\]*"\)([,\]])/y
+
+/**
+ * The outputs of all listed derivations, read from the files below `root`. Throws BAD_INPUT for a file that is no
+ * derivation, LIMIT, and what `resolveInStore` throws.
+ */
+export function derivationOutputs(closure: Closure, root: string): DerivationOutputs {
+  const derivations = closure.paths.filter(({ baseName }) => baseName.endsWith('.drv'))
+  return new Map(derivations.map(({ path }) => [path, parseOutputs(derivationText(path, closure, root), path)]))
+}
+
+/**
+ * The outputs whose paths are known before they are built: all but those of floating content-addressed derivations,
+ * which Nix does not register either. `where` names the derivation in messages. Throws BAD_INPUT.
+ */
+export function parseOutputs(text: string, where: string): ReadonlyMap<string, string> {
+  const head = HEAD.exec(text)
+  if (head === null) throw badInput(where, 'is no derivation: it does not begin with a list of outputs')
+  const outputs: [string, string][] = []
+  OUTPUT.lastIndex = head[0].length
+  for (let end = ','; end === ','; ) {
+    const found = OUTPUT.exec(text)
+    if (found === null) throw badInput(where, 'is no derivation: its list of outputs cannot be parsed')
+    const [, name = '', path = '', after = ''] = found
+    if (path !== '') outputs.push([name, storePath(parseStorePath(path, `${where}: output ${name}`))])
+    end = after
+  }
+  return new Map(outputs)
+}
+
+function derivationText(path: string, closure: Closure, root: string): string {
+  const file = resolveInStore(path, closure, root)
+  if (file.kind !== 'file') throw badInput(path, 'is not a file')
+  if (file.size > DERIVATION_LIMIT)
+    throw new ImageError('LIMIT', `${path}: ${file.size} bytes, the limit for a derivation is ${DERIVATION_LIMIT}`, { path })
+  try {
+    return readFileSync(Buffer.from(file.hostPath), 'latin1')
+  } catch (cause) {
+    throw unreadableError(path, cause)
+  }
+}
