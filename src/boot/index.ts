@@ -1,11 +1,13 @@
 /**
- * Menus and boot files of a live image, from a bootspec alone.
+ * Menus and boot files of live images and disks, from a bootspec alone.
  *
  * Not supported: initrd secrets, Memtest86+, rEFInd's menu, a picture or theme that is not given, Secure
  * Boot signatures (programs are copied as they are), `findiso=` loopback files.
  */
 export { decodedLabelBytes } from './command-line.ts'
 export { type BootFile, type EfiArchitecture, type EfiBoot, efiArchitecture, efiBoot, systemdBootPath } from './efi.ts'
+export { type ExtlinuxOptions, type ExtlinuxParts, extlinuxConfig, extlinuxTree } from './extlinux.ts'
+export { type DiskBootspec, GENERATION_DEFAULTS, type GenerationOptions } from './generation.ts'
 export { GRUB_DEFAULTS, GRUB_MARKER_PATH, type GrubOptions, grubConfig } from './grub.ts'
 export { type IpxeScript, ipxeScript } from './ipxe.ts'
 export { ISOLINUX_DEFAULTS, type IsolinuxOptions, isolinuxConfig } from './isolinux.ts'
@@ -22,7 +24,18 @@ export {
   type MenuVariant,
   menuEntries,
 } from './menu.ts'
-export { efiMachine } from './pe.ts'
+export { efiMachine, peImageSize } from './pe.ts'
 export { findSyslinux, ISOLINUX_PATH, type Syslinux } from './syslinux.ts'
 export { type SystemdBootFiles, systemdBootConfig } from './systemd-boot.ts'
+export {
+  type DiskMenu,
+  type DiskMenuOptions,
+  diskBootFiles,
+  diskMenu,
+  type SystemdBootDisk,
+  type SystemdBootDiskOptions,
+  type SystemdBootDiskParts,
+  systemdBootDisk,
+} from './systemd-boot-disk.ts'
 export { type BootTreeOptions, espTree, type IsoBootParts, isoBootTree, type KernelFiles } from './trees.ts'
+export { efiStubPath, planUnifiedKernelImage, type UnifiedKernelParts, type UnifiedKernelPlan, unifiedKernelImage } from './uki.ts'

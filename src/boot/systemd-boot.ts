@@ -68,14 +68,15 @@ function entryId(group: number, index: number, variant: MenuVariant | undefined,
 }
 
 /**
- * The names systemd-boot-builder of nixpkgs gives: the path below the store with dashes, and `.efi`. A
- * name that FAT cannot hold or that another one equals but for case begins with a hash of its path.
+ * Paths for kernels, initrds and device trees, much as systemd-boot-builder of nixpkgs names them: the path below the
+ * store with dashes, and `.efi`. A name that FAT cannot hold or that another one equals but for case begins with a hash
+ * of its path. `shorten` gives the part of the path that names the file; default all of it.
  */
-function kernelPaths(files: readonly string[]): Map<string, string> {
+export function kernelPaths(files: readonly string[], shorten = (belowStore: string): string => belowStore): Map<string, string> {
   const paths = new Map<string, string>()
   const taken = new Set<string>()
   for (const file of files) {
-    const plain = `${file.slice('/nix/store/'.length).replaceAll('/', '-')}.efi`
+    const plain = `${shorten(file.slice('/nix/store/'.length)).replaceAll('/', '-')}.efi`
     const legal = plain.replace(/[^0-9A-Za-z+._=-]/gu, '_')
     const hashed = `${createHash('sha256').update(file).digest('hex').slice(0, 32)}-${legal}`
     const name = legal !== plain || taken.has(legal.toLowerCase()) ? hashed : legal

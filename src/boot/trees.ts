@@ -64,11 +64,11 @@ export function isoBootTree(parts: IsoBootParts, options: BootTreeOptions): Dire
   return directoryOf(files, options)
 }
 
-function attributes(mode: number, options: BootTreeOptions) {
+export function attributes(mode: number, options: BootTreeOptions) {
   return { mode, uid: 0, gid: 0, mtimeSeconds: options.mtimeSeconds }
 }
 
-function textFile(text: string, options: BootTreeOptions): FileNode {
+export function textFile(text: string, options: BootTreeOptions): FileNode {
   const bytes = utf8(text)
   return { kind: 'file', ...attributes(0o444, options), size: bytes.length, content: { kind: 'bytes', bytes } }
 }
@@ -83,7 +83,7 @@ function hostFiles(files: readonly BootFile[], options: BootTreeOptions): Map<st
   return new Map(files.map((file) => [file.path, node(file)]))
 }
 
-function kernelFile(kernels: KernelFiles, storeFile: string, options: BootTreeOptions): FileNode {
+export function kernelFile(kernels: KernelFiles, storeFile: string, options: BootTreeOptions): FileNode {
   const found = kernels.get(storeFile)
   if (!found) throw new ImageError('NOT_FOUND', `boot.json: ${storeFile} is not in the closure`, { path: storeFile })
   return { ...found, ...attributes(0o444, options) }
@@ -91,7 +91,7 @@ function kernelFile(kernels: KernelFiles, storeFile: string, options: BootTreeOp
 
 type Branch = Map<string, Branch | FileNode>
 
-function directoryOf(files: ReadonlyMap<string, FileNode>, options: BootTreeOptions): DirectoryNode {
+export function directoryOf(files: ReadonlyMap<string, FileNode>, options: BootTreeOptions): DirectoryNode {
   const root: Branch = new Map()
   for (const [path, node] of files) {
     const names = path.split('/')
