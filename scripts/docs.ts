@@ -17,10 +17,16 @@ export function generatedDocs(): ReadonlyMap<string, string> {
   ])
 }
 
+/** Of biome.json. */
+const LINE_WIDTH = 140
+
 /** JSON with short lists on one line, as the formatter wants it. */
 function formattedJson(value: unknown): string {
   const text = JSON.stringify(value, null, 2)
-  return text.replace(/\[\n\s+("[^[\]{}]*")\n\s+\]/g, (_, items: string) => `[${items.replace(/,\n\s+/g, ', ')}]`)
+  return text.replace(/^(.*)\[\n\s+("[^[\]{}]*")\n\s+\](,?)$/gm, (list, head: string, items: string, end: string) => {
+    const line = `${head}[${items.replace(/,\n\s+/g, ', ')}]${end}`
+    return line.length <= LINE_WIDTH ? line : list
+  })
 }
 
 function cliPage(): string {

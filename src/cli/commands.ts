@@ -69,6 +69,29 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
       { about: 'For the machines of a network', line: 'kilnix serve --closure ./closure-info --style per-path --listen 192.168.0.1:8080' },
     ],
   },
+  disk: {
+    summary: 'Write a disk image with the system installed on it',
+    usage: 'kilnix disk --closure CLOSURE -o FILE [options]',
+    examples: [
+      { about: 'For QEMU with OVMF', line: 'kilnix disk --closure ./closure-info -o nixos.qcow2' },
+      {
+        about: 'For a cloud; kilnix presets lists what there is',
+        line: 'kilnix disk --closure ./closure-info --preset azure -o nixos.vhd',
+      },
+      {
+        about: 'Of 8 GiB, with a file of its own',
+        line: 'kilnix disk --closure ./closure-info --size 8G --add /root/.ssh/authorized_keys=./keys:0600 -o nixos.img',
+      },
+    ],
+  },
+  convert: {
+    summary: 'Write a disk image in another container',
+    usage: 'kilnix convert IN -o FILE [options]',
+    examples: [
+      { about: 'By the endings of the names', line: 'kilnix convert nixos.img -o nixos.vdi' },
+      { about: 'Compressed', line: 'kilnix convert nixos.vmdk --format qcow2-compressed --compression zstd:3 -o nixos.qcow2' },
+    ],
+  },
 }
 
-export const COMMAND_NAMES: readonly CommandName[] = ['iso', 'squashfs', 'initrd', 'netboot', 'serve']
+export const COMMAND_NAMES: readonly CommandName[] = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'convert']

@@ -12,6 +12,7 @@ export function generalHelp(): string {
 
 Usage:
 ${commands.join('\n')}
+  kilnix presets          List the presets of kilnix disk; with --json for programs
   kilnix schema           Print the JSON Schema of config files
   kilnix help [COMMAND]   Print this help, or that of a command
   kilnix --version        Print the version
@@ -47,6 +48,7 @@ function optionLines(row: OptionRow): string[] {
 /** `-o, --output FILE` */
 export function synopsis(name: string, option: Option): string {
   const { placeholder } = option.type
+  if (option.positional) return placeholder
   return `${option.short ? `-${option.short}, ` : ''}${writtenName(name, option)}${placeholder === '' ? '' : ` ${placeholder}`}`
 }
 

@@ -13,7 +13,7 @@ import { usage } from './values.ts'
 /** Exit status of a program that SIGPIPE ends, as a shell reports it. */
 const BROKEN_PIPE_STATUS = 141
 
-const OTHER_COMMANDS = ['schema', 'help', '--help', '-h', '--version', '-V']
+const OTHER_COMMANDS = ['presets', 'schema', 'help', '--help', '-h', '--version', '-V']
 
 /** Run the command; resolves to the exit status and never rejects. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -45,6 +45,8 @@ async function dispatch(name: string | undefined, rest: readonly string[]): Prom
     case '-V':
       noMore(rest)
       return print(`${version()}\n`)
+    case 'presets':
+      return presets(rest)
     case 'schema': {
       if (['--help', '-h'].includes(rest[0] ?? '')) return print(generalHelp())
       noMore(rest)
@@ -56,6 +58,17 @@ async function dispatch(name: string | undefined, rest: readonly string[]): Prom
       throw usage(`there is no command '${name}'${near === undefined ? '' : `; did you mean ${near}?`}`)
     }
   }
+}
+
+async function presets(rest: readonly string[]): Promise<number> {
+  const [option, ...more] = rest
+  if (option === '--help' || option === '-h') return print(generalHelp())
+  if (option !== undefined && option !== '--json') throw usage(`'${option}' is not expected; --json is`)
+  noMore(more)
+  const { DISK_PRESETS } = await import('../images/disk/presets.ts')
+  if (option === '--json') return print(`${JSON.stringify(DISK_PRESETS, null, 2)}\n`)
+  const width = Math.max(...DISK_PRESETS.map(({ name }) => name.length))
+  return print(DISK_PRESETS.map(({ name, about }) => `${name.padEnd(width)}  ${about}\n`).join(''))
 }
 
 async function runCommand(command: CommandName, settings: Settings): Promise<number> {

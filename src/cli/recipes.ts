@@ -1,8 +1,11 @@
 /** From settings to the recipe of a command. Recipes are loaded here and not before. */
+
+import { readFileSync } from 'node:fs'
+import { basename } from 'node:path'
 import { parseCodecSpec } from '../codecs/spec.ts'
-import { ImageError } from '../errors.ts'
+import { ImageError, systemErrorCode } from '../errors.ts'
 import type { Netboot } from '../images/netboot/index.ts'
-import type { GrowingImage } from '../io/image.ts'
+import type { GrowingImage, Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import type { CommandName, Settings } from './options.ts'
 
@@ -10,15 +13,17 @@ import type { CommandName, Settings } from './options.ts'
 export type ImageCommand = Exclude<CommandName, 'netboot' | 'serve'>
 
 export interface Recipe {
-  readonly image: GrowingImage
+  readonly image: Image | GrowingImage
   /** Plain data, for --dry-run. */
   readonly plan: Readonly<Record<string, unknown>>
   /** Files and folders of the host that the image is made from. */
   readonly inputs: readonly string[]
   /** Bytes of all NARs, to which the image is compared. */
   readonly closureBytes: number
-  /** The NAR hashes of all paths are checked. */
+  /** The NAR hashes of all paths are checked, where there are any. */
   readonly verified: boolean
+  /** To be called when the image is written. */
+  close?(): Promise<void>
 }
 
 export interface RecipeContext {
@@ -35,6 +40,10 @@ export async function recipeOf(command: ImageCommand, settings: Settings, contex
       return squashfsRecipe(settings, context)
     case 'initrd':
       return initrdRecipe(settings, context)
+    case 'disk':
+      return diskRecipe(settings, context)
+    case 'convert':
+      return convertRecipe(settings, context)
   }
 }
 
@@ -50,9 +59,9 @@ async function isoRecipe(settings: Settings, context: RecipeContext): Promise<Re
       volumeId: settings.volumeId,
       labelEdition: settings.labelEdition,
       mtimeSeconds: settings.mtime,
+      timeoutSeconds: settings.timeout,
     }),
     kernelParams: settings.kernelParam,
-    timeoutSeconds: settings.timeout,
     menuPrefix: settings.menuPrefix,
     menuSuffix: settings.menuSuffix,
     hybrid: settings.hybrid,
@@ -86,6 +95,77 @@ async function initrdRecipe(settings: Settings, context: RecipeContext): Promise
   })
   const { narBytes, verified } = image.plan
   return { image, plan: { ...image.plan }, inputs: image.inputs, closureBytes: narBytes, verified }
+}
+
+async function diskRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
+  const { disk } = await import('../images/disk/index.ts')
+  const { diskPreset } = await import('../images/disk/presets.ts')
+  const { formatOfName } = await import('../images/disk/containers.ts')
+  const preset = settings.preset === undefined ? undefined : diskPreset(settings.preset)
+  const { image, plan, inputs } = await disk({
+    ...storeInput(settings, context),
+    ...given({
+      toplevel: settings.toplevel,
+      format: settings.format ?? preset?.format ?? formatOfName(settings.output ?? ''),
+      layout: settings.layout ?? preset?.layout,
+      size: settings.size ?? preset?.size,
+      bootLoader: settings.bootLoader,
+      timeoutSeconds: settings.timeout,
+      configuration: settings.configuration === undefined ? undefined : configurationText(settings.configuration),
+      channel: settings.channel,
+      seed: settings.seed,
+      rootUuid: settings.rootUuid,
+      diskGuid: settings.diskGuid,
+      compression: codecOf(settings.compression),
+      mtimeSeconds: settings.mtime,
+      fileName: settings.output === undefined || settings.output === '-' ? undefined : basename(settings.output),
+    }),
+    rootFileSystem: settings.rootFs,
+    freeSize: settings.free,
+    espSize: settings.espSize,
+    label: settings.label,
+    kernelParams: settings.kernelParam,
+    add: settings.add,
+  })
+  const further = settings.configuration === undefined ? [] : [settings.configuration]
+  return { image, plan: { ...plan }, inputs: [...inputs, ...further], closureBytes: plan.narBytes, verified: plan.verified }
+}
+
+/** Larger texts are no configurations. */
+const CONFIGURATION_LIMIT = 16 << 20
+
+function configurationText(path: string): string {
+  try {
+    const bytes = readFileSync(path)
+    if (bytes.length <= CONFIGURATION_LIMIT) return bytes.toString('utf8')
+  } catch (error) {
+    const code = systemErrorCode(error)
+    throw new ImageError(code === 'ENOENT' ? 'NOT_FOUND' : 'UNREADABLE', `${path}: cannot be read (${code ?? String(error)})`, {
+      path,
+      cause: error,
+    })
+  }
+  throw new ImageError('LIMIT', `${path}: is larger than ${CONFIGURATION_LIMIT} bytes and no configuration`, { path })
+}
+
+async function convertRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
+  const { convertDisk } = await import('../images/disk/convert.ts')
+  const { formatOfName } = await import('../images/disk/containers.ts')
+  const { input = '', output = '-' } = settings
+  const converted = await convertDisk({
+    input,
+    format: settings.format ?? formatOfName(output) ?? 'raw',
+    fileName: output === '-' ? basename(input) : basename(output),
+    ...given({
+      inputFormat: settings.inputFormat,
+      seed: settings.seed,
+      compression: codecOf(settings.compression),
+      mtimeSeconds: settings.mtime,
+    }),
+    ...context,
+  })
+  const { image, plan, close } = converted
+  return { image, plan: { ...plan }, inputs: [input], closureBytes: 0, verified: true, close }
 }
 
 /** Read the listing and plan what `netboot` writes and `serve` serves. Throws what the recipe throws. */

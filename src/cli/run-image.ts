@@ -1,6 +1,7 @@
 /** Running a command that writes one file: recipe, progress, output, the last line. */
 import { checkApart } from '../io/apart.ts'
 import { checkDestination } from '../io/file-target.ts'
+import { type GrowingImage, type Image, isGrowing } from '../io/image.ts'
 import { type SavedImage, saveImage } from '../io/output.ts'
 import type { Settings } from './options.ts'
 import { createProgress, type Progress } from './progress.ts'
@@ -23,8 +24,9 @@ export async function runImage(command: ImageCommand, settings: Settings): Promi
   const started = performance.now()
   const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
   return withSignals(async (signal) => {
+    let recipe: Recipe | undefined
     try {
-      const recipe = await recipeOf(command, settings, { signal, onProgress: progress.listener })
+      recipe = await recipeOf(command, settings, { signal, onProgress: progress.listener })
       if (settings.dryRun) return printPlan(recipe.plan, settings)
       if (!toStdout) checkApart(output, [...recipe.inputs, ...configFile(settings)])
       const saved = await writeOutput(recipe, output, settings, progress, signal)
@@ -34,6 +36,7 @@ export async function runImage(command: ImageCommand, settings: Settings): Promi
       return 0
     } finally {
       progress.clear()
+      await recipe?.close?.()
     }
   })
 }
@@ -46,13 +49,24 @@ function writeOutput(recipe: Recipe, output: string, settings: Settings, progres
     ...(settings.compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }),
   }
   if (output === '-') return streamToStdout(recipe.image, options)
-  return saveImage(recipe.image, output, { ...options, force: settings.force, digest: !settings.quiet })
+  return saveImage(recipe.image, output, { ...options, force: settings.force, digest: !settings.quiet && !isMostlyHoles(recipe.image) })
 }
+
+/** A sparse disk may be terabytes large, and a digest has to see all of its zeros. */
+function isMostlyHoles(image: Image | GrowingImage): boolean {
+  if (isGrowing(image)) return false
+  const dataBytes = image.extents.reduce((sum, { length }) => sum + length, 0)
+  return image.size > 4 * dataBytes + HASHED_HOLES
+}
+
+/** Zeros that are hashed in less than a second. */
+const HASHED_HOLES = 1 << 30
 
 /** Path, size, ratio to the closure, seconds, digest. */
 function lastLine(path: string, saved: SavedImage, recipe: Recipe, seconds: number): string {
   const { closureBytes } = recipe
   const ratio = closureBytes ? `, ${(saved.size / closureBytes).toFixed(3)} of the closure` : ''
+  const digest = saved.sha256 === undefined ? '' : `, sha256 ${saved.sha256}`
   const unverified = recipe.verified ? '' : ', NAR hashes not checked'
-  return `${path}: ${formatBytes(saved.size)}${ratio}, ${seconds.toFixed(1)} s, sha256 ${saved.sha256}${unverified}`
+  return `${path}: ${formatBytes(saved.size)}${ratio}, ${seconds.toFixed(1)} s${digest}${unverified}`
 }

@@ -16,8 +16,9 @@ export function readSettings(command: CommandName, args: readonly string[], envi
   if (given.help) return undefined
   const config = given.config === undefined ? {} : fromConfig(command, String(given.config))
   const values: Values = { ...fromEnvironment(environment), ...config, ...given }
-  for (const { key, name, isRequired } of optionList(command)) {
-    if (isRequired && values[key] === undefined && !(key === 'output' && values.dryRun === true)) throw usage(`--${name} is missing`)
+  for (const { key, name, option, isRequired } of optionList(command)) {
+    if (isRequired && values[key] === undefined && !(key === 'output' && values.dryRun === true))
+      throw usage(`${option.positional ? option.type.placeholder : `--${name}`} is missing`)
   }
   const settings: Values = {}
   for (const key of Object.keys(OPTIONS) as OptionKey[]) settings[key] = values[key] ?? defaultOf(key, values)
@@ -47,14 +48,17 @@ function fromArguments(command: CommandName, args: readonly string[]): Values {
   const table = optionList(command)
   const options: ParseArgsOptionsConfig = {}
   for (const { name, option } of table) {
+    if (option.positional) continue
     options[name] = {
       type: option.type.placeholder === '' ? 'boolean' : 'string',
       ...(option.short && { short: option.short }),
       ...(option.repeatable && { multiple: true }),
     }
   }
-  const parsed = parse(args, options)
+  const positional = table.find(({ option }) => option.positional)
+  const { values: parsed, argument } = parse(args, options, positional !== undefined)
   const values: Values = {}
+  if (positional !== undefined && argument !== undefined) values[positional.key] = positional.option.type.parse(argument, positional.name)
   for (const { key, name, option } of table) {
     const value = parsed[name]
     if (value === undefined) continue
@@ -65,10 +69,12 @@ function fromArguments(command: CommandName, args: readonly string[]): Values {
   return values
 }
 
-function parse(
-  args: readonly string[],
-  options: ParseArgsOptionsConfig,
-): Record<string, string | boolean | (string | boolean)[] | undefined> {
+interface Parsed {
+  readonly values: Record<string, string | boolean | (string | boolean)[] | undefined>
+  readonly argument: string | undefined
+}
+
+function parse(args: readonly string[], options: ParseArgsOptionsConfig, takesArgument: boolean): Parsed {
   let parsed: ReturnType<typeof parseArgs>
   try {
     parsed = parseArgs({ args: [...args], options, strict: true, allowPositionals: true, allowNegative: true })
@@ -79,9 +85,9 @@ function parse(
     const near = nearest(unknown.replace(/^-+/, ''), Object.keys(options))
     throw usage(`there is no option ${unknown}${near === undefined ? '' : `; did you mean --${near}?`}`)
   }
-  const extra = parsed.positionals[0]
+  const [argument, extra] = takesArgument ? parsed.positionals : [undefined, ...parsed.positionals]
   if (extra !== undefined) throw usage(`'${extra}' is not expected; options begin with --`)
-  return parsed.values
+  return { values: parsed.values, argument }
 }
 
 function fromConfig(command: CommandName, file: string): Values {

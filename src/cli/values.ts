@@ -66,14 +66,15 @@ export function path(placeholder: string): ValueType<string> {
   }
 }
 
-export function choice<const C extends string>(choices: readonly C[]): ValueType<C> {
+/** One of `choices`, which stand for the value in help texts unless a shorter word does. */
+export function choice<const C extends string>(choices: readonly C[], placeholder = choices.join('|')): ValueType<C> {
   const parse = (value: string, option: string): C => {
     const found = choices.find((candidate) => candidate === value)
     if (found === undefined) throw usage(`${option} is '${value}', it must be one of ${choices.join(', ')}`)
     return found
   }
   return {
-    placeholder: choices.join('|'),
+    placeholder,
     schema: { enum: choices },
     parse,
     fromJson: (value, option) => parse(requireText(value, option), option),
@@ -122,6 +123,33 @@ export function size(minimum: number, maximum: number): ValueType<number> {
     fromJson: (value, option) => parse(typeof value === 'number' ? String(value) : requireText(value, option), option),
   }
 }
+
+/** The same, or `auto`. */
+export function sizeOrAuto(minimum: number, maximum: number): ValueType<number | 'auto'> {
+  const bytes = size(minimum, maximum)
+  return {
+    placeholder: `${bytes.placeholder}|auto`,
+    schema: { anyOf: [bytes.schema, { const: 'auto' }] },
+    parse: (value, option) => (value === 'auto' ? value : bytes.parse(value, option)),
+    fromJson: (value, option, folder) => (value === 'auto' ? value : bytes.fromJson(value, option, folder)),
+  }
+}
+
+/** 8-4-4-4-12 hex digits. */
+export function uuid(): ValueType<string> {
+  const parse = (value: string, option: string): string => {
+    if (UUID.test(value)) return value
+    throw usage(`${option} is '${value}', it must be 8-4-4-4-12 hex digits, such as f222513b-ded1-49fa-b591-20ce86a2fe7f`)
+  }
+  return {
+    placeholder: 'UUID',
+    schema: { type: 'string', pattern: UUID.source },
+    parse,
+    fromJson: (value, option) => parse(requireText(value, option), option),
+  }
+}
+
+const UUID = /^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$/
 
 /** `1M` for 1048576: the largest unit that divides. */
 export function formatSize(bytes: number): string {
@@ -189,21 +217,38 @@ export interface Addition {
   readonly target: string
   /** Path on the host. */
   readonly source: string
+  /** Permission bits. */
+  readonly mode?: number
+  readonly uid?: number
+  readonly gid?: number
 }
 
-/** `TARGET=SOURCE`; an equals sign within TARGET is written `\=`, a backslash `\\`. */
-export function addition(): ValueType<Addition> {
+/**
+ * `TARGET=SOURCE`; an equals sign within TARGET is written `\=`, a backslash `\\`. With an owner
+ * `TARGET=SOURCE:MODE[:UID[:GID]]` as well, where a colon and what looks like a mode end SOURCE.
+ */
+export function addition({ withOwner = false }: { readonly withOwner?: boolean } = {}): ValueType<Addition> {
+  const placeholder = withOwner ? 'TARGET=SOURCE[:MODE[:UID[:GID]]]' : 'TARGET=SOURCE'
   const parse = (value: string, option: string): Addition => {
-    const [target, source] = splitTarget(value, option, 'TARGET=SOURCE', '/docs/README=./README.md')
-    return { target, source }
+    const [target, rest] = splitTarget(value, option, placeholder, '/docs/README=./README.md')
+    const owned = withOwner ? /^(.+?):([0-7]{3,4})(?::([0-9]{1,10})(?::([0-9]{1,10}))?)?$/s.exec(rest) : null
+    if (owned === null) return { target, source: rest }
+    const [, source = '', mode = '', uid, gid] = owned
+    return {
+      target,
+      source,
+      mode: Number.parseInt(mode, 8),
+      ...(uid !== undefined && { uid: Number(uid) }),
+      ...(gid !== undefined && { gid: Number(gid) }),
+    }
   }
   return {
-    placeholder: 'TARGET=SOURCE',
+    placeholder,
     schema: { type: 'string', pattern: TARGET_PATTERN },
     parse,
     fromJson: (value, option, folder) => {
-      const { target, source } = parse(requireText(value, option), option)
-      return { target, source: resolve(folder, source) }
+      const given = parse(requireText(value, option), option)
+      return { ...given, source: resolve(folder, given.source) }
     },
   }
 }

@@ -39,6 +39,13 @@ export function imageInStore(path: string, place: StorePlace): Image {
   return { size: file.size, extents: contentExtents(file, 0, path) }
 }
 
+/** All bytes of a file that boot.json or the system names. Throws NOT_FOUND, BAD_INPUT, UNREADABLE. */
+export async function bytesInStore(path: string, { closure, root }: StorePlace): Promise<Buffer> {
+  const found = resolveInStore(path, closure, root)
+  if (found.kind !== 'file') throw new ImageError('BAD_INPUT', `${path} is a folder, a file is needed`, { path })
+  return readHostFile(found.hostPath)
+}
+
 /** The text of a small file of the store, or undefined where there is none. */
 export async function textInStore(path: string, { closure, root }: StorePlace): Promise<string | undefined> {
   try {

@@ -11,7 +11,8 @@ describe('help', () => {
   test.each(COMMAND_NAMES)('kilnix %s lists every option once, in 100 columns', (command) => {
     const help = commandHelp(command)
     for (const { name, option } of optionList(command)) {
-      const written = `${option.short ? `-${option.short}, ` : ''}${writtenName(name, option)}`
+      const named = `${option.short ? `-${option.short}, ` : ''}${writtenName(name, option)}`
+      const written = option.positional ? option.type.placeholder : named
       expect(
         help.split('\n').filter((line) => line.trimStart().startsWith(`${written} `)),
         name,

@@ -39,7 +39,7 @@ describe('arguments', () => {
       mtime: undefined,
       kernelParam: [],
       add: [],
-      timeout: 10,
+      timeout: undefined,
       menuPrefix: '',
       menuSuffix: ' Installer',
       hybrid: 'gpt',
@@ -130,6 +130,52 @@ describe('arguments', () => {
     ['netboot', [], { style: 'single', initrdCompression: 'none', kexec: false, kexecCompression: 'gzip:1' }],
   ] as const)('kilnix %s %j', (command, args, expected) => {
     expect(read([...args], {}, command)).toMatchObject(expected)
+  })
+
+  test.each([
+    ['disk', ['--size', '8G', '--free', '0', '--esp-size', '1G'], { size: 8 * 2 ** 30, free: 0, espSize: 2 ** 30 }],
+    ['disk', ['--size', 'auto', '--preset', 'azure'], { size: 'auto', preset: 'azure', format: undefined }],
+    ['disk', ['--add', 'root/key=./a:b:0600:1:2'], { add: [{ target: 'root/key', source: './a:b', mode: 0o600, uid: 1, gid: 2 }] }],
+    [
+      'disk',
+      ['--add', 'x=a:644', '--add', 'y=a:0644:7'],
+      {
+        add: [
+          { target: 'x', source: 'a', mode: 0o644 },
+          { target: 'y', source: 'a', mode: 0o644, uid: 7 },
+        ],
+      },
+    ],
+    ['disk', ['--add', 'x=C:dir:y'], { add: [{ target: 'x', source: 'C:dir:y' }] }],
+    ['disk', ['--root-uuid', 'F222513B-DED1-49FA-B591-20CE86A2FE7F'], { rootUuid: 'F222513B-DED1-49FA-B591-20CE86A2FE7F' }],
+    ['iso', ['--add', 'x=a:644'], { add: [{ target: 'x', source: 'a:644' }] }],
+  ] as const)('kilnix %s %j', (command, args, expected) => {
+    expect(read([...args], {}, command)).toMatchObject(expected)
+  })
+
+  test.each([
+    [['a.img', '-o', 'b.vdi'], { input: 'a.img', output: 'b.vdi' }],
+    [['-o', 'b', '--format', 'qcow2', 'a'], { input: 'a', output: 'b', format: 'qcow2' }],
+  ])('kilnix convert %j', (args, expected) => {
+    expect(readSettings('convert', args, {})).toMatchObject(expected)
+  })
+
+  test.each([
+    [['-o', 'b'], /IN is missing/],
+    [['a', 'b', '-o', 'c'], /'b' is not expected/],
+    [['a', '-o', 'b', '--format', 'qed'], /one of raw, qcow2/],
+    [['a', '-o', 'b', '--closure', 'c'], /no option --closure/],
+  ])('kilnix convert %j is refused', (args, message) => {
+    expect(() => readSettings('convert', args, {})).toThrow(usageError(message))
+  })
+
+  test.each([
+    [['--size', 'huge'], /--size/],
+    [['--root-uuid', '123'], /hex digits/],
+    [['--layout', 'mbr'], /one of efi/],
+    [['--preset', 'aws'], /one of raw-efi/],
+  ])('kilnix disk %j is refused', (args, message) => {
+    expect(() => read(args, {}, 'disk')).toThrow(usageError(message))
   })
 
   test.each([

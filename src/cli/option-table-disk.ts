@@ -1,0 +1,122 @@
+/** The part of the option table that is about disks. */
+import { BOOT_LOADERS, DISK_LAYOUTS, OUTPUT_FORMATS } from '../images/disk/names.ts'
+import { DISK_PRESETS } from '../images/disk/presets.ts'
+import type { Option } from './option.ts'
+import { choice, path, size, sizeOrAuto, text, uuid } from './values.ts'
+
+const DISK = ['disk'] as const
+const DISKS = ['disk', 'convert'] as const
+
+export const CONVERT_INPUT = {
+  input: {
+    type: path('IN'),
+    group: 'Input',
+    commands: ['convert'],
+    required: ['convert'],
+    positional: true,
+    configurable: false,
+    about: 'The disk image to read: raw, qcow2, vdi, vhd, vhdx or vmdk',
+  },
+  inputFormat: {
+    type: choice(['raw', 'qcow2', 'vdi', 'vhd', 'vhdx', 'vmdk'], 'FORMAT'),
+    group: 'Input',
+    commands: ['convert'],
+    defaultText: 'what the first and last bytes say',
+    about: 'Format of IN: raw, qcow2, vdi, vhd, vhdx or vmdk',
+  },
+} as const satisfies Record<string, Option>
+
+export const DISK_OPTIONS = {
+  preset: {
+    type: choice(
+      DISK_PRESETS.map(({ name }) => name),
+      'NAME',
+    ),
+    group: 'Image',
+    commands: DISK,
+    defaultText: 'none',
+    about: 'Format, layout and size for a cloud or hypervisor; kilnix presets lists them',
+  },
+  format: {
+    type: choice(OUTPUT_FORMATS, 'FORMAT'),
+    group: 'Image',
+    commands: DISKS,
+    defaultText: 'what the ending of FILE says, else raw',
+    about: `Container of the disk: ${OUTPUT_FORMATS.join(', ')}`,
+  },
+  layout: {
+    type: choice(DISK_LAYOUTS),
+    group: 'Image',
+    commands: DISK,
+    defaultText: 'efi',
+    about: "Partition table, with nixpkgs' addresses",
+  },
+  rootFs: {
+    type: choice(['ext4', 'squashfs']),
+    group: 'Image',
+    commands: DISK,
+    default: 'ext4',
+    about: 'Root file system; squashfs is read-only',
+  },
+  size: {
+    type: sizeOrAuto(1 << 20, 2 ** 50),
+    group: 'Image',
+    commands: DISK,
+    defaultText: 'auto: the content, and what --free says',
+    about: 'Size of the disk',
+  },
+  free: {
+    type: size(0, 2 ** 50),
+    group: 'Image',
+    commands: DISK,
+    default: 512 << 20,
+    about: 'What stays free on the root of a disk whose size is auto',
+  },
+  espSize: {
+    type: size(1 << 20, 2 ** 40),
+    group: 'Image',
+    commands: DISK,
+    default: 256 << 20,
+    about: "Where the boot partitions end, as nixpkgs' bootSize says it: 256M make 249 MiB of EFI system partition",
+  },
+  label: { type: text('TEXT'), group: 'Image', commands: DISK, default: 'nixos', about: 'Label of the root file system' },
+  seed: {
+    type: text('TEXT'),
+    group: 'Image',
+    commands: DISKS,
+    defaultText: 'the store path of the system, or the name of FILE',
+    about: 'Identifiers that are not given are derived from it',
+  },
+  rootUuid: {
+    type: uuid(),
+    group: 'Image',
+    commands: DISK,
+    defaultText: "nixpkgs' own",
+    about: 'Of the root partition and its file system',
+  },
+  diskGuid: { type: uuid(), group: 'Image', commands: DISK, defaultText: 'derived from the seed', about: 'Of the partition table' },
+  configuration: {
+    type: path('FILE'),
+    group: 'Image',
+    commands: DISK,
+    defaultText: 'none',
+    about: 'Text for /etc/nixos/configuration.nix',
+  },
+  channel: {
+    type: text('PATH'),
+    group: 'Image',
+    commands: DISK,
+    defaultText: 'none',
+    about: "Store path of root's channels, in the closure",
+  },
+} as const satisfies Record<string, Option>
+
+export const DISK_BOOT = {
+  bootLoader: {
+    type: choice(BOOT_LOADERS),
+    group: 'Boot',
+    commands: DISK,
+    defaultText: 'systemd-boot where the layout has an EFI system partition, else none',
+    about: 'What starts the system: systemd-boot with entries or with unified kernel images, or extlinux.conf for U-Boot',
+  },
+} as const satisfies Record<string, Option>

@@ -1,0 +1,306 @@
+/**
+ * The one table of options. Parsing, help, the JSON Schema of config files and docs/cli.md are made from
+ * it and therefore agree.
+ */
+import { GENERATION_DEFAULTS } from '../boot/generation.ts'
+import { MENU_DEFAULTS } from '../boot/menu.ts'
+import type { Option } from './option.ts'
+import { CONVERT_INPUT, DISK_BOOT, DISK_OPTIONS } from './option-table-disk.ts'
+import { addition, address, choice, compression, flag, integer, linkage, path, size, text, time, timeout } from './values.ts'
+
+const ALL = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'convert'] as const
+const CLOSURES = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk'] as const
+const FILES = ['iso', 'squashfs', 'initrd', 'disk', 'convert'] as const
+const WRITERS = [...FILES, 'netboot'] as const
+const NETBOOT = ['netboot', 'serve'] as const
+const SYSTEMS = ['iso', 'disk', ...NETBOOT] as const
+const ISO = ['iso'] as const
+
+const CONTAINER_COMPRESSION = 'Codec and level of compressed containers: gzip[:1-9], for qcow2-compressed also zstd[:1-22]'
+
+export const OPTIONS = {
+  ...CONVERT_INPUT,
+  closure: {
+    type: path('CLOSURE'),
+    group: 'Input',
+    commands: CLOSURES,
+    required: ['iso', 'squashfs', 'netboot', 'serve', 'disk'],
+    about:
+      'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; the kind is recognised, - reads it from standard input',
+    variants: { initrd: { defaultText: 'no store paths' } },
+  },
+  root: {
+    type: path('DIR'),
+    group: 'Input',
+    commands: CLOSURES,
+    default: '/',
+    about: 'Where the store is: files are read from DIR/nix/store',
+  },
+  toplevel: {
+    type: text('PATH'),
+    group: 'Input',
+    commands: SYSTEMS,
+    defaultText: 'the one path with boot.json that no other path refers to',
+    about: 'Store path of the system to boot',
+  },
+  verify: {
+    type: flag(),
+    group: 'Input',
+    commands: CLOSURES,
+    default: true,
+    about: 'Compare the NAR hash of every store path with the listing while its bytes pass',
+    aboutNegated: 'Do not compare the NAR hash of every store path with the listing',
+  },
+  caseHack: {
+    type: flag(),
+    group: 'Input',
+    commands: CLOSURES,
+    default: false,
+    about: 'The store was written by Nix on macOS: cut the endings ~nix~case~hack~ off file names',
+  },
+  output: {
+    type: path('FILE'),
+    group: 'Output',
+    commands: WRITERS,
+    short: 'o',
+    required: WRITERS,
+    about: 'File to write, which appears whole or not at all; - streams to standard output',
+    variants: { netboot: { type: path('DIR'), about: 'Folder to write, which appears whole or not at all' } },
+  },
+  force: {
+    type: flag(),
+    group: 'Output',
+    commands: WRITERS,
+    default: false,
+    about: 'Replace FILE if it exists',
+    variants: { netboot: { about: 'Replace DIR if it exists and holds nothing but what this command writes' } },
+  },
+  compressImage: {
+    type: flag(),
+    group: 'Output',
+    commands: ISO,
+    default: false,
+    about: 'Compress the whole image with zstd at level 3; name it .iso.zst',
+  },
+  dryRun: {
+    type: flag(),
+    group: 'Output',
+    commands: WRITERS,
+    configurable: false,
+    default: false,
+    about: 'Print the plan and write nothing',
+  },
+  json: {
+    type: flag(),
+    group: 'Output',
+    commands: WRITERS,
+    configurable: false,
+    default: false,
+    about: 'With --dry-run: the plan as JSON',
+  },
+  compression: {
+    type: compression(),
+    group: 'Store',
+    commands: ALL,
+    defaultText: 'zstd:19',
+    about: 'Codec and level of the store: zstd[:1-22], gzip[:1-9], xz[:0-9], lz4, lz4:hc or none',
+    variants: {
+      initrd: { defaultText: 'zstd:10', about: 'Codec and level of the archive: zstd[:1-22], gzip[:1-9], xz[:0-9], lz4, lz4:hc or none' },
+      netboot: { defaultText: 'zstd:19; for per-path zstd:10' },
+      serve: { defaultText: 'zstd:19; for per-path zstd:10' },
+      disk: { defaultText: 'gzip:6', about: CONTAINER_COMPRESSION },
+      convert: { defaultText: 'gzip:6', about: CONTAINER_COMPRESSION },
+    },
+  },
+  blockSize: {
+    type: size(4096, 1048576),
+    group: 'Store',
+    commands: ['iso', 'squashfs', 'netboot', 'serve'],
+    default: 1048576,
+    about: 'Block size of the store, a power of two',
+  },
+  initrdCompression: {
+    type: compression(),
+    group: 'Store',
+    commands: NETBOOT,
+    default: 'none',
+    about: 'Codec and level of the archives around squashfs images, which are compressed already',
+  },
+  pieces: {
+    type: path('FOLDER'),
+    group: 'Store',
+    commands: NETBOOT,
+    defaultText: 'none are kept',
+    about: 'Folder of finished pieces: store paths that have not changed are taken from there; it may be shared, and deleted',
+  },
+  piecesLimit: {
+    type: size(0, 2 ** 50),
+    group: 'Store',
+    commands: NETBOOT,
+    defaultText: 'no limit',
+    about: 'Remove the pieces that were not used for longest until the folder holds no more',
+  },
+  jobs: {
+    type: integer('N', 1, 256),
+    group: 'Store',
+    commands: ALL,
+    defaultText: 'one a CPU',
+    about: 'Worker threads; the image does not depend on it',
+  },
+  syslinux: {
+    type: path('DIR'),
+    group: 'Boot',
+    commands: ISO,
+    defaultText: 'no BIOS boot',
+    about: "Where syslinux is, for BIOS: nixpkgs' package, or /usr/lib on Debian",
+  },
+  efiBoot: {
+    type: path('PATH'),
+    group: 'Boot',
+    commands: ISO,
+    defaultText: 'systemd-boot from the closure',
+    about: 'For UEFI: a folder with EFI/BOOT/BOOT*.EFI, or one EFI program',
+  },
+  kernelParam: {
+    type: text('PARAMETER'),
+    group: 'Boot',
+    commands: SYSTEMS,
+    repeatable: true,
+    default: [],
+    about: 'Further kernel parameter',
+  },
+  timeout: {
+    type: timeout(),
+    group: 'Boot',
+    commands: ['iso', 'disk'],
+    defaultText: String(MENU_DEFAULTS.timeoutSeconds),
+    variants: { disk: { defaultText: String(GENERATION_DEFAULTS.timeoutSeconds) } },
+    about: 'Seconds until the default entry boots; none waits for ever',
+  },
+  menuPrefix: { type: text('TEXT'), group: 'Boot', commands: ISO, default: MENU_DEFAULTS.labelPrefix, about: 'Before every menu label' },
+  menuSuffix: { type: text('TEXT'), group: 'Boot', commands: ISO, default: MENU_DEFAULTS.labelSuffix, about: 'After every menu label' },
+  style: {
+    type: choice(['single', 'manifest', 'per-path']),
+    group: 'Boot',
+    commands: NETBOOT,
+    default: 'single',
+    about:
+      "How the store gets to the machine: one squashfs behind the system's own initrd, as nixpkgs has it; a squashfs a store path and a manifest of them; or an archive a store path, from which the system starts without a stage 1",
+  },
+  ...DISK_BOOT,
+  specialisation: {
+    type: text('NAME'),
+    group: 'Boot',
+    commands: NETBOOT,
+    defaultText: 'the system itself',
+    about: 'Specialisation of the system to boot',
+  },
+  prepend: {
+    type: path('FILE'),
+    group: 'Boot',
+    commands: ['initrd', ...NETBOOT],
+    repeatable: true,
+    default: [],
+    about: 'Archive that comes first, as it is; microcode has to be uncompressed and the first of all',
+  },
+  ...DISK_OPTIONS,
+  volumeId: {
+    type: text('TEXT'),
+    group: 'Image',
+    commands: ISO,
+    defaultText: 'what the system expects, else nixos[-EDITION]-RELEASE-CPU',
+    about: 'Volume id of the ISO, 32 characters at most; the scripted stage 1 of NixOS finds the medium by it',
+  },
+  labelEdition: {
+    type: text('TEXT'),
+    group: 'Image',
+    commands: ISO,
+    defaultText: 'none',
+    about: 'EDITION in the default volume id, such as minimal',
+  },
+  hybrid: {
+    type: choice(['gpt', 'nixpkgs', 'none']),
+    group: 'Image',
+    commands: ISO,
+    default: 'gpt',
+    about: 'Partition tables for USB sticks: a clean GPT with a protective MBR, the overlapping entries that nixpkgs writes, or none',
+  },
+  add: {
+    type: addition(),
+    group: 'Image',
+    commands: ['iso', 'initrd', 'disk'],
+    repeatable: true,
+    default: [],
+    about: 'Put the file or folder SOURCE into the image as TARGET',
+    variants: {
+      disk: {
+        type: addition({ withOwner: true }),
+        about: 'Put the file or folder SOURCE into the root file system as TARGET, with an octal mode and a numeric owner and group',
+      },
+    },
+  },
+  link: {
+    type: linkage(),
+    group: 'Image',
+    commands: ['initrd'],
+    repeatable: true,
+    default: [],
+    about: 'Put a symbolic link TARGET into the archive that leads to DESTINATION',
+  },
+  hardLinks: {
+    type: flag(),
+    group: 'Image',
+    commands: ['initrd'],
+    default: false,
+    about: 'Added paths that are one file of the host stay one file',
+  },
+  kexec: {
+    type: flag(),
+    group: 'Image',
+    commands: ['netboot'],
+    default: false,
+    about: 'Write a folder kexec with a script kexec-boot that starts the system from a running Linux, and a tarball of it',
+  },
+  kexecCompression: {
+    type: compression(),
+    group: 'Image',
+    commands: ['netboot'],
+    default: 'gzip:1',
+    about: 'Codec and level of that tarball; what is in it is compressed already',
+  },
+  mtime: {
+    type: time(),
+    group: 'Image',
+    commands: FILES,
+    defaultText: 'SOURCE_DATE_EPOCH, else 1980-01-01 (squashfs: 1970-01-01)',
+    about: 'Time of the image and of all files that are not from the store: seconds since 1970, or a date in UTC',
+    variants: {
+      initrd: { defaultText: 'SOURCE_DATE_EPOCH, else 1, as files of the store have it' },
+      disk: { defaultText: 'SOURCE_DATE_EPOCH, else 1980-01-01' },
+      convert: { about: 'Time in containers that have one', defaultText: 'SOURCE_DATE_EPOCH, else the first that the format has' },
+    },
+  },
+  listen: {
+    type: address(),
+    group: 'Server',
+    commands: ['serve'],
+    default: '127.0.0.1:8080',
+    about: 'Address and port to listen on; port 0 takes a free one, 0.0.0.0 or [::] lets other machines in',
+  },
+  config: {
+    type: path('FILE'),
+    group: 'General',
+    commands: ALL,
+    configurable: false,
+    about: 'Read options from a JSON file, named as here in camelCase; the command line wins',
+  },
+  progress: {
+    type: choice(['auto', 'bar', 'plain', 'none']),
+    group: 'General',
+    commands: ALL,
+    default: 'auto',
+    about: 'How to show progress; auto is a bar on a terminal, lines elsewhere',
+  },
+  quiet: { type: flag(), group: 'General', commands: ALL, default: false, about: 'Print errors and the path of the image only' },
+  help: { type: flag(), group: 'General', commands: ALL, short: 'h', configurable: false, default: false, about: 'Print this help' },
+} as const satisfies Record<string, Option>

@@ -1,0 +1,195 @@
+/**
+ * What starts an installed system: boot files on the partitions of a layout, and what goes into the root.
+ *
+ * - `systemd-boot`: on the EFI system partition, with an entry for the system and each specialisation
+ * - `uki`: the same, with unified kernel images instead of entries
+ * - `extlinux`: extlinux/extlinux.conf on the boot partition or in /boot of the root, which U-Boot reads
+ * - `none`
+ */
+import { createHash } from 'node:crypto'
+import {
+  diskBootFiles,
+  diskMenu,
+  type EfiArchitecture,
+  efiArchitecture,
+  efiStubPath,
+  extlinuxTree,
+  type KernelFiles,
+  peImageSize,
+  systemdBootDisk,
+  systemdBootPath,
+  unifiedKernelImage,
+} from '../../boot/index.ts'
+import { utf8 } from '../../bytes/text.ts'
+import { ImageError } from '../../errors.ts'
+import type { Image } from '../../io/image.ts'
+import { imageSlice } from '../../io/slice.ts'
+import { imageChunks } from '../../io/stream.ts'
+import type { Bootspec } from '../../nix/bootspec.ts'
+import { mergeTrees, treeAt } from '../../tree/merge.ts'
+import type { Attributes, DirectoryNode, FileNode } from '../../tree/tree.ts'
+import type { LoadedStore } from '../store.ts'
+import { bytesInStore, fileInStore, imageInStore, textInStore } from '../store-files.ts'
+import type { BootLoader, DiskLayout } from './names.ts'
+
+export interface DiskBootOptions {
+  readonly loader: BootLoader
+  readonly layout: DiskLayout
+  readonly mtimeSeconds: number
+  readonly kernelParams?: readonly string[]
+  readonly timeoutSeconds?: number | null
+}
+
+export interface DiskBoot {
+  /** Trees of the partitions of the layout; an EFI system partition may be empty. */
+  readonly esp: DirectoryNode | undefined
+  readonly extendedBoot: DirectoryNode | undefined
+  readonly boot: DirectoryNode | undefined
+  /** What lies below /boot of the root. */
+  readonly rootBoot: DirectoryNode | undefined
+  /** Titles or file names of what can be chosen. */
+  readonly entries: readonly string[]
+}
+
+/**
+ * Throws NOT_FOUND for boot files that the closure does not have, USAGE for a loader that the layout has no partition
+ * for, and what the loader's functions throw.
+ */
+export async function diskBoot(bootspec: Bootspec, store: LoadedStore, options: DiskBootOptions): Promise<DiskBoot> {
+  const { loader, layout, mtimeSeconds } = options
+  const hasEsp = layout === 'efi' || layout === 'efixbootldr' || layout === 'hybrid'
+  const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
+  const empty: DirectoryNode = { kind: 'directory', ...folder, entries: [] }
+  const none: DiskBoot = {
+    esp: hasEsp ? empty : undefined,
+    extendedBoot: layout === 'efixbootldr' ? empty : undefined,
+    boot: layout === 'legacy+boot' ? empty : undefined,
+    rootBoot: undefined,
+    entries: [],
+  }
+  switch (loader) {
+    case 'none':
+      return none
+    case 'extlinux': {
+      const version = (await textInStore(`${bootspec.toplevel}/nixos-version`, store)) ?? bootspec.label
+      const tree = extlinuxTree({ bootspec, kernels: kernelFiles(bootspec, store) }, { ...menuOptions(options), version })
+      const place = layout === 'legacy+boot' ? { boot: tree } : { rootBoot: tree }
+      return { ...none, ...place, entries: ['nixos-default'] }
+    }
+    case 'systemd-boot':
+    case 'uki':
+      if (!hasEsp) {
+        throw new ImageError(
+          'USAGE',
+          `the layout ${layout} has no EFI system partition, which ${loader} needs; use --layout efi, or --boot-loader extlinux or none`,
+        )
+      }
+      return { ...none, ...(await efiTrees(bootspec, store, options)) }
+  }
+}
+
+async function efiTrees(bootspec: Bootspec, store: LoadedStore, options: DiskBootOptions): Promise<Partial<DiskBoot>> {
+  const architecture = efiArchitecture(bootspec.system)
+  const program = programInStore(systemdBootPath(bootspec.toplevel, architecture), store)
+  const menu = menuOptions(options)
+  if (options.loader === 'uki') return unifiedTrees(bootspec, store, architecture, program, options)
+  const parts = { bootspec, architecture, program, kernels: kernelFiles(bootspec, store) }
+  const { esp, extendedBoot } = systemdBootDisk(parts, { ...menu, extendedBootPartition: options.layout === 'efixbootldr' })
+  return { esp, extendedBoot, entries: [...diskMenu(bootspec, menu).entries.keys()] }
+}
+
+/** The boot program, loader.conf, and an image for the system and each specialisation in EFI/Linux. */
+async function unifiedTrees(
+  bootspec: Bootspec,
+  store: LoadedStore,
+  architecture: EfiArchitecture,
+  program: FileNode,
+  { layout, mtimeSeconds, kernelParams = [], timeoutSeconds = 5 }: DiskBootOptions,
+): Promise<Partial<DiskBoot>> {
+  const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
+  const file = (image: Image): FileNode => ({ kind: 'file', ...folder, mode: 0o644, size: image.size, content: { kind: 'image', image } })
+  const text = (content: string): FileNode => {
+    const bytes = utf8(content)
+    return { kind: 'file', ...folder, mode: 0o644, size: bytes.length, content: { kind: 'bytes', bytes } }
+  }
+  const stub = await bytesInStore(efiStubPath(bootspec.toplevel, architecture), store)
+  const systems = [['', bootspec] as const, ...bootspec.specialisations]
+  const images = await Promise.all(
+    systems.map(async ([name, system]) => {
+      const kernel = imageInStore(system.kernel, store)
+      const image = unifiedKernelImage({
+        stub,
+        kernel,
+        kernelMemorySize: peImageSize(await headOf(kernel)),
+        ...(system.initrd !== undefined && { initrd: imageInStore(system.initrd, store) }),
+        commandLine: [`init=${system.init}`, ...system.kernelParams, ...kernelParams].join(' '),
+        osRelease: osRelease(system, name),
+      })
+      return { name: `nixos-generation-1${name === '' ? '' : `-specialisation-${plainName(name)}`}.efi`, image }
+    }),
+  )
+  const unified = mergeAll(images.map(({ name, image }) => treeAt(`EFI/Linux/${name}`, file(image), folder)))
+  const loader = mergeAll([
+    treeAt(`EFI/systemd/systemd-boot${architecture.name}.efi`, program, folder),
+    treeAt(`EFI/BOOT/${architecture.bootFile}`, program, folder),
+    treeAt(
+      'loader/loader.conf',
+      text(`timeout ${timeoutSeconds ?? 'menu-force'}\ndefault ${images[0]?.name}\nconsole-mode keep\n`),
+      folder,
+    ),
+  ])
+  const entries = images.map(({ name }) => name)
+  if (layout === 'efixbootldr') return { esp: loader, extendedBoot: unified, entries }
+  return { esp: mergeTrees(loader, unified), entries }
+}
+
+function mergeAll(trees: readonly DirectoryNode[]): DirectoryNode {
+  const [first, ...others] = trees
+  if (first === undefined) throw new RangeError('no trees to merge')
+  return mergeTrees(first, ...others)
+}
+
+/** os-release(5), of which boot menus show the name, and sort by id and version. */
+function osRelease({ label }: Bootspec, specialisation: string): string {
+  const name = `${label}${specialisation === '' ? '' : ` (${specialisation})`}`.replace(/["\\$`]/g, '\\$&')
+  return `ID=nixos\nNAME=NixOS\nPRETTY_NAME="${name}"\nVERSION_ID="1"\n`
+}
+
+/** What FAT can hold, and a boot loader's id; a name that has to be changed is told from others by its digest. */
+function plainName(name: string): string {
+  const plain = name.replace(/[^0-9A-Za-z._-]/g, '_')
+  return plain === name ? name : `${plain}-${createHash('sha256').update(name).digest('hex').slice(0, 8)}`
+}
+
+/** A kernel's headers, with its size in memory, lie in its first bytes. */
+const HEAD_SIZE = 64 << 10
+
+async function headOf(image: Image): Promise<Uint8Array> {
+  const parts: Uint8Array[] = []
+  let size = 0
+  for await (const chunk of imageChunks(imageSlice(image, 0, Math.min(HEAD_SIZE, image.size)))) {
+    parts.push(Buffer.from(chunk))
+    size += chunk.length
+  }
+  return Buffer.concat(parts, size)
+}
+
+function menuOptions({ mtimeSeconds, kernelParams, timeoutSeconds }: DiskBootOptions) {
+  return { mtimeSeconds, ...(kernelParams && { kernelParams }), ...(timeoutSeconds !== undefined && { timeoutSeconds }) }
+}
+
+function kernelFiles(bootspec: Bootspec, store: LoadedStore): KernelFiles {
+  return new Map(diskBootFiles(bootspec).map((file) => [file, fileInStore(file, store)]))
+}
+
+function programInStore(path: string, store: LoadedStore): FileNode {
+  try {
+    return fileInStore(path, store)
+  } catch (error) {
+    if (!(error instanceof ImageError) || error.code !== 'NOT_FOUND') throw error
+    throw new ImageError('NOT_FOUND', `${path}: the closure has no systemd-boot; use --boot-loader extlinux or none`, {
+      path,
+      cause: error,
+    })
+  }
+}

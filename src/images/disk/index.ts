@@ -1,0 +1,298 @@
+/**
+ * The recipe of disk images: an installed system on its root, what starts it on an EFI system partition, in one of
+ * nixpkgs' partition tables, in any container.
+ *
+ * Not supported: boot programs for BIOS, whose partition stays empty; root file systems other than ext4 and squashfs;
+ * encryption, swap, further partitions; more than one generation.
+ */
+import { deriveGuid, guidFromText, guidToText } from '../../bytes/guid.ts'
+import type { CodecSpec } from '../../codecs/codec.ts'
+import { ImageError } from '../../errors.ts'
+import { type Ext4Image, type Ext4Options, ext4 } from '../../filesystems/ext4/index.ts'
+import { SQUASHFS_DEFAULTS, squashfs } from '../../filesystems/squashfs/index.ts'
+import { openSpool } from '../../io/file-target.ts'
+import { type BuildContext, type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
+import { regionImage } from '../../io/region.ts'
+import { writeImage } from '../../io/stream.ts'
+import { findToplevel, loadBootspec } from '../../nix/toplevel.ts'
+import { mergeTrees, treeAt } from '../../tree/merge.ts'
+import type { Attributes, DirectoryNode, TreeDigest, TreeNode } from '../../tree/tree.ts'
+import { checkContents, verifiedTree } from '../../tree/verified.ts'
+import { type InstalledAddition, installedTree } from '../installed.ts'
+import { type LoadedStore, loadStore, type StoreInput } from '../store.ts'
+import { assembleDisk, bootVolumes } from './assemble.ts'
+import { type DiskBoot, diskBoot } from './boot.ts'
+import { containerOf } from './containers.ts'
+import { diskSizeFor, type PartitionRole, type PlannedPartition, planLayout, rootSizeOn, tableOf } from './layout.ts'
+import type { BootLoader, DiskLayout, OutputFormat } from './names.ts'
+
+export type RootFileSystem = 'ext4' | 'squashfs'
+
+export interface DiskOptions extends StoreInput {
+  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
+  readonly toplevel?: string
+  /** Default raw. */
+  readonly format?: OutputFormat
+  /** Default `efi`. */
+  readonly layout?: DiskLayout
+  /** Default systemd-boot where the layout has an EFI system partition, else none. */
+  readonly bootLoader?: BootLoader
+  /** Default ext4; squashfs is read-only. */
+  readonly rootFileSystem?: RootFileSystem
+  /** Bytes of the disk, whole MiB, or `auto` (the default): as much as its content and `freeSize` need. */
+  readonly size?: number | 'auto'
+  /** Bytes that stay free on an ext4 root of a disk whose size is `auto`. Default 512 MiB. */
+  readonly freeSize?: number
+  /** Where the boot partitions end, as nixpkgs' `bootSize` says it. Default 256 MiB. */
+  readonly espSize?: number
+  /** Of the root file system. Default `nixos`. */
+  readonly label?: string
+  /** Appended to every entry's kernel parameters. */
+  readonly kernelParams?: readonly string[]
+  /** Seconds until the default entry boots; null waits for ever. Default 5. */
+  readonly timeoutSeconds?: number | null
+  readonly add?: readonly InstalledAddition[]
+  /** Text of /etc/nixos/configuration.nix. */
+  readonly configuration?: string
+  /** Store path of root's channels. */
+  readonly channel?: string
+  /** Identifiers are derived from it; default: the store path of the system. */
+  readonly seed?: string
+  /** Of the root partition and its file system, 8-4-4-4-12 hex digits; default: nixpkgs' own. */
+  readonly rootUuid?: string
+  /** Of the partition table; default: derived from the seed. */
+  readonly diskGuid?: string
+  /** Of compressed containers; default gzip, level 6. */
+  readonly compression?: CodecSpec
+  /** Name of the file to write, which some containers repeat. Default `nixos`. */
+  readonly fileName?: string
+  /** Time of all that is not from the store; default 1980-01-01, the first day of FAT. */
+  readonly mtimeSeconds?: number
+}
+
+export interface DiskImage {
+  readonly image: Image | GrowingImage
+  readonly plan: DiskPlan
+  /** Files and folders of the host that the image is made from. */
+  readonly inputs: readonly string[]
+}
+
+/** What goes on a disk, as plain data. Sizes are bytes. */
+export interface DiskPlan {
+  readonly toplevel: string
+  readonly system: string
+  readonly format: OutputFormat
+  readonly layout: DiskLayout
+  readonly bootLoader: BootLoader
+  readonly rootFileSystem: RootFileSystem
+  /** Of the disk that a machine sees; undefined where it is `auto` and the root has to be packed first. */
+  readonly diskSize: number | undefined
+  readonly partitions: readonly {
+    readonly name: string
+    readonly role: PartitionRole
+    readonly start: number
+    readonly size: number | undefined
+  }[]
+  readonly rootUuid: string
+  readonly rootFreeBytes: number | undefined
+  readonly entries: readonly string[]
+  readonly pathCount: number
+  readonly narBytes: number
+  readonly verified: boolean
+}
+
+const MEBIBYTE = 1 << 20
+const EXT4_BLOCK_SIZE = 4096
+
+export const DISK_DEFAULTS = {
+  format: 'raw',
+  layout: 'efi',
+  freeSize: 512 * MEBIBYTE,
+  espSize: 256 * MEBIBYTE,
+  label: 'nixos',
+  /** nixpkgs' `rootGPUID`, which is `rootFSUID` too. */
+  rootUuid: 'F222513B-DED1-49FA-B591-20CE86A2FE7F',
+  mtimeSeconds: 315532800,
+} as const
+
+/**
+ * Load a closure and plan its disk; nothing is written yet. Throws what `loadStore`, `installedTree`, `ext4`, `diskBoot`
+ * and the container throw, LIMIT where the size does not hold the content.
+ */
+export async function disk(options: DiskOptions): Promise<DiskImage> {
+  const settings = { ...DISK_DEFAULTS, rootFileSystem: 'ext4', ...options } as const
+  const { layout, format, mtimeSeconds, rootUuid, rootFileSystem } = settings
+  checkSettings(settings)
+  const partitions = planLayout(layout, settings.espSize)
+  const start = rootOf(partitions).start
+  const store = await loadStore(options)
+  const { closure, root } = store
+  const toplevel = findToplevel(closure, root, options.toplevel)
+  const bootspec = loadBootspec(toplevel, closure, root)
+  const seed = options.seed ?? toplevel
+  const loader = options.bootLoader ?? (partitions.some(({ role }) => role === 'esp') ? 'systemd-boot' : 'none')
+  const boot = await diskBoot(bootspec, store, { ...settings, loader })
+  const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds })
+  const tree = rootTree(store, toplevel, boot, { ...options, mtimeSeconds, rootFileSystem })
+  const finish = (rootImage: Image): Image | GrowingImage => {
+    const needed = diskSizeFor(layout, start, rootImage.size)
+    const size = typeof settings.size === 'number' ? settings.size : needed
+    if (size < needed) {
+      throw new ImageError(
+        'LIMIT',
+        `--size is ${size} bytes, the packed root needs a disk of ${needed}; give --size ${Math.ceil(needed / MEBIBYTE)}M or more, or auto`,
+      )
+    }
+    const { diskGuid, compression, fileName = 'nixos' } = options
+    const parts = {
+      layout,
+      partitions,
+      volumes,
+      root: rootImage,
+      rootIsBootable: boot.rootBoot !== undefined,
+      size,
+      seed,
+      rootUuid,
+      mtimeSeconds,
+      ...(diskGuid !== undefined && { diskGuid }),
+    }
+    return containerOf(assembleDisk(parts), format, { seed, fileName, timeSeconds: mtimeSeconds, ...(compression && { compression }) })
+  }
+  const plan = {
+    toplevel,
+    system: bootspec.system,
+    format,
+    layout,
+    bootLoader: loader,
+    rootFileSystem,
+    rootUuid,
+    entries: boot.entries,
+    pathCount: closure.paths.length,
+    narBytes: store.narBytes,
+    verified: store.digests.length > 0,
+  }
+  const table = (rootSize: number | undefined): DiskPlan['partitions'] =>
+    partitions.map(({ role, name, start: at, size }) => ({ role, name, start: at, size: size ?? rootSize }))
+  const inputs = [...store.inputs, ...(options.add ?? []).map(({ source }) => source)]
+  if (rootFileSystem === 'squashfs') {
+    // What no root would fit in is found before one is packed.
+    finish({ size: MEBIBYTE, extents: [] })
+    const packed = squashfs(tree, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds })
+    const image = packedFirst(packed, store.digests, finish)
+    return {
+      image,
+      plan: {
+        ...plan,
+        diskSize: typeof settings.size === 'number' ? settings.size : undefined,
+        partitions: table(undefined),
+        rootFreeBytes: undefined,
+      },
+      inputs,
+    }
+  }
+  const rootImage = ext4Root(tree, start, {
+    ...settings,
+    uuid: rootUuid,
+    hashSeed: guidToText(deriveGuid(seed, 'ext4 hash')),
+  })
+  const diskSize = typeof settings.size === 'number' ? settings.size : diskSizeFor(layout, start, rootImage.size)
+  const rootFreeBytes = rootImage.plan.freeBlockCount * EXT4_BLOCK_SIZE
+  return { image: finish(rootImage), plan: { ...plan, diskSize, partitions: table(rootImage.size), rootFreeBytes }, inputs }
+}
+
+interface RootOptions extends DiskOptions {
+  readonly mtimeSeconds: number
+  readonly rootFileSystem: RootFileSystem
+}
+
+/** The root directory. The store paths of an ext4 root are checked while they are written, in the order of their files. */
+function rootTree(store: LoadedStore, toplevel: string, boot: DiskBoot, options: RootOptions): DirectoryNode {
+  const { configuration, channel, add, mtimeSeconds } = options
+  const tree = installedTree({
+    closure: store.closure,
+    store: options.rootFileSystem === 'ext4' ? checkedStore(store) : store.scanned,
+    toplevel,
+    mtimeSeconds,
+    ...(configuration !== undefined && { configuration }),
+    ...(channel !== undefined && { channel }),
+    ...(add && { add }),
+  })
+  const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
+  return boot.rootBoot === undefined ? tree : mergeTrees(tree, treeAt('boot', boot.rootBoot, folder))
+}
+
+function checkedStore({ scanned, digests }: LoadedStore): DirectoryNode {
+  const checked = new Map<TreeNode, TreeNode>(digests.map((digest) => [digest.node, verifiedTree(digest)]))
+  return { ...scanned, entries: scanned.entries.map(({ name, node }) => ({ name, node: checked.get(node) ?? node })) }
+}
+
+function rootOf(partitions: readonly PlannedPartition[]): PlannedPartition {
+  const found = partitions.find(({ role }) => role === 'root')
+  if (found === undefined) throw new RangeError('a layout without a root')
+  return found
+}
+
+interface Ext4RootOptions extends Required<Pick<Ext4Options, 'uuid' | 'hashSeed' | 'label' | 'mtimeSeconds'>> {
+  readonly layout: DiskLayout
+  readonly size?: number | 'auto'
+  readonly freeSize: number
+}
+
+/** As large as the disk leaves it, or as its content needs. Throws LIMIT with a size of the disk that would do. */
+function ext4Root(tree: DirectoryNode, start: number, options: Ext4RootOptions): Ext4Image {
+  const { layout, size = 'auto', freeSize, uuid, hashSeed, label, mtimeSeconds } = options
+  const identity = { uuid, hashSeed, label, mtimeSeconds }
+  if (size === 'auto') return ext4(tree, { ...identity, freeSize, roundTo: MEBIBYTE })
+  const rootSize = rootSizeOn(layout, start, size)
+  try {
+    return ext4(tree, { ...identity, size: Math.max(rootSize, EXT4_BLOCK_SIZE) })
+  } catch (error) {
+    if (!(error instanceof ImageError) || error.code !== 'LIMIT') throw error
+    // What no size mends is thrown again here.
+    const needed = diskSizeFor(layout, start, ext4(tree, { ...identity, roundTo: MEBIBYTE }).size)
+    if (needed <= size) throw error
+    throw new ImageError(
+      'LIMIT',
+      `--size is ${size} bytes, of which the layout ${layout} leaves ${Math.max(0, rootSize)} to the root; ` +
+        `its content needs a disk of ${needed}, so give --size ${needed / MEBIBYTE}M or more, or auto`,
+      { cause: error },
+    )
+  }
+}
+
+/** Throws USAGE for what is wrong whatever the closure holds. */
+function checkSettings({
+  size,
+  rootUuid,
+  diskGuid,
+  layout,
+}: DiskOptions & { readonly rootUuid: string; readonly layout: DiskLayout }): void {
+  if (typeof size === 'number' && !(Number.isSafeInteger(size) && size > 0 && size % MEBIBYTE === 0)) {
+    // Partitions begin at whole MiB, and containers such as a fixed VHD would round up and leave the second table inside.
+    throw new ImageError('USAGE', `--size is ${size} bytes; give whole MiB, such as 8G or 800M`)
+  }
+  guidFromText(rootUuid)
+  if (diskGuid === undefined) return
+  guidFromText(diskGuid)
+  if (tableOf(layout) !== 'gpt') throw new ImageError('USAGE', `--disk-guid: the layout ${layout} has no GPT; leave it out`)
+}
+
+/** What is made from a root whose size is known only when it is packed, into a scratch file. */
+function packedFirst(root: GrowingImage, digests: readonly TreeDigest[], finish: (root: Image) => Image | GrowingImage): GrowingImage {
+  return {
+    sizeLimit: Number.MAX_SAFE_INTEGER,
+    async pack(target, start, context: BuildContext): Promise<Image> {
+      const spool = await openSpool()
+      try {
+        for (const digest of digests) await checkContents(digest, context.signal)
+        const image = finish(await root.pack(spool.target, 0, context))
+        if (isGrowing(image)) return await image.pack(target, start, context)
+        await writeImage(image, target, start, context)
+        await target.setSize(start + image.size)
+        return regionImage(target, start, image.size)
+      } finally {
+        await spool.close()
+      }
+    },
+  }
+}

@@ -1,0 +1,40 @@
+/** What clouds and hypervisors take, after the image variants of nixpkgs; the boot program is always UEFI's. */
+import type { DiskLayout, OutputFormat } from './names.ts'
+
+export interface DiskPreset {
+  readonly name: string
+  readonly format: OutputFormat
+  readonly layout: DiskLayout
+  /** Bytes, or as much as the content needs. */
+  readonly size: number | 'auto'
+  /** One line. */
+  readonly about: string
+}
+
+const GIBIBYTE = 1 << 30
+
+export const DISK_PRESETS: readonly DiskPreset[] = [
+  { name: 'raw-efi', format: 'raw', layout: 'efi', size: 'auto', about: 'a disk as it is, to be copied to a real one' },
+  { name: 'qemu-efi', format: 'qcow2', layout: 'efi', size: 'auto', about: 'QEMU and libvirt, with OVMF' },
+  { name: 'amazon', format: 'vhd', layout: 'efi', size: 4 * GIBIBYTE, about: 'Amazon EC2: upload to S3, then import-snapshot' },
+  { name: 'azure', format: 'vhd-fixed', layout: 'efi', size: 'auto', about: 'Azure, generation 2: upload as a page blob' },
+  {
+    name: 'google',
+    format: 'raw.tar.gz',
+    layout: 'efi',
+    size: 'auto',
+    about: 'Google Compute Engine: upload, then gcloud compute images create',
+  },
+  { name: 'hyperv', format: 'vhdx', layout: 'efi', size: 4 * GIBIBYTE, about: 'Hyper-V, generation 2, secure boot off' },
+  { name: 'vmware', format: 'vmdk', layout: 'efi', size: 'auto', about: 'VMware Workstation and Fusion, firmware EFI' },
+  { name: 'vsphere', format: 'ova', layout: 'efi', size: 'auto', about: 'VMware vSphere and ESXi: deploy as an OVF template' },
+  { name: 'virtualbox', format: 'ova', layout: 'efi', size: 'auto', about: 'VirtualBox: import, then switch the firmware to EFI' },
+  { name: 'openstack', format: 'qcow2', layout: 'efi', size: 'auto', about: 'OpenStack Glance, with hw_firmware_type=uefi' },
+  { name: 'oci', format: 'qcow2', layout: 'efi', size: 8 * GIBIBYTE, about: 'Oracle Cloud: import as a custom image, UEFI' },
+  { name: 'proxmox', format: 'qcow2', layout: 'efi', size: 'auto', about: 'Proxmox VE: qm importdisk, with OVMF' },
+  { name: 'kubevirt', format: 'qcow2', layout: 'efi', size: 'auto', about: 'KubeVirt, with an EFI boot loader' },
+]
+
+export function diskPreset(name: string): DiskPreset | undefined {
+  return DISK_PRESETS.find((preset) => preset.name === name)
+}
