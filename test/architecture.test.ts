@@ -30,6 +30,8 @@ const ALLOWED = new Set([
   'filesystems/iso9660 -> disks/mbr',
   // A GPT begins with a protective MBR (UEFI 2.10, 5.2.3).
   'disks/gpt -> disks/mbr',
+  // An appliance holds a streamOptimized disk (DSP0243).
+  'disks/ova -> disks/vmdk',
 ])
 
 interface Import {

@@ -1,5 +1,6 @@
 /**
- * Boots an image, a kernel, or a folder of the network in QEMU. Nothing that it is given is ever written to.
+ * Boots an image, a disk in a container, a kernel, or a folder of the network in QEMU. Nothing that it is given is ever
+ * written to, but a disk that is booted without `snapshot`.
  * SeaBIOS starts machine `pc`, OVMF starts machine `q35` with a private copy of its variables.
  */
 import { copyFile } from 'node:fs/promises'
@@ -27,6 +28,34 @@ export function bootImage(image: string, options: BootOptions): Promise<BootResu
     ...(await startedBy(firmware, folder)),
     ...['-nic', 'none'],
     ...attach(media, firmware, escaped(image)),
+  ]
+  return runMachine(describe, options)
+}
+
+export interface DiskBootOptions extends MachineOptions {
+  /** The container, by QEMU's name. */
+  readonly format: 'raw' | 'qcow2' | 'vdi' | 'vpc' | 'vhdx' | 'vmdk'
+  readonly bus: DiskBus
+  /** What the machine writes is forgotten; otherwise it goes into the file. */
+  readonly snapshot: boolean
+}
+
+export type DiskBus = 'virtio' | 'ata' | 'nvme'
+
+const DISK_DEVICES: Readonly<Record<DiskBus, string>> = {
+  virtio: 'virtio-blk-pci',
+  ata: 'ide-hd,bus=ide.0',
+  nvme: 'nvme,serial=kilnix',
+}
+
+/** Boot an installed disk by OVMF, which finds the boot program by its default name: the machine has never seen the disk. */
+export function bootDisk(file: string, options: DiskBootOptions): Promise<BootResult> {
+  const { format, bus, snapshot } = options
+  const drive = `if=none,id=disk,format=${format},snapshot=${snapshot ? 'on' : 'off'},file=${escaped(file)}`
+  const describe = async (folder: string): Promise<string[]> => [
+    ...(await startedBy('uefi', folder)),
+    ...['-nic', 'none'],
+    ...['-drive', drive, '-device', `${DISK_DEVICES[bus]},drive=disk,bootindex=0`],
   ]
   return runMachine(describe, options)
 }

@@ -1,0 +1,143 @@
+/**
+ * The live system's disk boots by UEFI in every container that QEMU reads, with each kind of boot entry and on each kind of
+ * bus. The system says that its store is whole, by the real Nix and the image's own database; it writes to the disk, which
+ * has to be sound afterwards.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { fsckFindings } from '../filesystems/ext4/support.ts'
+import { oracle, runOk } from '../oracles/tools.ts'
+import { generatedClosure, storePathNamed, storePaths, toplevelOf } from './closures.ts'
+import { damagedCopy } from './damage.ts'
+import { extractPartition, growDisk, mebibytes, rawOf, superblockField } from './disk-files.ts'
+import { kilnix } from './kilnix.ts'
+import { bootDisk, type DiskBootOptions, type DiskBus } from './qemu.ts'
+
+const live = generatedClosure('live')
+const skip = live.skip || oracle('qemu-system-x86_64', 'qemu-img', 'sgdisk', 'sfdisk', 'e2fsck', 'resize2fs', 'dumpe2fs').skip
+const MINUTES = 60_000
+const BOOT_SECONDS = 400
+/** Two machines run at a time, and a test may have to wait for its turn. */
+const TEST_TIMEOUT = 30 * MINUTES
+const DEVICE: Readonly<Record<DiskBus, string>> = { virtio: '/dev/vda', ata: '/dev/sda', nvme: '/dev/nvme0n1p' }
+/** systemd-boot draws this on the serial line. */
+const MENU = /Boot in \d+ s/
+
+describe.skipIf(skip)('the disk of the live system', () => {
+  let work: string
+  const inWork = (name: string): string => join(work, name)
+  const build = async (name: string, ...options: string[]): Promise<void> => {
+    const input = ['--closure', live.folder, '--root', live.root, '--free', '64M']
+    await kilnix('disk', ...input, ...(options.includes('--timeout') ? [] : ['--timeout', '1']), ...options, '-o', inWork(name))
+  }
+  const expected = (bus: DiskBus, root: number, boot: number): RegExp[] => [
+    new RegExp(`LIVE-INFO system=${toplevelOf(live.folder)} firmware=uefi kind=disk medium=${DEVICE[bus]}${root} type=ext4`),
+    /LIVE-INFO database=from the image/,
+    new RegExp(`LIVE-INFO boot=${boot}\\r?\\n`),
+    new RegExp(`LIVE-CHECK paths=${storePaths(live.folder).length} verify=ok files=\\d+ objects=\\d+ mismatches=0`),
+    /LIVE-CHECK RESULT ok/,
+  ]
+  const bootsWell = async (name: string, options: Omit<DiskBootOptions, 'timeoutSeconds'>): Promise<void> => {
+    const result = await bootDisk(inWork(name), { timeoutSeconds: BOOT_SECONDS, ...options })
+    expect(result.ok, result.report).toBe(true)
+  }
+  /** What e2fsck says of the root, of which nothing has been replayed or repaired. */
+  const rootFindings = async (name: string, format: string, root: number): Promise<string> => {
+    const disk = format === 'raw' ? inWork(name) : rawOf(inWork(name), format, inWork(`${name}.raw`))
+    const partition = extractPartition(disk, root, inWork(`${name}.root`))
+    const findings = fsckFindings(partition)
+    await rm(partition)
+    if (disk !== inWork(name)) await rm(disk)
+    return findings
+  }
+
+  beforeAll(async () => {
+    work = await mkdtemp(join(tmpdir(), 'kilnix-disk-'))
+    await build('disk.raw')
+    await build('specialised.vdi', '--timeout', '30')
+    await build('unified.qcow2', '--format', 'qcow2-compressed', '--boot-loader', 'uki')
+    await build('extended-boot.vmdk', '--layout', 'efixbootldr')
+    await build('hybrid.vhdx', '--layout', 'hybrid')
+    await damagedCopy(inWork('disk.raw'), inWork('damaged.raw'), join(live.root, storePathNamed(live.folder, 'incompressible'), 'data'))
+    await kilnix('convert', inWork('damaged.raw'), '-o', inWork('damaged.qcow2'))
+    await rm(inWork('damaged.raw'))
+  }, 10 * MINUTES)
+  afterAll(async () => {
+    await rm(work, { recursive: true, force: true })
+  })
+
+  it.concurrent(
+    '(disk.raw) boots, is written to, grows, becomes a VHD, and boots again with all that was written',
+    async () => {
+      const root = inWork('disk.root')
+      const blocks = (partition: string): number => Number(superblockField(partition, 'Block count'))
+      await bootsWell('disk.raw', { format: 'raw', bus: 'virtio', snapshot: false, expect: expected('virtio', 2, 1) })
+      expect(await rootFindings('disk.raw', 'raw', 2)).toBe('')
+      const before = blocks(extractPartition(inWork('disk.raw'), 2, root))
+      await growDisk(inWork('disk.raw'), mebibytes(300), root)
+      expect(runOk('sgdisk', ['-v', inWork('disk.raw')]).text).toContain('No problems found')
+      expect(blocks(extractPartition(inWork('disk.raw'), 2, root))).toBeGreaterThanOrEqual(before + mebibytes(300) / 4096)
+      await kilnix('convert', inWork('disk.raw'), '-o', inWork('disk.vhd'))
+      await bootsWell('disk.vhd', { format: 'vpc', bus: 'ata', snapshot: false, expect: expected('ata', 2, 2) })
+      expect(await rootFindings('disk.vhd', 'vpc', 2)).toBe('')
+    },
+    TEST_TIMEOUT,
+  )
+
+  const boots = [
+    { name: 'unified.qcow2', format: 'qcow2', bus: 'nvme', root: 2 },
+    { name: 'extended-boot.vmdk', format: 'vmdk', bus: 'ata', root: 3 },
+    { name: 'hybrid.vhdx', format: 'vhdx', bus: 'virtio', root: 3 },
+  ] as const
+  for (const { name, format, bus, root } of boots) {
+    it.concurrent(
+      `(${name}) boots from ${bus}, is written to, and is clean`,
+      async () => {
+        await bootsWell(name, { format, bus, snapshot: false, expect: expected(bus, root, 1) })
+        runOk('qemu-img', ['check', '-f', format, inWork(name)])
+        expect(await rootFindings(name, format, root)).toBe('')
+      },
+      TEST_TIMEOUT,
+    )
+  }
+
+  it.concurrent(
+    '(specialised.vdi) boots the specialisation that is chosen in the menu, and is clean',
+    async () => {
+      await bootsWell('specialised.vdi', {
+        format: 'vdi',
+        bus: 'virtio',
+        snapshot: false,
+        keys: { after: MENU, names: ['down', 'ret'] },
+        expect: [
+          /LIVE-INFO system=\S+-nixos-system-live-(recovery|quiet)-\S+ .* kind=disk/,
+          /live\.entry=(recovery|quiet)/,
+          /LIVE-CHECK RESULT ok/,
+        ],
+      })
+      runOk('qemu-img', ['check', '-f', 'vdi', inWork('specialised.vdi')])
+      expect(await rootFindings('specialised.vdi', 'vdi', 2)).toBe('')
+    },
+    TEST_TIMEOUT,
+  )
+
+  it.concurrent(
+    '(damaged.qcow2) fails that check when one byte of a file is another',
+    async () => {
+      await bootsWell('damaged.qcow2', {
+        format: 'qcow2',
+        bus: 'virtio',
+        snapshot: true,
+        // One file that should be and one that is
+        expect: [
+          /LIVE-INFO database=from the image/,
+          /LIVE-CHECK paths=\d+ verify=FAIL files=\d+ objects=\d+ mismatches=2 /,
+          /LIVE-CHECK RESULT FAIL/,
+        ],
+      })
+    },
+    TEST_TIMEOUT,
+  )
+})
