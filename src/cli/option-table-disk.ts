@@ -15,14 +15,14 @@ export const CONVERT_INPUT = {
     required: ['convert'],
     positional: true,
     configurable: false,
-    about: 'The disk image to read: raw, qcow2, vdi, vhd, vhdx or vmdk',
+    about: 'The disk image to read: raw, qcow2, vdi, vhd, vhdx, vmdk or ova',
   },
   inputFormat: {
-    type: choice(['raw', 'qcow2', 'vdi', 'vhd', 'vhdx', 'vmdk'], 'FORMAT'),
+    type: choice(['raw', 'qcow2', 'vdi', 'vhd', 'vhdx', 'vmdk', 'ova'], 'FORMAT'),
     group: 'Input',
     commands: ['convert'],
     defaultText: 'what the first and last bytes say',
-    about: 'Format of IN: raw, qcow2, vdi, vhd, vhdx or vmdk',
+    about: 'Format of IN: raw, qcow2, vdi, vhd, vhdx, vmdk or ova',
   },
 } as const satisfies Record<string, Option>
 

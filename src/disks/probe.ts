@@ -2,7 +2,7 @@
 import { ImageError } from '../errors.ts'
 import type { RandomAccessSource } from '../io/source.ts'
 
-export type DiskFormat = 'raw' | 'qcow2' | 'vdi' | 'vhd' | 'vhdx' | 'vmdk'
+export type DiskFormat = 'raw' | 'qcow2' | 'vdi' | 'vhd' | 'vhdx' | 'vmdk' | 'ova'
 
 interface Mark {
   readonly format: DiskFormat
@@ -30,7 +30,7 @@ const WRAPPINGS: readonly (Pick<Mark, 'position' | 'bytes'> & { readonly remedy:
   {
     position: 257,
     bytes: Buffer.from('ustar'),
-    remedy: "a tar archive, as an OVA is one; unpack it with 'tar -xf' and give the disk in it",
+    remedy: "a tar archive and no OVA, whose first file ends with .ovf; unpack it with 'tar -xf' and give the disk in it",
   },
   { position: 0, bytes: Buffer.from([0x1f, 0x8b, 0x08]), remedy: "compressed by gzip; unpack it with 'gunzip', or 'tar -xzf' a .tar.gz" },
   { position: 0, bytes: Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), remedy: "compressed by zstd; unpack it with 'unzstd'" },
@@ -43,11 +43,22 @@ const WRAPPINGS: readonly (Pick<Mark, 'position' | 'bytes'> & { readonly remedy:
  */
 export async function probeDiskFormat(source: RandomAccessSource): Promise<DiskFormat> {
   for (const mark of MARKS) if (await hasMark(source, mark)) return mark.format
+  if (await isOva(source)) return 'ova'
   for (const wrapping of WRAPPINGS) {
     if (!(await hasMark(source, wrapping))) continue
     throw new ImageError('UNSUPPORTED', `the input is ${wrapping.remedy}; a raw disk that begins so is read with --input-format raw`)
   }
   return 'raw'
+}
+
+/** The descriptor comes first (DMTF DSP0243, section 5), and its name is the first field of the archive. */
+async function isOva(source: RandomAccessSource): Promise<boolean> {
+  const [archive] = WRAPPINGS
+  if (archive === undefined || !(await hasMark(source, archive))) return false
+  const name = Buffer.from(await source.read(0, 100))
+    .toString('latin1')
+    .replace(/\0.*$/s, '')
+  return /\.ovf$/i.test(name)
 }
 
 async function hasMark(source: RandomAccessSource, { position, bytes }: Pick<Mark, 'position' | 'bytes'>): Promise<boolean> {

@@ -3,8 +3,7 @@
  * disk (DMTF DSP0243 1.1, section 5).
  *
  * Not supported: further disks, certificates, VirtualBox's own settings (where the firmware is chosen: a machine
- * imported there begins with BIOS, VMware takes `efi` from the descriptor). There is no reader: the disk within is a
- * VMDK.
+ * imported there begins with BIOS, VMware takes `efi` from the descriptor). Read are archives with one VMDK in them.
  */
 import { createHash, type Hash } from 'node:crypto'
 import { alignUp } from '../../bytes/align.ts'
@@ -16,6 +15,8 @@ import type { Target } from '../../io/target.ts'
 import { type VmdkAdapter, vmdkStream } from '../vmdk/index.ts'
 import { type OvfMachine, ovfText } from './ovf.ts'
 import { BLOCK_SIZE, END_SIZE, fileHeader } from './tar.ts'
+
+export { openOva } from './read.ts'
 
 export interface OvaOptions {
   /** Identifiers are derived from it. */

@@ -3,7 +3,7 @@ import { tar } from '../../archives/tar/index.ts'
 import { utf8 } from '../../bytes/text.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { compressedImage } from '../../codecs/stream/index.ts'
-import { ova } from '../../disks/ova/index.ts'
+import { openOva, ova } from '../../disks/ova/index.ts'
 import { type DiskFormat, probeDiskFormat } from '../../disks/probe.ts'
 import { openQcow2, qcow2, qcow2Compressed } from '../../disks/qcow2/index.ts'
 import { openRaw } from '../../disks/raw/index.ts'
@@ -152,5 +152,7 @@ export async function openDisk(
       return { format, image: await openVhdx(source) }
     case 'vmdk':
       return { format, image: await openVmdk(source) }
+    case 'ova':
+      return { format, image: await openOva(source) }
   }
 }
