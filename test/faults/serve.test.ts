@@ -228,9 +228,16 @@ describe('the end of a server', () => {
     child.stdout?.destroy()
     child.stderr?.destroy()
     const exit = once(child, 'exit')
-    while (!(await canConnect(port)) && child.exitCode === null) await setTimeout(10)
+    // The port is tried before the build, so that a connection alone says nothing.
+    const url = `http://127.0.0.1:${port}`
+    const answers = (): Promise<boolean> =>
+      download(`${url}/netboot.ipxe`).then(
+        () => true,
+        () => false,
+      )
+    while (!(await answers()) && child.exitCode === null) await setTimeout(10)
     for (const name of ['netboot.ipxe', 'nothing', 'nix-store']) {
-      const { status } = await download(`http://127.0.0.1:${port}/${name}`)
+      const { status } = await download(`${url}/${name}`)
       expect(status).toBe(name === 'nothing' ? 404 : 200)
     }
     child.kill('SIGTERM')

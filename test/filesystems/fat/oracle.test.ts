@@ -32,7 +32,8 @@ function expectClean(path: string, tree: DirectoryNode, options: FatOptions): vo
   const result = run('fsck.fat', ['-n', '-v', path])
   expect(result.status, result.text + result.stderr).toBe(0)
   expect(result.stderr).toBe('')
-  expect(result.text).not.toMatch(/differ|wrong|bad|dirty|warning|error/i)
+  // The name of the folder is random, and may hold such a word.
+  expect(result.text.replaceAll(path, '')).not.toMatch(/differ|wrong|bad|dirty|warning|error/i)
   const entries = plan.directories.length - 1 + plan.files.length + Number(plan.label !== undefined)
   expect(result.text).toContain(`${path}: ${entries} files, ${plan.usedClusterCount}/${plan.clusterCount} clusters`)
   expect(result.text).toContain(`2 FATs, ${plan.type} bit entries`)
