@@ -7,7 +7,8 @@ import { CLOSURE_INFO_FILES, type Closure, readClosure } from '../nix/closure.ts
 import { rebuildRegistration } from '../nix/rebuild.ts'
 import { formatRegistration } from '../nix/registration.ts'
 import { hostStorePath, storePathDigest, storeTree } from '../nix/store-tree.ts'
-import type { DirectoryNode, Entry, FileNode, TreeDigest } from '../tree/tree.ts'
+import type { DirectoryNode, Entry, FileNode, TreeDigest, TreeNode } from '../tree/tree.ts'
+import { verifiedTree } from '../tree/verified.ts'
 
 export interface StoreInput {
   /** A closure listing: a folder or file as `readClosure` takes it, or `-` for `stdin`. */
@@ -83,6 +84,12 @@ export async function scanStore(loaded: LoadedClosure, input: StoreInput): Promi
   }
   const tree = { ...scanned, mode: 0o755, entries: [...scanned.entries, registrationEntry(closure)] }
   return { ...loaded, scanned, tree, digests }
+}
+
+/** The store directory, whose paths are checked while their files are read, in the order of a NAR and all of them. */
+export function verifiedStore({ scanned, digests }: LoadedStore): DirectoryNode {
+  const verified = new Map<TreeNode, TreeNode>(digests.map((digest) => [digest.node, verifiedTree(digest)]))
+  return { ...scanned, entries: scanned.entries.map(({ name, node }) => ({ name, node: verified.get(node) ?? node })) }
 }
 
 function scannedStore(closure: Closure, { root = '/', caseHack = false, signal }: StoreInput): Promise<DirectoryNode> {

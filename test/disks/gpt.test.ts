@@ -38,6 +38,31 @@ const root: GptPartition = {
   size: 2 << 20,
 }
 
+describe('numbers', () => {
+  const plain = { ...root, image: bytesImage(new Uint8Array(0)) }
+
+  it('put entries elsewhere than in the order of the list', () => {
+    const { entries, diskSectorCount, ...rest } = planGpt([esp, { ...plain, number: 9 }], { seed: 's' })
+    const { entryArray } = gptTables({ ...rest, diskSectorCount, entries })
+    const slots = Array.from({ length: 128 }, (_, slot) => entryArray.subarray(128 * slot, 128 * (slot + 1)))
+    expect(slots.flatMap((slot, index) => (slot.some((byte) => byte !== 0) ? [index + 1] : []))).toEqual([1, 9])
+  })
+
+  it.each([
+    [[1, 1], /two partitions have the number 1/],
+    [[undefined, 1], /two partitions have the number 1/],
+    [[0, undefined], /the number 0, the table has 1 to 128/],
+    [[129, undefined], /the number 129/],
+    [[1.5, undefined], /the number 1.5/],
+  ])('%j are refused', (numbers, message) => {
+    const numbered = [esp, plain].map((partition, index) => {
+      const number = numbers[index]
+      return { ...partition, ...(number !== undefined && { number }) }
+    })
+    expect(() => gpt(numbered, { seed: 's' })).toThrow(expect.objectContaining({ code: 'USAGE', message: expect.stringMatching(message) }))
+  })
+})
+
 describe('records', () => {
   it('have the bytes of UEFI 2.10, tables 5.5 and 5.6', () => {
     const tables = gptTables({

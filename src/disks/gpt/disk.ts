@@ -41,6 +41,10 @@ export const PARTITION_TYPE_GUID = {
   basicData: guidFromText('EBD0A0A2-B9E5-4433-87C0-68B6B72699C7'),
   linuxData: guidFromText('0FC63DAF-8483-4772-8E79-3D69D8477DE4'),
   biosBoot: guidFromText('21686148-6449-6E6F-744E-656564454649'),
+  /** Of ZFS on Linux, illumos' `/usr` (OpenZFS `lib/libefi/rdwr_efi.c`). */
+  zfs: guidFromText('6A898CC3-1DD2-11B2-99A6-080020736631'),
+  /** What illumos keeps behind it on a disk that is ZFS's as a whole. */
+  solarisReserved: guidFromText('6A945A3B-1DD2-11B2-99A6-080020736631'),
   /** XBOOTLDR of the Discoverable Partitions Specification. */
   extendedBoot: guidFromText('BC13C2FF-59E6-4262-A352-B275FD6F7172'),
 } as const

@@ -15,6 +15,8 @@ export interface GptPartition {
   readonly image: Image
   /** Bytes of the partition; the image's own size, rounded up to sectors, when not given. */
   readonly size?: number
+  /** The partition's number, from 1 on; when not given, its place in the list. */
+  readonly number?: number
   /** First sector of the partition, which may lie before the ones given earlier; when not given, the next aligned one behind them. */
   readonly startSector?: number
 }
@@ -81,6 +83,7 @@ export function planGpt(partitions: readonly GptPartition[], options: GptOptions
       sectorCount,
       name: partition.name,
       attributes: partition.attributes ?? 0n,
+      ...(partition.number !== undefined && { number: partition.number }),
     }
   })
   rejectEqualGuids(entries)

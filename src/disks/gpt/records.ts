@@ -12,6 +12,8 @@ export interface GptEntry {
   readonly sectorCount: number
   readonly name: string
   readonly attributes?: bigint
+  /** Its slot, from 1 on, where that is not its place in the list. */
+  readonly number?: number
 }
 
 export interface GptTableOptions {
@@ -24,7 +26,7 @@ export interface GptTableOptions {
   readonly entryCount: number
   readonly firstUsableSector: number
   readonly lastUsableSector: number
-  /** In the order of their slots. */
+  /** In the order of their slots, where they have no numbers. */
   readonly entries: readonly GptEntry[]
 }
 
@@ -44,17 +46,20 @@ export function entryArraySectors(entryCount: number, sectorSize: number): numbe
   return Math.ceil((entryCount * entry.size) / sectorSize)
 }
 
-/** Both copies of the table. Throws LIMIT when a name or an entry does not fit. */
+/** Both copies of the table. Throws LIMIT when a name or an entry does not fit, USAGE for numbers that cannot be. */
 export function gptTables(options: GptTableOptions): GptTables {
   const { entries, entryCount, sectorSize, diskSectorCount } = options
   if (entries.length > entryCount) throw new ImageError('LIMIT', `gpt: ${entries.length} partitions, the table holds ${entryCount}`)
+  const slots = entries.map(({ number }, index) => slotOf(number ?? index + 1, entryCount))
+  const twin = slots.find((slot, index) => slots.indexOf(slot) !== index)
+  if (twin !== undefined) throw new ImageError('USAGE', `gpt: two partitions have the number ${twin + 1}`)
   const arraySectors = entryArraySectors(entryCount, sectorSize)
   const entryArray = new Uint8Array(arraySectors * sectorSize)
   entries.forEach((partition, index) => {
     const name = utf16(partition.name, 'le')
     if (name.length > 72)
       throw new ImageError('LIMIT', `gpt: partition name '${partition.name}' is longer than 36 UTF-16 units; shorten it`)
-    entry.write(entryArray, index * entry.size, {
+    entry.write(entryArray, (slots[index] as number) * entry.size, {
       typeGuid: partition.typeGuid,
       partitionGuid: partition.partitionGuid,
       startSector: partition.startSector,
@@ -88,4 +93,10 @@ export function gptTables(options: GptTableOptions): GptTables {
     entryArray,
     backupArraySector,
   }
+}
+
+/** Throws USAGE for a number that no slot has. */
+function slotOf(number: number, entryCount: number): number {
+  if (Number.isInteger(number) && number >= 1 && number <= entryCount) return number - 1
+  throw new ImageError('USAGE', `gpt: a partition has the number ${number}, the table has 1 to ${entryCount}`)
 }

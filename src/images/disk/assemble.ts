@@ -42,9 +42,10 @@ export function bootVolumes(
   const volumes = new Map<PartitionRole, Image>()
   for (const partition of partitions) {
     const { role } = partition
-    if (role === 'esp') volumes.set(role, bootVolume(boot.esp, 'ESP', partition, identity))
-    if (role === 'extendedBoot') volumes.set(role, bootVolume(boot.extendedBoot, 'BOOT', partition, identity))
-    if (role === 'boot') volumes.set(role, bootVolume(boot.boot, 'BOOT', partition, identity))
+    const place = { start: partition.start, size: partition.size ?? 0, ...identity }
+    if (role === 'esp') volumes.set(role, bootVolume(boot.esp, 'ESP', place, espRemedy))
+    if (role === 'extendedBoot') volumes.set(role, bootVolume(boot.extendedBoot, 'BOOT', place, espRemedy))
+    if (role === 'boot') volumes.set(role, bootVolume(boot.boot, 'BOOT', place, espRemedy))
   }
   return volumes
 }
@@ -113,11 +114,25 @@ function volumeOf({ role }: PlannedPartition, { volumes }: DiskParts): Image {
   return volume
 }
 
-function bootVolume(
+function espRemedy(partitionEnd: number): string {
+  return `--esp-size ${partitionEnd / MEBIBYTE}M or more`
+}
+
+export interface BootVolumePlace extends Pick<DiskParts, 'seed' | 'mtimeSeconds'> {
+  /** Of the partition, in bytes. */
+  readonly start: number
+  readonly size: number
+}
+
+/**
+ * A FAT volume with what starts the system. Throws LIMIT where it does not hold its files, with what `remedy` says of
+ * where the partition would have to end, and what `fat` throws.
+ */
+export function bootVolume(
   tree: DirectoryNode | undefined,
   label: string,
-  { size = 0, start }: PlannedPartition,
-  { seed, mtimeSeconds }: Pick<DiskParts, 'seed' | 'mtimeSeconds'>,
+  { start, size, seed, mtimeSeconds }: BootVolumePlace,
+  remedy: (partitionEnd: number) => string,
 ): Image {
   if (tree === undefined) throw new RangeError(`${label}: a partition without a tree`)
   const serial = deriveBytes(seed, `${label} volume serial`, 4)
@@ -127,13 +142,17 @@ function bootVolume(
     return fat(tree, { ...common, size, volumeSerial, hiddenSectors: start / SECTOR_SIZE })
   } catch (error) {
     if (!(error instanceof ImageError) || error.code !== 'LIMIT') throw error
-    // What no volume holds is another matter, and throws again.
-    const needed = fat(tree, { ...common, roundTo: MEBIBYTE }).size
+    const needed = bootVolumeSize(tree, label, mtimeSeconds)
     if (needed <= size) throw error
     throw new ImageError(
       'LIMIT',
-      `the partition ${label} has ${size} bytes, its kernels and boot programs need ${needed}; give --esp-size ${(start + needed) / MEBIBYTE}M or more`,
+      `the partition ${label} has ${size} bytes, its kernels and boot programs need ${needed}; give ${remedy(start + needed)}`,
       { cause: error },
     )
   }
+}
+
+/** Whole MiB that such a volume needs at least. Throws what no volume holds. */
+export function bootVolumeSize(tree: DirectoryNode, label: string, mtimeSeconds: number): number {
+  return fat(tree, { label, mtimeSeconds, alignData: true, roundTo: MEBIBYTE }).size
 }

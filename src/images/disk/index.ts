@@ -10,16 +10,13 @@ import type { CodecSpec } from '../../codecs/codec.ts'
 import { ImageError } from '../../errors.ts'
 import { type Ext4Image, type Ext4Options, ext4 } from '../../filesystems/ext4/index.ts'
 import { SQUASHFS_DEFAULTS, squashfs } from '../../filesystems/squashfs/index.ts'
-import { openSpool } from '../../io/file-target.ts'
-import { type BuildContext, type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
-import { regionImage } from '../../io/region.ts'
-import { writeImage } from '../../io/stream.ts'
+import type { GrowingImage, Image } from '../../io/image.ts'
 import { findToplevel, loadBootspec } from '../../nix/toplevel.ts'
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
-import type { Attributes, DirectoryNode, TreeDigest, TreeNode } from '../../tree/tree.ts'
-import { checkContents, verifiedTree } from '../../tree/verified.ts'
+import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
 import { type InstalledAddition, installedTree } from '../installed.ts'
-import { type LoadedStore, loadStore, type StoreInput } from '../store.ts'
+import { packedFirst } from '../packed-first.ts'
+import { type LoadedStore, loadStore, type StoreInput, verifiedStore } from '../store.ts'
 import { assembleDisk, bootVolumes } from './assemble.ts'
 import { type DiskBoot, diskBoot } from './boot.ts'
 import { containerOf } from './containers.ts'
@@ -178,7 +175,7 @@ export async function disk(options: DiskOptions): Promise<DiskImage> {
     // What no root would fit in is found before one is packed.
     finish({ size: MEBIBYTE, extents: [] })
     const packed = squashfs(tree, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds })
-    const image = packedFirst(packed, store.digests, finish)
+    const image = packedFirst(packed, finish, store.digests)
     return {
       image,
       plan: {
@@ -210,7 +207,7 @@ function rootTree(store: LoadedStore, toplevel: string, boot: DiskBoot, options:
   const { configuration, channel, add, mtimeSeconds } = options
   const tree = installedTree({
     closure: store.closure,
-    store: options.rootFileSystem === 'ext4' ? checkedStore(store) : store.scanned,
+    store: options.rootFileSystem === 'ext4' ? verifiedStore(store) : store.scanned,
     toplevel,
     mtimeSeconds,
     ...(configuration !== undefined && { configuration }),
@@ -219,11 +216,6 @@ function rootTree(store: LoadedStore, toplevel: string, boot: DiskBoot, options:
   })
   const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
   return boot.rootBoot === undefined ? tree : mergeTrees(tree, treeAt('boot', boot.rootBoot, folder))
-}
-
-function checkedStore({ scanned, digests }: LoadedStore): DirectoryNode {
-  const checked = new Map<TreeNode, TreeNode>(digests.map((digest) => [digest.node, verifiedTree(digest)]))
-  return { ...scanned, entries: scanned.entries.map(({ name, node }) => ({ name, node: checked.get(node) ?? node })) }
 }
 
 function rootOf(partitions: readonly PlannedPartition[]): PlannedPartition {
@@ -275,24 +267,4 @@ function checkSettings({
   if (diskGuid === undefined) return
   guidFromText(diskGuid)
   if (tableOf(layout) !== 'gpt') throw new ImageError('USAGE', `--disk-guid: the layout ${layout} has no GPT; leave it out`)
-}
-
-/** What is made from a root whose size is known only when it is packed, into a scratch file. */
-function packedFirst(root: GrowingImage, digests: readonly TreeDigest[], finish: (root: Image) => Image | GrowingImage): GrowingImage {
-  return {
-    sizeLimit: Number.MAX_SAFE_INTEGER,
-    async pack(target, start, context: BuildContext): Promise<Image> {
-      const spool = await openSpool()
-      try {
-        for (const digest of digests) await checkContents(digest, context.signal)
-        const image = finish(await root.pack(spool.target, 0, context))
-        if (isGrowing(image)) return await image.pack(target, start, context)
-        await writeImage(image, target, start, context)
-        await target.setSize(start + image.size)
-        return regionImage(target, start, image.size)
-      } finally {
-        await spool.close()
-      }
-    },
-  }
 }
