@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
+import { nearest } from '../bytes/nearest.ts'
 import { systemErrorCode } from '../errors.ts'
 import { type CommandName, OPTIONS, type Option, type OptionKey, optionList, type Settings } from './options.ts'
 import { usage } from './values.ts'
@@ -130,31 +131,4 @@ function readJson(file: string): Record<string, unknown> {
 function fromEnvironment(environment: Environment): Values {
   const epoch = environment.SOURCE_DATE_EPOCH
   return epoch === undefined || epoch === '' ? {} : { mtime: OPTIONS.mtime.type.parse(epoch, 'SOURCE_DATE_EPOCH') }
-}
-
-/** The candidate that takes the fewest edits to reach, if they are few. */
-export function nearest(word: string, candidates: readonly string[]): string | undefined {
-  let best: string | undefined
-  let bestDistance = Math.min(3, Math.ceil(word.length / 2))
-  for (const candidate of candidates) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
-    if (distance < bestDistance) {
-      best = candidate
-      bestDistance = distance
-    }
-  }
-  return best
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(change, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }

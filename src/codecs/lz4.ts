@@ -5,19 +5,7 @@
 import { alignUp } from '../bytes/align.ts'
 import type { Codec, CodecSpec } from './codec.ts'
 import { lz4Bound, lz4FastTwin, lz4HighTwin } from './lz4-twin.ts'
-import { NATIVE_MODULE } from './native-module.ts'
-
-/** What is used here of WebAssembly, which the type declarations of Node leave out; `node --jitless` has none. */
-declare const WebAssembly:
-  | undefined
-  | {
-      readonly Memory: new (descriptor: { initial: number }) => { readonly buffer: ArrayBuffer }
-      readonly Module: new (bytes: Uint8Array) => object
-      readonly Instance: new (
-        module: object,
-        imports: Record<string, Record<string, object>>,
-      ) => { readonly exports: Record<string, unknown> }
-    }
+import { nativeInstance } from './native.ts'
 
 type Encoder = (source: number, length: number, target: number, work: number) => number
 
@@ -30,7 +18,6 @@ const CHAINS_SIZE = (4 << 16) + (2 << 16)
 const HIGH_WORK_PER_POSITION = 12
 /** How far an encoder may read and write past the end of its source and target. */
 const SLACK = 64
-const WASM_PAGE = 65536
 
 /** Open the fast mode, or with `spec.level` the high-compression mode. A result is overwritten by the next call. */
 export function openLz4(spec: CodecSpec, blockSize: number): Codec {
@@ -51,15 +38,13 @@ export function lz4HighNative(blockSize: number): Compress | undefined {
 
 /** An instance with memory of its own: work area, source, target. */
 function instantiate(name: 'compressFast' | 'compressHigh', workSize: number, blockSize: number): Compress | undefined {
-  if (typeof WebAssembly === 'undefined') return undefined
   const work = 0
   const source = alignUp(work + workSize, 16)
   const target = alignUp(source + blockSize + SLACK, 16)
-  const size = target + lz4Bound(blockSize) + SLACK
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(size / WASM_PAGE) })
-  const module = new WebAssembly.Module(Buffer.from(NATIVE_MODULE, 'base64'))
-  const encode = new WebAssembly.Instance(module, { env: { memory } }).exports[name] as Encoder
-  const bytes = new Uint8Array(memory.buffer)
+  const instance = nativeInstance(target + lz4Bound(blockSize) + SLACK)
+  if (instance === undefined) return undefined
+  const { bytes } = instance
+  const encode = instance.exports[name] as Encoder
   return (block) => {
     bytes.set(block, source)
     return bytes.subarray(target, target + encode(source, block.length, target, work))

@@ -19,6 +19,7 @@ describe('the committed WebAssembly module', () => {
     const module = new Module(Buffer.from(NATIVE_MODULE, 'base64'))
     expect(Module.imports(module)).toEqual([{ module: 'env', name: 'memory', kind: 'memory' }])
     expect(Module.exports(module).map(({ name, kind }) => `${kind} ${name}`)).toEqual([
+      'function fletcher4',
       'function compressFast',
       'function compressHigh',
       'memory memory',

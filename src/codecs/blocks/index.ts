@@ -7,10 +7,13 @@
 import { ImageError, throwIfAborted } from '../../errors.ts'
 import type { BlockReader } from '../../io/blocks.ts'
 import type { BuildContext } from '../../io/image.ts'
-import { BlockPool } from './pool.ts'
-import { type BlockCodec, blockRoom, STORED } from './protocol.ts'
+import { BatchPool } from './pool.ts'
+import { type BlockBatch, type BlockCodec, type BlockLengths, type BlockWorkerSetup, blockRoom, STORED } from './protocol.ts'
 
 export type { BlockCodec } from './protocol.ts'
+
+/** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
+const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
 
 /** Bytes of a batch, unless one block is larger. */
 const BATCH_SIZE = 256 << 10
@@ -51,12 +54,13 @@ export async function compressBlocks(
   const input = new SharedArrayBuffer(slotCount * inputSlotSize)
   const output = new SharedArrayBuffer(slotCount * outputSlotSize)
   const zeros = Buffer.alloc(inputSlotSize)
-  const pool = new BlockPool({ ...request, inputSlotSize, outputSlotSize, input, output }, Math.min(context.jobs, slotCount))
+  const setup: BlockWorkerSetup = { ...request, inputSlotSize, outputSlotSize, input, output }
+  const pool = new BatchPool<BlockBatch, BlockLengths>(WORKER_FILE, setup, Math.min(context.jobs, slotCount))
   const abort = (): void => pool.fail(new ImageError('ABORTED', 'cancelled', { cause: context.signal?.reason }))
   context.signal?.addEventListener('abort', abort)
   context.onProgress?.({ kind: 'stage', stage: 'compress', totalBytes: count * blockSize })
   const free = Array.from({ length: slotCount }, (_, slot) => slot)
-  const sent: { readonly slot: number; readonly first: number; readonly result: Promise<Int32Array> }[] = []
+  const sent: { readonly slot: number; readonly first: number; readonly result: Promise<BlockLengths> }[] = []
   try {
     for (let first = 0; first < count || sent.length > 0; ) {
       for (let slot = first < count ? free.pop() : undefined; slot !== undefined; slot = first < count ? free.pop() : undefined) {
@@ -64,7 +68,9 @@ export async function compressBlocks(
         const bytes = Buffer.from(input, slot * inputSlotSize, blocks * blockSize)
         await reader.next(bytes)
         // Nothing but zeros is not worth a message.
-        const result = bytes.equals(zeros.subarray(0, bytes.length)) ? Promise.resolve(new Int32Array(blocks)) : pool.run(slot, blocks)
+        const result = bytes.equals(zeros.subarray(0, bytes.length))
+          ? Promise.resolve(new Int32Array(blocks))
+          : pool.run({ slot, blockCount: blocks })
         sent.push({ slot, first, result })
         first += blocks
       }
@@ -83,7 +89,7 @@ export async function compressBlocks(
   }
 }
 
-function blocksOf(lengths: Int32Array, first: number, blockSize: number, output: Uint8Array): CompressedBlock[] {
+function blocksOf(lengths: BlockLengths, first: number, blockSize: number, output: Uint8Array): CompressedBlock[] {
   let at = 0
   return Array.from(lengths, (length, index) => {
     const size = length === STORED ? blockSize : length

@@ -1,34 +1,37 @@
-/** The worker threads of one run over blocks. */
+/**
+ * The worker threads of one run over batches of blocks. What is done with a batch is the business of the threads' own
+ * file, which answers with `answerBatches`; blocks lie in shared memory, and messages name places in it.
+ */
 import { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
-import type { BatchFailure, BatchResult, BatchTask, BlockWorkerSetup, StopTask } from './protocol.ts'
-
-/** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
-const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+import type { FromWorker, ToWorker, WorkerSetup } from './protocol.ts'
 
 /** Workers make much short-lived memory; a small nursery has it collected before it adds up. */
 const WORKER_LIMITS = { maxYoungGenerationSizeMb: 4 }
 
-interface Waiting {
+interface Waiting<Result> {
   readonly worker: number
-  readonly resolve: (lengths: Int32Array) => void
+  readonly resolve: (result: Result) => void
   readonly reject: (error: unknown) => void
 }
 
-export class BlockPool {
+export class BatchPool<Batch, Result> {
+  readonly #workerFile: URL
   readonly #workers: Worker[] = []
   readonly #inFlight: number[]
   readonly #exits: Promise<void>[] = []
-  readonly #waiting = new Map<number, Waiting>()
+  readonly #waiting = new Map<number, Waiting<Result>>()
   readonly #stopFlag = new SharedArrayBuffer(4)
   #taskCount = 0
   #error: unknown
   #closed = false
 
-  constructor(setup: Omit<BlockWorkerSetup, 'stopFlag'>, count: number) {
+  /** `count` threads that run `workerFile` with `setup`. Throws WORKER_DIED when one cannot be started. */
+  constructor(workerFile: URL, setup: object, count: number) {
+    this.#workerFile = workerFile
     this.#inFlight = Array.from({ length: count }, () => 0)
     try {
-      for (let index = 0; index < count; index++) this.#workers.push(this.#start({ ...setup, stopFlag: this.#stopFlag }, index))
+      for (let index = 0; index < count; index++) this.#workers.push(this.#start({ setup, stopFlag: this.#stopFlag }, index))
     } catch (cause) {
       void this.close()
       const why = cause instanceof Error ? cause.message : String(cause)
@@ -38,15 +41,15 @@ export class BlockPool {
     }
   }
 
-  /** Compress the blocks of a slot, by the worker that has least to do; their lengths as in `BatchResult`. */
-  run(slot: number, blockCount: number): Promise<Int32Array> {
-    const result = new Promise<Int32Array>((resolve, reject) => {
+  /** Have a batch worked on by the worker that has least to do. */
+  run(batch: Batch): Promise<Result> {
+    const result = new Promise<Result>((resolve, reject) => {
       if (this.#error !== undefined) return reject(this.#error)
       const worker = this.#inFlight.indexOf(Math.min(...this.#inFlight))
       const id = this.#taskCount++
       this.#waiting.set(id, { worker, resolve, reject })
       this.#inFlight[worker] = (this.#inFlight[worker] ?? 0) + 1
-      this.#workers[worker]?.postMessage({ kind: 'batch', id, slot, blockCount } satisfies BatchTask)
+      this.#workers[worker]?.postMessage({ kind: 'batch', id, batch } satisfies ToWorker<Batch>)
     })
     // It counts when it is awaited, and that may be never.
     result.catch(() => undefined)
@@ -67,19 +70,19 @@ export class BlockPool {
   async close(): Promise<void> {
     this.#closed = true
     Atomics.store(new Int32Array(this.#stopFlag), 0, 1)
-    for (const worker of this.#workers) worker.postMessage({ kind: 'stop' } satisfies StopTask)
+    for (const worker of this.#workers) worker.postMessage({ kind: 'stop' } satisfies ToWorker<Batch>)
     await Promise.all(this.#exits)
   }
 
-  #start(setup: BlockWorkerSetup, index: number): Worker {
-    const worker = new Worker(WORKER_FILE, { workerData: setup, name: `kilnix-blocks-${index}`, resourceLimits: WORKER_LIMITS })
-    worker.on('message', (message: BatchResult | BatchFailure) => {
+  #start(workerData: WorkerSetup, index: number): Worker {
+    const worker = new Worker(this.#workerFile, { workerData, name: `kilnix-blocks-${index}`, resourceLimits: WORKER_LIMITS })
+    worker.on('message', (message: FromWorker<Result>) => {
       if (message.kind === 'failure') return this.fail(new ImageError(message.code, message.message))
       const waiting = this.#waiting.get(message.id)
       if (waiting === undefined) return
       this.#waiting.delete(message.id)
       this.#inFlight[waiting.worker] = (this.#inFlight[waiting.worker] ?? 0) - 1
-      waiting.resolve(message.lengths)
+      waiting.resolve(message.result)
     })
     const died = (cause: unknown): void => {
       if (this.#closed) return
