@@ -37,6 +37,8 @@ export type ErrorCode = keyof typeof ERROR_CODES
 export interface ImageErrorOptions {
   /** Where: a path in the image or on the host, or a file and line. */
   readonly path?: string
+  /** Of a LIMIT that a larger size mends: bytes that will do. */
+  readonly neededBytes?: number
   readonly cause?: unknown
 }
 
@@ -44,12 +46,14 @@ export interface ImageErrorOptions {
 export class ImageError extends Error {
   readonly code: ErrorCode
   readonly path: string | undefined
+  readonly neededBytes: number | undefined
 
   constructor(code: ErrorCode, message: string, options: ImageErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'ImageError'
     this.code = code
     this.path = options.path
+    this.neededBytes = options.neededBytes
   }
 }
 

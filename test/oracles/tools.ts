@@ -34,6 +34,7 @@ export const PACKAGES: Readonly<Record<string, string>> = {
   'qemu-img': 'qemu-utils',
   'nix-store': 'nix-bin',
   nix: 'nix-bin',
+  'nix-instantiate': 'nix-bin',
   bootctl: 'systemd-boot',
   objdump: 'binutils',
   objcopy: 'binutils',

@@ -1,0 +1,98 @@
+/** Compression as ZFS has it: names of properties, framing of blocks, and when it is worth while. */
+import { openDeflate } from '../../codecs/deflate.ts'
+import { openCodec } from '../../codecs/open.ts'
+import { ImageError } from '../../errors.ts'
+import { COMPRESSION } from './constants.ts'
+import { compressZle } from './zle.ts'
+
+/** What the property `compression` says. */
+export interface Compression {
+  /** zio_compress.h, `enum zio_compress`. */
+  readonly id: number
+  /** Of zstd, 1 to 19. */
+  readonly level?: number
+}
+
+const DEFAULT_GZIP_LEVEL = 6
+const DEFAULT_ZSTD_LEVEL = 3
+
+/** `on`, `off`, `lz4`, `zle`, `gzip`, `gzip-1` to `gzip-9`, `zstd`, `zstd-1` to `zstd-19`; undefined for anything else. */
+export function parseCompression(text: string): Compression | undefined {
+  const [, name, digits] = /^(on|off|lz4|zle|gzip|zstd)(?:-([1-9]|1[0-9]))?$/.exec(text) ?? []
+  const level = digits === undefined ? undefined : Number(digits)
+  switch (name) {
+    case 'gzip': {
+      const own = level ?? DEFAULT_GZIP_LEVEL
+      return own > 9 ? undefined : { id: COMPRESSION.gzip1 + own - 1 }
+    }
+    case 'zstd':
+      return { id: COMPRESSION.zstd, level: level ?? DEFAULT_ZSTD_LEVEL }
+    case 'on':
+    case 'lz4':
+      return level === undefined ? { id: COMPRESSION.lz4 } : undefined
+    case 'off':
+    case 'zle':
+      return level === undefined ? { id: COMPRESSION[name] } : undefined
+    default:
+      return undefined
+  }
+}
+
+/** The framed result of one block, good until the next call; undefined when it is not smaller than `limit` or equal to it. */
+export type CompressBlock = (block: Uint8Array, limit: number) => Uint8Array | undefined
+
+/** What OpenZFS up to 2.4 has, and what its version field says; readers do not look at it. */
+const ZSTD_VERSION = 10405
+const ZSTD_MAGIC_SIZE = 4
+
+/** A compressor of blocks of up to `blockSize` bytes, a power of two (OpenZFS `module/zfs/{lz4,gzip}.c`, `module/zstd/zfs_zstd.c`). */
+export async function openCompression({ id, level }: Compression, blockSize: number): Promise<CompressBlock> {
+  if (id === COMPRESSION.off) return () => undefined
+  const output = new Uint8Array(blockSize)
+  const view = new DataView(output.buffer)
+  const framed = (header: number, body: Uint8Array, limit: number): Uint8Array | undefined => {
+    if (header + body.length > limit) return undefined
+    output.set(body, header)
+    return output.subarray(0, header + body.length)
+  }
+  switch (id) {
+    case COMPRESSION.lz4: {
+      const codec = await openCodec({ name: 'lz4' }, blockSize)
+      return (block, limit) => {
+        const body = codec.compress(block)
+        view.setUint32(0, body.length)
+        return framed(4, body, limit)
+      }
+    }
+    case COMPRESSION.zstd: {
+      const codec = await openCodec({ name: 'zstd', ...(level !== undefined && { level }) }, blockSize)
+      return (block, limit) => {
+        const body = codec.compress(block).subarray(ZSTD_MAGIC_SIZE)
+        view.setUint32(0, body.length)
+        view.setUint32(4, ZSTD_VERSION)
+        view.setUint8(4, level ?? DEFAULT_ZSTD_LEVEL)
+        return framed(8, body, limit)
+      }
+    }
+    case COMPRESSION.zle:
+      return (block, limit) => compressZle(block, output.subarray(0, limit))
+    default: {
+      const deflate = openDeflate({ level: id - COMPRESSION.gzip1 + 1, windowBits: 15, isRaw: false }, blockSize)
+      return (block, limit) => framed(0, deflate(block), limit)
+    }
+  }
+}
+
+/** The value of the property `compression`. Throws USAGE for a text that is none, and UNSUPPORTED. */
+export function compressionProperty(text: string): number {
+  const compression = parseCompression(text)
+  if (compression === undefined) {
+    if (/^(lzjb|zstd-fast)/.test(text)) {
+      throw new ImageError('UNSUPPORTED', `zfs: compression=${text}: this writer has on, off, lz4, zle, gzip[-1 to -9], zstd[-1 to -19]`)
+    }
+    throw new ImageError('USAGE', `zfs: compression '${text}' is none of on, off, lz4, zle, gzip[-1 to -9], zstd[-1 to -19]`)
+  }
+  if (text === 'on') return COMPRESSION.on
+  // `ZIO_COMPLEVEL_INHERIT` is 0: plain zstd has no level of its own.
+  return compression.id | (text.startsWith('zstd-') ? (compression.level ?? 0) << 7 : 0)
+}
