@@ -16,6 +16,15 @@ export { type Ext4Image, type Ext4Options, ext4 } from './filesystems/ext4/index
 export { type FatOptions, fat } from './filesystems/fat/index.ts'
 export { type Iso9660Options, iso9660 } from './filesystems/iso9660/index.ts'
 export { type SquashfsPackOptions, squashfs } from './filesystems/squashfs/index.ts'
+export {
+  type ZfsCompatibility,
+  type ZfsDataset,
+  type ZfsImage,
+  type ZfsPoolOptions,
+  type ZfsProperties,
+  type ZfsSnapshot,
+  zfsPool,
+} from './filesystems/zfs/index.ts'
 export type { Addition } from './images/additions.ts'
 export { type ConvertedDisk, type ConvertOptions, convertDisk } from './images/disk/convert.ts'
 export { type DiskImage, type DiskOptions, type DiskPlan, disk } from './images/disk/index.ts'
@@ -35,6 +44,8 @@ export {
   netboot,
 } from './images/netboot/index.ts'
 export { type StoreSquashfs, type StoreSquashfsOptions, type StoreSummary, storeSquashfs } from './images/squashfs.ts'
+export { type ZfsDisk, type ZfsDisks, type ZfsDisksPlan, type ZfsOptions, zfs } from './images/zfs/index.ts'
+export type { ZfsBootLoader, ZfsFormat, ZfsLayout } from './images/zfs/names.ts'
 export { type FolderFile, type FolderOptions, type SavedFile, saveFolder } from './io/folder.ts'
 export { type BuildContext, bytesImage, type Extent, type GrowingImage, type Image } from './io/image.ts'
 export { imageStream, type OutputOptions, type SavedImage, type SaveOptions, saveImage } from './io/output.ts'

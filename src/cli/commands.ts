@@ -84,6 +84,24 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
       },
     ],
   },
+  zfs: {
+    summary: 'Write a boot disk and a disk with a ZFS pool, with the system installed on its datasets',
+    usage: 'kilnix zfs --closure CLOSURE -o DIR [options]',
+    examples: [
+      {
+        about: 'DIR/nixos.boot.img and DIR/nixos.root.img; datasets as the system mounts them',
+        line: 'kilnix zfs --closure ./closure-info -o disks',
+      },
+      {
+        about: 'With datasets of its own, and a root to roll back to at each boot',
+        line: 'kilnix zfs --closure ./closure-info --dataset tank/root:/ --dataset tank/nix:/nix,compression=zstd-19 --snapshot tank/root@blank -o disks',
+      },
+      {
+        about: 'One disk, as large as it has to be',
+        line: 'kilnix zfs --closure ./closure-info --layout single-disk --boot-size auto --root-size auto --format qcow2 -o disks',
+      },
+    ],
+  },
   convert: {
     summary: 'Write a disk image in another container',
     usage: 'kilnix convert IN -o FILE [options]',
@@ -94,4 +112,4 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
   },
 }
 
-export const COMMAND_NAMES: readonly CommandName[] = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'convert']
+export const COMMAND_NAMES: readonly CommandName[] = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'zfs', 'convert']

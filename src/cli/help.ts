@@ -12,7 +12,7 @@ export function generalHelp(): string {
 
 Usage:
 ${commands.join('\n')}
-  kilnix presets          List the presets of kilnix disk; with --json for programs
+  kilnix presets          List the presets of kilnix disk and zfs; with --json for programs
   kilnix schema           Print the JSON Schema of config files
   kilnix help [COMMAND]   Print this help, or that of a command
   kilnix --version        Print the version

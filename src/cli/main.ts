@@ -3,11 +3,12 @@
  * is there at once.
  */
 import { readFileSync } from 'node:fs'
+import { nearest } from '../bytes/nearest.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import { COMMAND_NAMES } from './commands.ts'
 import { commandHelp, generalHelp } from './help.ts'
 import type { CommandName, Settings } from './options.ts'
-import { nearest, readSettings } from './settings.ts'
+import { readSettings } from './settings.ts'
 import { usage } from './values.ts'
 
 /** Exit status of a program that SIGPIPE ends, as a shell reports it. */
@@ -66,9 +67,14 @@ async function presets(rest: readonly string[]): Promise<number> {
   if (option !== undefined && option !== '--json') throw usage(`'${option}' is not expected; --json is`)
   noMore(more)
   const { DISK_PRESETS } = await import('../images/disk/presets.ts')
-  if (option === '--json') return print(`${JSON.stringify(DISK_PRESETS, null, 2)}\n`)
-  const width = Math.max(...DISK_PRESETS.map(({ name }) => name.length))
-  return print(DISK_PRESETS.map(({ name, about }) => `${name.padEnd(width)}  ${about}\n`).join(''))
+  const { ZFS_PRESETS } = await import('../images/zfs/presets.ts')
+  const all = [
+    ...DISK_PRESETS.map((preset) => ({ command: 'disk', ...preset })),
+    ...ZFS_PRESETS.map((preset) => ({ command: 'zfs', ...preset })),
+  ]
+  if (option === '--json') return print(`${JSON.stringify(all, null, 2)}\n`)
+  const width = Math.max(...all.map(({ name }) => name.length))
+  return print(all.map(({ command, name, about }) => `${command.padEnd(4)}  ${name.padEnd(width)}  ${about}\n`).join(''))
 }
 
 async function runCommand(command: CommandName, settings: Settings): Promise<number> {
@@ -80,6 +86,10 @@ async function runCommand(command: CommandName, settings: Settings): Promise<num
     case 'serve': {
       const { runServe } = await import('./run-serve.ts')
       return runServe(settings)
+    }
+    case 'zfs': {
+      const { runZfs } = await import('./run-zfs.ts')
+      return runZfs(settings)
     }
     default: {
       const { runImage } = await import('./run-image.ts')

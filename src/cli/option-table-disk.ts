@@ -1,11 +1,14 @@
 /** The part of the option table that is about disks. */
 import { BOOT_LOADERS, DISK_LAYOUTS, OUTPUT_FORMATS } from '../images/disk/names.ts'
 import { DISK_PRESETS } from '../images/disk/presets.ts'
+import { ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS } from '../images/zfs/names.ts'
+import { ZFS_PRESETS } from '../images/zfs/presets.ts'
 import type { Option } from './option.ts'
 import { choice, path, size, sizeOrAuto, text, uuid } from './values.ts'
 
 const DISK = ['disk'] as const
-const DISKS = ['disk', 'convert'] as const
+const DISKS = ['disk', 'zfs', 'convert'] as const
+const INSTALLED = ['disk', 'zfs'] as const
 
 export const CONVERT_INPUT = {
   input: {
@@ -33,9 +36,18 @@ export const DISK_OPTIONS = {
       'NAME',
     ),
     group: 'Image',
-    commands: DISK,
+    commands: INSTALLED,
     defaultText: 'none',
     about: 'Format, layout and size for a cloud or hypervisor; kilnix presets lists them',
+    variants: {
+      zfs: {
+        type: choice(
+          ZFS_PRESETS.map(({ name }) => name),
+          'NAME',
+        ),
+        about: 'Format, layout, sizes and properties for a cloud; kilnix presets lists them',
+      },
+    },
   },
   format: {
     type: choice(OUTPUT_FORMATS, 'FORMAT'),
@@ -43,13 +55,24 @@ export const DISK_OPTIONS = {
     commands: DISKS,
     defaultText: 'what the ending of FILE says, else raw',
     about: `Container of the disk: ${OUTPUT_FORMATS.join(', ')}`,
+    variants: {
+      zfs: { type: choice(ZFS_FORMATS, 'FORMAT'), defaultText: 'raw', about: `Container of each disk: ${ZFS_FORMATS.join(', ')}` },
+    },
   },
   layout: {
-    type: choice(DISK_LAYOUTS),
+    type: choice([...DISK_LAYOUTS, ...ZFS_LAYOUTS]),
     group: 'Image',
-    commands: DISK,
+    commands: INSTALLED,
     defaultText: 'efi',
     about: "Partition table, with nixpkgs' addresses",
+    variants: {
+      disk: { type: choice(DISK_LAYOUTS) },
+      zfs: {
+        type: choice(ZFS_LAYOUTS),
+        defaultText: 'two-disk',
+        about: 'A disk with the EFI system partition and one for the pool alone, which can grow with it; or one disk for both',
+      },
+    },
   },
   rootFs: {
     type: choice(['ext4', 'squashfs']),
@@ -68,9 +91,10 @@ export const DISK_OPTIONS = {
   free: {
     type: size(0, 2 ** 50),
     group: 'Image',
-    commands: DISK,
+    commands: INSTALLED,
     default: 512 << 20,
     about: 'What stays free on the root of a disk whose size is auto',
+    variants: { zfs: { about: 'What stays free in a pool whose --root-size is auto' } },
   },
   espSize: {
     type: size(1 << 20, 2 ** 40),
@@ -86,6 +110,7 @@ export const DISK_OPTIONS = {
     commands: DISKS,
     defaultText: 'the store path of the system, or the name of FILE',
     about: 'Identifiers that are not given are derived from it',
+    variants: { zfs: { defaultText: 'the store path of the system' } },
   },
   rootUuid: {
     type: uuid(),
@@ -98,14 +123,20 @@ export const DISK_OPTIONS = {
   configuration: {
     type: path('FILE'),
     group: 'Image',
-    commands: DISK,
+    commands: INSTALLED,
     defaultText: 'none',
     about: 'Text for /etc/nixos/configuration.nix',
+    variants: {
+      zfs: {
+        defaultText: 'the file systems alone',
+        about: 'NixOS module that /etc/nixos/configuration.nix imports beside one with the file systems of the pool',
+      },
+    },
   },
   channel: {
     type: text('PATH'),
     group: 'Image',
-    commands: DISK,
+    commands: INSTALLED,
     defaultText: 'none',
     about: "Store path of root's channels, in the closure",
   },
@@ -115,7 +146,14 @@ export const DISK_BOOT = {
   bootLoader: {
     type: choice(BOOT_LOADERS),
     group: 'Boot',
-    commands: DISK,
+    commands: INSTALLED,
+    variants: {
+      zfs: {
+        type: choice(ZFS_BOOT_LOADERS),
+        defaultText: 'systemd-boot',
+        about: 'What starts the system: systemd-boot with entries or with unified kernel images, or nothing',
+      },
+    },
     defaultText: 'systemd-boot where the layout has an EFI system partition, else none',
     about: 'What starts the system: systemd-boot with entries or with unified kernel images, or extlinux.conf for U-Boot',
   },

@@ -6,17 +6,25 @@ import { GENERATION_DEFAULTS } from '../boot/generation.ts'
 import { MENU_DEFAULTS } from '../boot/menu.ts'
 import type { Option } from './option.ts'
 import { CONVERT_INPUT, DISK_BOOT, DISK_OPTIONS } from './option-table-disk.ts'
+import { ZFS_OPTIONS } from './option-table-zfs.ts'
 import { addition, address, choice, compression, flag, integer, linkage, path, size, text, time, timeout } from './values.ts'
 
-const ALL = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'convert'] as const
-const CLOSURES = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk'] as const
+const ALL = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'zfs', 'convert'] as const
+const CLOSURES = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'zfs'] as const
 const FILES = ['iso', 'squashfs', 'initrd', 'disk', 'convert'] as const
-const WRITERS = [...FILES, 'netboot'] as const
+const WRITERS = [...FILES, 'netboot', 'zfs'] as const
 const NETBOOT = ['netboot', 'serve'] as const
-const SYSTEMS = ['iso', 'disk', ...NETBOOT] as const
+const SYSTEMS = ['iso', 'disk', 'zfs', ...NETBOOT] as const
 const ISO = ['iso'] as const
 
 const CONTAINER_COMPRESSION = 'Codec and level of compressed containers: gzip[:1-9], for qcow2-compressed also zstd[:1-22]'
+
+const FOLDER = { type: path('DIR'), about: 'Folder to write, which appears whole or not at all' }
+const INSTALLED_ADDITION = {
+  type: addition({ withOwner: true }),
+  about: 'Put the file or folder SOURCE into the root file system as TARGET, with an octal mode and a numeric owner and group',
+}
+const REPLACE_FOLDER = { about: 'Replace DIR if it exists and holds nothing but what this command writes' }
 
 export const OPTIONS = {
   ...CONVERT_INPUT,
@@ -24,7 +32,7 @@ export const OPTIONS = {
     type: path('CLOSURE'),
     group: 'Input',
     commands: CLOSURES,
-    required: ['iso', 'squashfs', 'netboot', 'serve', 'disk'],
+    required: ['iso', 'squashfs', 'netboot', 'serve', 'disk', 'zfs'],
     about:
       'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; the kind is recognised, - reads it from standard input',
     variants: { initrd: { defaultText: 'no store paths' } },
@@ -65,7 +73,7 @@ export const OPTIONS = {
     short: 'o',
     required: WRITERS,
     about: 'File to write, which appears whole or not at all; - streams to standard output',
-    variants: { netboot: { type: path('DIR'), about: 'Folder to write, which appears whole or not at all' } },
+    variants: { netboot: FOLDER, zfs: FOLDER },
   },
   force: {
     type: flag(),
@@ -73,7 +81,7 @@ export const OPTIONS = {
     commands: WRITERS,
     default: false,
     about: 'Replace FILE if it exists',
-    variants: { netboot: { about: 'Replace DIR if it exists and holds nothing but what this command writes' } },
+    variants: { netboot: REPLACE_FOLDER, zfs: REPLACE_FOLDER },
   },
   compressImage: {
     type: flag(),
@@ -109,6 +117,7 @@ export const OPTIONS = {
       netboot: { defaultText: 'zstd:19; for per-path zstd:10' },
       serve: { defaultText: 'zstd:19; for per-path zstd:10' },
       disk: { defaultText: 'gzip:6', about: CONTAINER_COMPRESSION },
+      zfs: { defaultText: 'gzip:6', about: CONTAINER_COMPRESSION },
       convert: { defaultText: 'gzip:6', about: CONTAINER_COMPRESSION },
     },
   },
@@ -172,9 +181,12 @@ export const OPTIONS = {
   timeout: {
     type: timeout(),
     group: 'Boot',
-    commands: ['iso', 'disk'],
+    commands: ['iso', 'disk', 'zfs'],
     defaultText: String(MENU_DEFAULTS.timeoutSeconds),
-    variants: { disk: { defaultText: String(GENERATION_DEFAULTS.timeoutSeconds) } },
+    variants: {
+      disk: { defaultText: String(GENERATION_DEFAULTS.timeoutSeconds) },
+      zfs: { defaultText: String(GENERATION_DEFAULTS.timeoutSeconds) },
+    },
     about: 'Seconds until the default entry boots; none waits for ever',
   },
   menuPrefix: { type: text('TEXT'), group: 'Boot', commands: ISO, default: MENU_DEFAULTS.labelPrefix, about: 'Before every menu label' },
@@ -204,6 +216,7 @@ export const OPTIONS = {
     about: 'Archive that comes first, as it is; microcode has to be uncompressed and the first of all',
   },
   ...DISK_OPTIONS,
+  ...ZFS_OPTIONS,
   volumeId: {
     type: text('TEXT'),
     group: 'Image',
@@ -228,15 +241,13 @@ export const OPTIONS = {
   add: {
     type: addition(),
     group: 'Image',
-    commands: ['iso', 'initrd', 'disk'],
+    commands: ['iso', 'initrd', 'disk', 'zfs'],
     repeatable: true,
     default: [],
     about: 'Put the file or folder SOURCE into the image as TARGET',
     variants: {
-      disk: {
-        type: addition({ withOwner: true }),
-        about: 'Put the file or folder SOURCE into the root file system as TARGET, with an octal mode and a numeric owner and group',
-      },
+      disk: INSTALLED_ADDITION,
+      zfs: INSTALLED_ADDITION,
     },
   },
   link: {
@@ -271,12 +282,16 @@ export const OPTIONS = {
   mtime: {
     type: time(),
     group: 'Image',
-    commands: FILES,
+    commands: [...FILES, 'zfs'],
     defaultText: 'SOURCE_DATE_EPOCH, else 1980-01-01 (squashfs: 1970-01-01)',
     about: 'Time of the image and of all files that are not from the store: seconds since 1970, or a date in UTC',
     variants: {
       initrd: { defaultText: 'SOURCE_DATE_EPOCH, else 1, as files of the store have it' },
       disk: { defaultText: 'SOURCE_DATE_EPOCH, else 1980-01-01' },
+      zfs: {
+        defaultText: 'SOURCE_DATE_EPOCH, else 1980-01-01',
+        about: 'Time of the pool and of all files that are not from the store: seconds since 1970, or a date in UTC',
+      },
       convert: { about: 'Time in containers that have one', defaultText: 'SOURCE_DATE_EPOCH, else the first that the format has' },
     },
   },

@@ -1,7 +1,7 @@
 /** What an option is. */
 import type { ValueType } from './values.ts'
 
-export type CommandName = 'iso' | 'squashfs' | 'initrd' | 'netboot' | 'serve' | 'disk' | 'convert'
+export type CommandName = 'iso' | 'squashfs' | 'initrd' | 'netboot' | 'serve' | 'disk' | 'zfs' | 'convert'
 
 export const GROUPS = ['Input', 'Output', 'Store', 'Boot', 'Image', 'Server', 'General'] as const
 

@@ -4,13 +4,17 @@ import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parseCodecSpec } from '../codecs/spec.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
+import { DISK_LAYOUTS } from '../images/disk/names.ts'
 import type { Netboot } from '../images/netboot/index.ts'
+import type { ZfsDisks } from '../images/zfs/index.ts'
+import { ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS } from '../images/zfs/names.ts'
+import { zfsPreset } from '../images/zfs/presets.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import type { CommandName, Settings } from './options.ts'
 
 /** Commands that write one file. */
-export type ImageCommand = Exclude<CommandName, 'netboot' | 'serve'>
+export type ImageCommand = Exclude<CommandName, 'netboot' | 'serve' | 'zfs'>
 
 export interface Recipe {
   readonly image: Image | GrowingImage
@@ -107,7 +111,7 @@ async function diskRecipe(settings: Settings, context: RecipeContext): Promise<R
     ...given({
       toplevel: settings.toplevel,
       format: settings.format ?? preset?.format ?? formatOfName(settings.output ?? ''),
-      layout: settings.layout ?? preset?.layout,
+      layout: known(DISK_LAYOUTS, settings.layout) ?? preset?.layout,
       size: settings.size ?? preset?.size,
       bootLoader: settings.bootLoader,
       timeoutSeconds: settings.timeout,
@@ -185,6 +189,45 @@ export async function netbootOf(settings: Settings, context: RecipeContext): Pro
     initrdCompression: parseCodecSpec(settings.initrdCompression),
     prepend: settings.prepend,
   })
+}
+
+/** Read the listing and plan what `zfs` writes. Throws what the recipe throws. */
+export async function zfsDisksOf(settings: Settings, context: RecipeContext): Promise<ZfsDisks> {
+  const { zfs } = await import('../images/zfs/index.ts')
+  const { configuration } = settings
+  const preset = settings.preset === undefined ? undefined : zfsPreset(settings.preset)
+  const { disks, plan, inputs } = await zfs({
+    ...storeInput(settings, context),
+    ...given({
+      toplevel: settings.toplevel,
+      pool: settings.pool,
+      layout: known(ZFS_LAYOUTS, settings.layout) ?? preset?.layout,
+      format: known(ZFS_FORMATS, settings.format) ?? preset?.format,
+      bootSize: settings.bootSize ?? preset?.bootSize,
+      rootSize: settings.rootSize ?? preset?.rootSize,
+      bootLoader: known(ZFS_BOOT_LOADERS, settings.bootLoader),
+      timeoutSeconds: settings.timeout,
+      configuration: configuration === undefined ? undefined : configurationText(configuration),
+      channel: settings.channel,
+      seed: settings.seed,
+      compression: codecOf(settings.compression),
+      mtimeSeconds: settings.mtime,
+    }),
+    freeSize: settings.free,
+    datasets: settings.dataset,
+    snapshots: settings.snapshot,
+    poolProperties: { ...preset?.poolProperties, ...Object.fromEntries(settings.poolProp) },
+    fileSystemProperties: Object.fromEntries(settings.fsProp),
+    kernelParams: settings.kernelParam,
+    add: settings.add,
+    parity: settings.parity,
+  })
+  return { disks, plan, inputs: configuration === undefined ? inputs : [...inputs, configuration] }
+}
+
+/** A name that some other command has as well; the command's own variant of the option lets no other through. */
+function known<const C extends string>(names: readonly C[], value: string | undefined): C | undefined {
+  return names.find((name) => name === value)
 }
 
 function storeInput(settings: Settings, context: RecipeContext) {

@@ -2,8 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { nearest } from '../../src/bytes/nearest.ts'
 import type { CommandName, Settings } from '../../src/cli/options.ts'
-import { nearest, readSettings } from '../../src/cli/settings.ts'
+import { readSettings } from '../../src/cli/settings.ts'
 import { splitAddress } from '../../src/cli/values.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'kilnix-settings-'))
@@ -151,6 +152,46 @@ describe('arguments', () => {
     ['iso', ['--add', 'x=a:644'], { add: [{ target: 'x', source: 'a:644' }] }],
   ] as const)('kilnix %s %j', (command, args, expected) => {
     expect(read([...args], {}, command)).toMatchObject(expected)
+  })
+
+  test.each([
+    ['--dataset', 'tank/root:/', 'dataset', { name: 'tank/root', mount: '/', properties: {} }],
+    ['--dataset', 'tank/a:b', 'dataset', { name: 'tank/a:b', properties: {} }],
+    [
+      '--dataset',
+      'tank/a:b:/c,atime=on,x:y=1=2\\,3',
+      'dataset',
+      { name: 'tank/a:b', mount: '/c', properties: { atime: 'on', 'x:y': '1=2,3' } },
+    ],
+    ['--snapshot', 'tank/root@blank', 'snapshot', { dataset: 'tank/root', name: 'blank', state: 'empty' }],
+    ['--snapshot', 'tank/root@full=populated', 'snapshot', { dataset: 'tank/root', name: 'full', state: 'populated' }],
+    ['--pool-prop', 'ashift=9', 'poolProp', ['ashift', '9']],
+    ['--fs-prop', 'user:text=a=b', 'fsProp', ['user:text', 'a=b']],
+  ] as const)('kilnix zfs %s %s', (option, value, key, expected) => {
+    expect(read([option, value], {}, 'zfs')[key]).toEqual([expected])
+  })
+
+  test.each([
+    [['--dataset', ':/'], /NAME\[:MOUNT\]/],
+    [['--dataset', 'tank/a,atime'], /'atime' is not PROPERTY=VALUE/],
+    [['--dataset', 'tank/a,atime=on,atime=off'], /atime is given twice/],
+    [['--snapshot', 'tank/root'], /DATASET@NAME/],
+    [['--snapshot', 'tank/root@a=b'], /DATASET@NAME/],
+    [['--pool-prop', 'ashift'], /NAME=VALUE/],
+    [['--layout', 'efi'], /one of two-disk, single-disk/],
+    [['--format', 'ova'], /one of raw, qcow2/],
+    [['--boot-loader', 'extlinux'], /one of systemd-boot, uki, none/],
+  ])('kilnix zfs %j is refused', (args, message) => {
+    expect(() => read(args, {}, 'zfs')).toThrow(usageError(message))
+  })
+
+  test('datasets in a config file are written as on the command line', () => {
+    const given = config({ closure: 'c', output: 'o', dataset: ['tank/a:/,atime=on'], poolProp: ['ashift=9'] })
+    expect(readSettings('zfs', given, {})).toMatchObject({
+      dataset: [{ name: 'tank/a', mount: '/', properties: { atime: 'on' } }],
+      poolProp: [['ashift', '9']],
+    })
+    expect(() => readSettings('zfs', config({ closure: 'c', output: 'o', dataset: [1] }), {})).toThrow(usageError(/must be a string/))
   })
 
   test.each([

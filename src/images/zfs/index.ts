@@ -1,0 +1,331 @@
+/**
+ * The recipe of ZFS images: an installed system spread over the datasets of a pool, and an EFI system partition that
+ * starts it, on two disks or on one, in any container of a disk.
+ *
+ * Not supported: boot programs for BIOS, whose partition stays empty; a /boot on the pool; more than one generation; and
+ * what `filesystems/zfs` lists.
+ */
+
+import type { CodecSpec } from '../../codecs/codec.ts'
+import { gpt } from '../../disks/gpt/index.ts'
+import { ImageError } from '../../errors.ts'
+import { type ZfsCompatibility, type ZfsDataset, type ZfsImage, type ZfsSnapshot, zfsPool } from '../../filesystems/zfs/index.ts'
+import { type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
+import type { ProgressListener } from '../../io/progress.ts'
+import { findToplevel, loadBootspec } from '../../nix/toplevel.ts'
+import type { DirectoryNode } from '../../tree/tree.ts'
+import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
+import { diskBoot } from '../disk/boot.ts'
+import { containerOf } from '../disk/containers.ts'
+import { type InstalledAddition, installedTree } from '../installed.ts'
+import { packedFirst } from '../packed-first.ts'
+import { loadStore, type StoreInput, verifiedStore } from '../store.ts'
+import { textInStore } from '../store-files.ts'
+import { zfsConfiguration } from './configuration.ts'
+import { defaultDatasets, FILE_SYSTEM_PROPERTIES, POOL_PROPERTIES, zfsMounts } from './datasets.ts'
+import {
+  BOOT_START,
+  bootDiskPartitions,
+  bootPartitionSize,
+  bootSizeFor,
+  poolPlace,
+  singleDiskPartitions,
+  wholeDiskPartitions,
+} from './layout.ts'
+import { type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfsFileName } from './names.ts'
+import { poolDisk } from './pool-disk.ts'
+
+export interface ZfsOptions extends StoreInput {
+  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
+  readonly toplevel?: string
+  /** Default `two-disk`. */
+  readonly layout?: ZfsLayout
+  /** Of each disk. Default raw. */
+  readonly format?: ZfsFormat
+  /** Name of the pool; default: that of the root which the system's fstab names, else `tank`. */
+  readonly pool?: string
+  /**
+   * Bytes of the boot disk, or of one disk up to where the pool begins; whole MiB, or `auto`: room for the boot files
+   * twice. Default 1 GiB.
+   */
+  readonly bootSize?: number | 'auto'
+  /** Bytes of the root disk, or of what one disk has more than `bootSize`; whole MiB, or `auto`. Default 2 GiB. */
+  readonly rootSize?: number | 'auto'
+  /** Bytes that stay free in a pool whose size is `auto`. Default 512 MiB. */
+  readonly freeSize?: number
+  /** Default: what the system's fstab mounts from the pool, else nixpkgs' datasets for Amazon. */
+  readonly datasets?: readonly ZfsDataset[]
+  readonly snapshots?: readonly (ZfsSnapshot & { readonly dataset: string })[]
+  /** As `zpool create -o` takes them, beside `autoexpand=on`. */
+  readonly poolProperties?: Readonly<Record<string, string>>
+  /** Of the pool's own dataset, as `zpool create -O` takes them, beside what nixpkgs gives. */
+  readonly fileSystemProperties?: Readonly<Record<string, string>>
+  /** Default: what OpenZFS 2.1 and later can read and write. */
+  readonly compatibility?: ZfsCompatibility
+  /** Default systemd-boot. */
+  readonly bootLoader?: ZfsBootLoader
+  /** Appended to every entry's kernel parameters. */
+  readonly kernelParams?: readonly string[]
+  /** Seconds until the default entry boots; null waits for ever. Default 5. */
+  readonly timeoutSeconds?: number | null
+  readonly add?: readonly InstalledAddition[]
+  /** Text of a NixOS module that is imported by /etc/nixos/configuration.nix. */
+  readonly configuration?: string
+  /** Store path of root's channels. */
+  readonly channel?: string
+  /** Identifiers are derived from it; default: the store path of the system. */
+  readonly seed?: string
+  /** Partition types as nixpkgs' images have them, which mark no EFI system partition. Default false. */
+  readonly parity?: boolean
+  /** Of compressed containers; default gzip, level 6. */
+  readonly compression?: CodecSpec
+  /** Time of all that is not from the store; default 1980-01-01, the first day of FAT. */
+  readonly mtimeSeconds?: number
+}
+
+/** A disk, and nixpkgs' name for its file. */
+export interface ZfsDisk {
+  readonly name: string
+  readonly image: Image | GrowingImage
+}
+
+export interface ZfsDisks {
+  /** The boot disk, if there is one of its own, and the root disk. */
+  readonly disks: readonly ZfsDisk[]
+  readonly plan: ZfsDisksPlan
+  /** Files and folders of the host that the images are made from. */
+  readonly inputs: readonly string[]
+}
+
+/** What goes on the disks, as plain data. Sizes are bytes. */
+export interface ZfsDisksPlan {
+  readonly toplevel: string
+  readonly system: string
+  readonly layout: ZfsLayout
+  readonly format: ZfsFormat
+  readonly bootLoader: ZfsBootLoader
+  readonly files: readonly string[]
+  readonly bootSize: number
+  /** Of the disk with the pool; undefined where it is `auto`. */
+  readonly rootDiskSize: number | undefined
+  readonly pool: string
+  readonly poolGuid: string
+  readonly compatibility: ZfsCompatibility
+  readonly datasets: readonly {
+    readonly name: string
+    readonly mount: string | undefined
+    readonly properties: string
+    readonly snapshots: string
+  }[]
+  readonly entries: readonly string[]
+  readonly contentBytes: number
+  readonly pathCount: number
+  readonly narBytes: number
+  readonly verified: boolean
+}
+
+const MEBIBYTE = 1 << 20
+
+export const ZFS_IMAGE_DEFAULTS = {
+  layout: 'two-disk',
+  format: 'raw',
+  bootSize: 1024 * MEBIBYTE,
+  rootSize: 2048 * MEBIBYTE,
+  freeSize: 512 * MEBIBYTE,
+  bootLoader: 'systemd-boot',
+  parity: false,
+  mtimeSeconds: 315532800,
+} as const
+
+/**
+ * Load a closure and plan its disks; nothing is written yet. Throws what `loadStore`, `installedTree`, `zfsPool`,
+ * `diskBoot` and the container throw, LIMIT where a size does not hold the content.
+ */
+export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
+  const settings = { ...ZFS_IMAGE_DEFAULTS, ...options }
+  const { layout, format, mtimeSeconds, bootLoader } = settings
+  checkSizes(settings)
+  const store = await loadStore(options)
+  const { closure, root } = store
+  const toplevel = findToplevel(closure, root, options.toplevel)
+  const bootspec = loadBootspec(toplevel, closure, root)
+  const seed = options.seed ?? toplevel
+  const fstab = await textInStore(`${toplevel}/etc/fstab`, store)
+  const chosen = chosenDatasets(settings, fstab)
+  const boot = await diskBoot(bootspec, store, { ...settings, loader: bootLoader, layout: 'efi' })
+  const bootTree = boot.esp
+  if (bootTree === undefined) throw new RangeError('a layout without an EFI system partition')
+  const bootSize = resolvedBootSize(settings, bootTree)
+  const volume = bootVolume(
+    bootTree,
+    'ESP',
+    { start: BOOT_START, size: bootPartitionSize(layout, bootSize), seed, mtimeSeconds },
+    (end) => `--boot-size ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
+  )
+  const tree = installedTree({
+    closure,
+    store: verifiedStore(store),
+    toplevel,
+    mtimeSeconds,
+    configuration: zfsConfiguration(chosen.datasets, options.configuration),
+    ...(options.channel !== undefined && { channel: options.channel }),
+    ...(options.add && { add: options.add }),
+  })
+  const place = poolPlace(layout, bootSize)
+  const pool = sizedPool(settings.rootSize, place.overhead - (layout === 'single-disk' ? bootSize : 0), () =>
+    zfsPool(tree, {
+      name: chosen.pool,
+      seed,
+      ...(settings.rootSize === 'auto'
+        ? { size: 'auto', freeSize: settings.freeSize, roundTo: MEBIBYTE }
+        : { size: (layout === 'single-disk' ? bootSize : 0) + settings.rootSize - place.overhead }),
+      ...(options.compatibility !== undefined && { compatibility: options.compatibility }),
+      properties: { ...FILE_SYSTEM_PROPERTIES, ...options.fileSystemProperties },
+      poolProperties: { ...POOL_PROPERTIES, ...options.poolProperties },
+      datasets: withSnapshots(chosen.datasets, options.snapshots ?? []),
+      timeSeconds: mtimeSeconds,
+      devicePath: layout === 'two-disk' ? '/dev/vdb1' : '/dev/vda3',
+      isWholeDisk: layout === 'two-disk',
+    }),
+  )
+  const table = { seed, parity: settings.parity }
+  const around = (own: Image): Image => {
+    const parts = layout === 'two-disk' ? wholeDiskPartitions(own, table) : singleDiskPartitions(volume, own, bootSize, table)
+    return gpt(parts, { seed: `${seed} root disk`, size: own.size + place.overhead })
+  }
+  const rootDisk = poolDisk({ pool, ...place, around })
+  const contained = (disk: 'boot' | 'root', image: Image | GrowingImage): ZfsDisk => {
+    const name = zfsFileName(disk, format)
+    const container = {
+      seed: `${seed} ${disk}`,
+      fileName: name,
+      timeSeconds: mtimeSeconds,
+      ...(options.compression && { compression: options.compression }),
+    }
+    const finish = (whole: Image): Image | GrowingImage => containerOf(whole, format, container)
+    if (!isGrowing(image)) return { name, image: finish(image) }
+    // What the container refuses is found before the pool is packed.
+    finish({ size: MEBIBYTE, extents: [] })
+    return { name, image: format === 'raw' ? image : packedFirst(image, finish) }
+  }
+  const disks = [
+    ...(layout === 'two-disk'
+      ? [contained('boot', gpt(bootDiskPartitions(volume, table), { seed: `${seed} boot disk`, size: bootSize }))]
+      : []),
+    contained('root', rootDisk),
+  ]
+  return {
+    disks,
+    inputs: [...store.inputs, ...(options.add ?? []).map(({ source }) => source)],
+    plan: {
+      toplevel,
+      system: bootspec.system,
+      layout,
+      format,
+      bootLoader,
+      files: disks.map(({ name }) => name),
+      bootSize,
+      rootDiskSize: settings.rootSize === 'auto' ? undefined : settings.rootSize + (layout === 'single-disk' ? bootSize : 0),
+      ...poolSummary(pool),
+      entries: boot.entries,
+      pathCount: closure.paths.length,
+      narBytes: store.narBytes,
+      verified: store.digests.length > 0,
+    },
+  }
+}
+
+type PoolSummary = Pick<ZfsDisksPlan, 'pool' | 'poolGuid' | 'compatibility' | 'datasets' | 'contentBytes'>
+
+function poolSummary({ plan, contentBytes }: ZfsImage): PoolSummary {
+  const { name, poolGuid, compatibility } = plan.options
+  const datasets = plan.datasets.map(({ spec }) => ({
+    name: spec.name,
+    mount: spec.mount,
+    properties: Object.entries(spec.properties)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(','),
+    snapshots: spec.snapshots.map((snapshot) => snapshot.name).join(','),
+  }))
+  return { pool: name, poolGuid: String(poolGuid), compatibility, datasets, contentBytes }
+}
+
+/** Throws USAGE for sizes that are no whole MiB. */
+function checkSizes({ bootSize, rootSize }: Pick<ZfsOptions, 'bootSize' | 'rootSize'>): void {
+  for (const [name, size] of [
+    ['--boot-size', bootSize],
+    ['--root-size', rootSize],
+  ] as const) {
+    if (typeof size !== 'number' || (Number.isSafeInteger(size) && size > 0 && size % MEBIBYTE === 0)) continue
+    throw new ImageError('USAGE', `${name} is ${size} bytes; give whole MiB, such as 2G or 800M`)
+  }
+}
+
+/** A pool whose errors speak of the size that was asked for; `overhead` is what its disk has beside it. */
+function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsImage): ZfsImage {
+  const told = (error: unknown): unknown => {
+    if (!(error instanceof ImageError) || error.neededBytes === undefined) return error
+    const enough = Math.ceil((error.neededBytes + overhead) / MEBIBYTE)
+    return new ImageError(
+      'LIMIT',
+      `--root-size is ${rootSize} bytes, which the content of the pool outgrows; ${enough}M will do, and auto or more compression less`,
+      { neededBytes: enough * MEBIBYTE, cause: error },
+    )
+  }
+  try {
+    const pool = make()
+    return {
+      ...pool,
+      pack: (...args) =>
+        pool.pack(...args).catch((error: unknown) => {
+          throw told(error)
+        }),
+    }
+  } catch (error) {
+    throw told(error)
+  }
+}
+
+/** Twice what there is: with another generation there is another kernel. */
+function resolvedBootSize(
+  { bootSize = ZFS_IMAGE_DEFAULTS.bootSize, layout = 'two-disk', mtimeSeconds = 0 }: ZfsOptions,
+  tree: DirectoryNode,
+): number {
+  return bootSize === 'auto' ? bootSizeFor(layout, 2 * bootVolumeSize(tree, 'ESP', mtimeSeconds)) : bootSize
+}
+
+interface ChosenDatasets {
+  readonly pool: string
+  readonly datasets: readonly ZfsDataset[]
+}
+
+function chosenDatasets({ pool, datasets, onProgress }: ZfsOptions, fstab: string | undefined): ChosenDatasets {
+  if (datasets === undefined || datasets.length === 0) return defaultDatasets(fstab, pool)
+  const chosen = { pool: pool ?? (datasets[0] as ZfsDataset).name.split('/')[0] ?? '', datasets }
+  noteMissing(chosen, fstab, onProgress)
+  return chosen
+}
+
+/** The system may find its file systems by other means; what its table names and the pool does not have is worth a word. */
+function noteMissing({ pool, datasets }: ChosenDatasets, fstab: string | undefined, onProgress: ProgressListener | undefined): void {
+  const missing = zfsMounts(fstab ?? '').filter(({ name, mount }) => !datasets.some((own) => own.name === name && own.mount === mount))
+  for (const { name, mount } of missing) {
+    onProgress?.({
+      kind: 'note',
+      message: `the system mounts ${name} on ${mount}, and the pool ${pool} has no such dataset with content for it`,
+    })
+  }
+}
+
+/** Throws USAGE for a snapshot of a dataset that is not there. */
+function withSnapshots(datasets: readonly ZfsDataset[], snapshots: readonly (ZfsSnapshot & { readonly dataset: string })[]): ZfsDataset[] {
+  const stray = snapshots.find(({ dataset }) => !datasets.some(({ name }) => name === dataset))
+  if (stray !== undefined) {
+    const known = datasets.map(({ name }) => name).join(', ')
+    throw new ImageError('USAGE', `--snapshot ${stray.dataset}@${stray.name}: there is no such dataset; there are ${known}`)
+  }
+  return datasets.map((dataset) => {
+    const own = snapshots.filter((snapshot) => snapshot.dataset === dataset.name).map(({ name, state }) => ({ name, state }))
+    return own.length === 0 ? dataset : { ...dataset, snapshots: [...(dataset.snapshots ?? []), ...own] }
+  })
+}
