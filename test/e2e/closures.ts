@@ -19,11 +19,18 @@ export interface Closure {
   readonly reason: string
 }
 
-/** The closure that `fixtures/<name>/make.sh` writes. */
-export function generatedClosure(name: 'traps' | 'live'): Closure {
+/** Closures and the commands that make them. */
+const GENERATORS = {
+  traps: 'fixtures/traps/make.sh',
+  live: 'fixtures/live/make.sh',
+  'live-zfs': 'fixtures/live/make.sh --zfs',
+} as const
+
+/** The closure that a generator of `fixtures` writes. */
+export function generatedClosure(name: keyof typeof GENERATORS): Closure {
   const folder = join(CLOSURES, name)
   const skip = !existsSync(join(folder, '.complete')) && process.env.CI !== 'true'
-  const reason = skip ? `skipped: ${folder} is not there; fixtures/${name}/make.sh makes it (as root, with Nix)` : ''
+  const reason = skip ? `skipped: ${folder} is not there; ${GENERATORS[name]} makes it (as root, with Nix)` : ''
   if (skip) console.warn(reason)
   return { folder, root: join(folder, 'root'), store: join(folder, 'root/nix/store'), skip, reason }
 }

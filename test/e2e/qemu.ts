@@ -42,21 +42,26 @@ export interface DiskBootOptions extends MachineOptions {
 
 export type DiskBus = 'virtio' | 'ata' | 'nvme'
 
-const DISK_DEVICES: Readonly<Record<DiskBus, string>> = {
-  virtio: 'virtio-blk-pci',
-  ata: 'ide-hd,bus=ide.0',
-  nvme: 'nvme,serial=kilnix',
+/** Of the disk with that number, from 0 on. */
+const DISK_DEVICES: Readonly<Record<DiskBus, (index: number) => string>> = {
+  virtio: () => 'virtio-blk-pci',
+  ata: (index) => `ide-hd,bus=ide.${index}`,
+  nvme: (index) => `nvme,serial=kilnix${index}`,
 }
 
 /** Boot an installed disk by OVMF, which finds the boot program by its default name: the machine has never seen the disk. */
 export function bootDisk(file: string, options: DiskBootOptions): Promise<BootResult> {
+  return bootDisks([file], options)
+}
+
+/** The same with several disks, of which the first one has the boot program. */
+export function bootDisks(files: readonly string[], options: DiskBootOptions): Promise<BootResult> {
   const { format, bus, snapshot } = options
-  const drive = `if=none,id=disk,format=${format},snapshot=${snapshot ? 'on' : 'off'},file=${escaped(file)}`
-  const describe = async (folder: string): Promise<string[]> => [
-    ...(await startedBy('uefi', folder)),
-    ...['-nic', 'none'],
-    ...['-drive', drive, '-device', `${DISK_DEVICES[bus]},drive=disk,bootindex=0`],
-  ]
+  const disks = files.flatMap((file, index) => [
+    ...['-drive', `if=none,id=disk${index},format=${format},snapshot=${snapshot ? 'on' : 'off'},file=${escaped(file)}`],
+    ...['-device', `${DISK_DEVICES[bus](index)},drive=disk${index},bootindex=${index}`],
+  ])
+  const describe = async (folder: string): Promise<string[]> => [...(await startedBy('uefi', folder)), '-nic', 'none', ...disks]
   return runMachine(describe, options)
 }
 
