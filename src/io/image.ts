@@ -16,6 +16,16 @@ export interface Extent {
    * `buffer`, if one is lent, where the next one replaces them; so many readers need not make garbage.
    */
   readRange?(start: number, length: number, buffer?: Uint8Array): AsyncIterable<Uint8Array>
+  /** For one reading without a promise for each step; undefined where that cannot be. */
+  openNow?(): ImmediateReader | undefined
+}
+
+/** Reads an extent once, synchronously, from its beginning to its end. */
+export interface ImmediateReader {
+  /** Fill `bytes` with what comes next; the caller keeps within the extent. Throws what reading the extent throws. */
+  read(bytes: Uint8Array): void
+  /** To be called once, after errors too. */
+  close(): void
 }
 
 /** A finished description of bytes: `extents` are sorted, do not overlap and lie within `size`. */
@@ -68,6 +78,16 @@ export function bytesExtent(start: number, bytes: Uint8Array): Extent {
     async *readRange(from, length) {
       if (length > 0) yield bytes.subarray(from, from + length)
     },
+    openNow() {
+      let position = 0
+      return {
+        read(target) {
+          target.set(bytes.subarray(position, position + target.length))
+          position += target.length
+        },
+        close() {},
+      }
+    },
   }
 }
 
@@ -79,6 +99,7 @@ export function moveExtent(extent: Extent, offset: number): Extent {
     length,
     read: () => extent.read(),
     ...(readRange && { readRange: (...range: Parameters<typeof readRange>) => readRange.apply(extent, range) }),
+    ...(extent.openNow && { openNow: () => extent.openNow?.() }),
   }
 }
 

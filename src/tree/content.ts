@@ -1,6 +1,6 @@
 /** The bytes of a file node as extents of an image, read only when they are asked for. */
 import { ImageError } from '../errors.ts'
-import { bytesExtent, type Extent, type Image, moveExtent } from '../io/image.ts'
+import { bytesExtent, type Extent, type Image, type ImmediateReader, moveExtent } from '../io/image.ts'
 import { imageSlice } from '../io/slice.ts'
 import { extentChunks } from '../io/stream.ts'
 import { type HostFileState, hostFileChunks, hostFileExtent } from './host-file.ts'
@@ -25,6 +25,15 @@ export function contentExtents(file: FileNode, start: number, path: string): Ext
     case 'hostFile':
       return size === 0 ? [] : [hostFileExtent(content.path, start, size)]
   }
+}
+
+/**
+ * For one reading of `file` from its beginning to its end, synchronously; undefined for an empty file, and for images
+ * that cannot be read so, or have holes. Throws what `contentExtents` and opening a host file throw.
+ */
+export function openContent(file: FileNode, path: string): ImmediateReader | undefined {
+  const [extent] = contentExtents(file, 0, path)
+  return extent?.length === file.size ? extent.openNow?.() : undefined
 }
 
 /**

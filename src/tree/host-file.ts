@@ -3,7 +3,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { printable } from '../bytes/text.ts'
 import { type ErrorCode, ImageError, systemErrorCode } from '../errors.ts'
-import type { Extent, Image } from '../io/image.ts'
+import type { Extent, Image, ImmediateReader } from '../io/image.ts'
 
 /**
  * A path that became a link or a pipe since it was listed must neither be followed nor waited for. Windows
@@ -45,26 +45,48 @@ export function readError(path: Uint8Array, error: unknown): ImageError {
 export const SMALL_FILE_SIZE = 128 << 10
 
 /** Fill `bytes` with a host file of just that size, synchronously. Throws CHANGED or UNREADABLE. */
-export function readHostFile(path: Uint8Array, bytes: Uint8Array, { isSealed = false }: Pick<HostReadOptions, 'isSealed'> = {}): void {
-  const size = bytes.length
+export function readHostFile(path: Uint8Array, bytes: Uint8Array, options: Pick<HostReadOptions, 'isSealed'> = {}): void {
+  const reader = openHostFile(path, bytes.length, options)
   try {
-    const file = openSync(Buffer.from(path), HOST_FILE_FLAGS)
-    try {
-      const before = fstatSync(file, { bigint: true }).ctimeNs
-      let position = 0
-      while (position < size) {
-        const count = readSync(file, bytes, position, size - position, position)
-        if (count === 0) throw changedError(path, `ended at byte ${position}`)
-        position += count
-      }
-      if (readSync(file, Buffer.alloc(1), 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
-      if (!isSealed && fstatSync(file, { bigint: true }).ctimeNs !== before) throw changedError(path, WRITTEN_TO)
-    } finally {
-      closeSync(file)
-    }
-  } catch (error) {
-    throw readError(path, error)
+    reader.read(bytes)
+  } finally {
+    reader.close()
   }
+}
+
+/** Room for the byte that shows that a file has grown. */
+const BEYOND = Buffer.alloc(1)
+
+/** A host file of `size` bytes, open for one reading. Opening and reading throw CHANGED or UNREADABLE, by the last byte at the latest. */
+export function openHostFile(
+  path: Uint8Array,
+  size: number,
+  { isSealed = false }: Pick<HostReadOptions, 'isSealed'> = {},
+): ImmediateReader {
+  const attempt = <T>(step: () => T): T => {
+    try {
+      return step()
+    } catch (error) {
+      throw readError(path, error)
+    }
+  }
+  const file = attempt(() => openSync(Buffer.from(path), HOST_FILE_FLAGS))
+  const changeTimeNs = (): bigint => fstatSync(file, { bigint: true }).ctimeNs
+  let before: bigint | undefined
+  let position = 0
+  const fill = (bytes: Uint8Array): void => {
+    before ??= changeTimeNs()
+    for (let done = 0; done < bytes.length; ) {
+      const count = readSync(file, bytes, done, bytes.length - done, position)
+      if (count === 0) throw changedError(path, `ended at byte ${position}`)
+      done += count
+      position += count
+    }
+    if (position < size) return
+    if (readSync(file, BEYOND, 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
+    if (!isSealed && changeTimeNs() !== before) throw changedError(path, WRITTEN_TO)
+  }
+  return { read: (bytes) => attempt(() => fill(bytes)), close: () => closeSync(file) }
 }
 
 /** What was seen of a file that is read in several parts. */
@@ -135,6 +157,7 @@ export function hostFileExtent(path: Uint8Array, start: number, size: number, op
     length: size,
     read: () => hostFileChunks(path, size, options),
     readRange: (from, length, buffer) => hostFileChunks(path, size, { ...options, start: from, length, buffer }),
+    openNow: () => openHostFile(path, size, options),
   }
 }
 

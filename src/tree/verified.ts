@@ -1,9 +1,10 @@
 /** Contents that are checked against a digest while they are read, for formats that read files in its order. */
 import { createHash, type Hash } from 'node:crypto'
 import { ImageError } from '../errors.ts'
+import type { ImmediateReader } from '../io/image.ts'
 import { imageSlice } from '../io/slice.ts'
 import { imageChunks } from '../io/stream.ts'
-import { contentExtents } from './content.ts'
+import { contentExtents, openContent } from './content.ts'
 import { type FileNode, sortedEntries, type TreeDigest, type TreeNode } from './tree.ts'
 
 /**
@@ -50,7 +51,7 @@ function withContents(node: TreeNode, name: string, pass: DigestPass): TreeNode 
   if (node.kind !== 'file' || node.size === 0) return node
   const readRange = (start: number, length: number, buffer?: Uint8Array): AsyncIterable<Uint8Array> =>
     pass.read(node, start, length, buffer)
-  const extent = { start: 0, length: node.size, read: () => pass.read(node, 0, node.size), readRange }
+  const extent = { start: 0, length: node.size, read: () => pass.read(node, 0, node.size), readRange, openNow: () => pass.open(node) }
   return { ...node, content: { kind: 'image', image: { size: node.size, extents: [extent] } } }
 }
 
@@ -73,19 +74,42 @@ class DigestPass {
   }
 
   async *read(file: FileNode, start: number, length: number, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
+    this.#expect(file, start)
+    const whole = { size: file.size, extents: contentExtents(file, 0, this.#digest.name) }
+    const wanted = length === file.size ? whole : imageSlice(whole, start, start + length)
+    for await (const chunk of imageChunks(wanted, buffer ? { buffer } : {})) {
+      this.#take(file, chunk)
+      yield chunk
+    }
+  }
+
+  open(file: FileNode): ImmediateReader | undefined {
+    const reader = openContent(file, this.#digest.name)
+    if (reader === undefined) return undefined
+    let start = 0
+    return {
+      read: (bytes) => {
+        this.#expect(file, start)
+        reader.read(bytes)
+        start += bytes.length
+        this.#take(file, bytes)
+      },
+      close: () => reader.close(),
+    }
+  }
+
+  #expect(file: FileNode, start: number): void {
     if (file === this.#first && start === 0) this.#restart()
     if (file !== this.#next || start !== this.#position) {
       throw new RangeError(`${this.#digest.name}: files are not read in the order of the digest`)
     }
-    const whole = { size: file.size, extents: contentExtents(file, 0, this.#digest.name) }
-    const wanted = length === file.size ? whole : imageSlice(whole, start, start + length)
-    for await (const chunk of imageChunks(wanted, buffer ? { buffer } : {})) {
-      this.#hash.update(chunk)
-      this.#position += chunk.length
-      // Before the last bytes are handed over: a reader that has all it wants does not ask again.
-      if (this.#position === file.size) this.#advance()
-      yield chunk
-    }
+  }
+
+  #take(file: FileNode, bytes: Uint8Array): void {
+    this.#hash.update(bytes)
+    this.#position += bytes.length
+    // Before the last bytes are handed over: a reader that has all it wants does not ask again.
+    if (this.#position === file.size) this.#advance()
   }
 
   #restart(): void {

@@ -73,7 +73,7 @@ export const MIX: PoolCase = {
   },
   root: directory({
     zoo: ZOO,
-    nix: directory({ store: many(3000, (index) => file(`content ${index}`), STORE_NAME) }),
+    nix: directory({ store: many(1000, (index) => file(`content ${index}`), STORE_NAME) }),
     home: CONTENTS,
     zstd: CONTENTS,
     gzip: CONTENTS,
@@ -101,7 +101,7 @@ const OLD: PoolCase = {
   },
   root: directory({
     zoo: ZOO,
-    nix: directory({ store: many(3000, (index) => file(`content ${index}`), STORE_NAME), more: CONTENTS }),
+    nix: directory({ store: many(1000, (index) => file(`content ${index}`), STORE_NAME), more: CONTENTS }),
     small: CONTENTS,
     twins: directory(Object.fromEntries(collidingNames('old old/twins', 6).map((name) => [name, file(name)]))),
   }),
@@ -119,7 +119,7 @@ const MANY: PoolCase = {
     properties: { mountpoint: 'legacy', compression: 'lz4' },
     datasets: [{ name: 'many/root', mount: '/' }],
   },
-  root: directory({ '60000': linked(60_000), '200000': linked(200_000) }),
+  root: directory({ '3000': linked(3000), '60000': linked(60_000), '200000': linked(200_000) }),
   steps: ['names'],
 }
 

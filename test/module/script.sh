@@ -115,16 +115,14 @@ steps_names() {
 
 # The disk is larger than the pool.
 steps_grow() {
-  local device
-  device=$(zpool list -HvPL -o name "$1" | sed -n 2p | cut -f 2)
+  # Its short name: a disk that belongs to the pool as a whole is not named by its partition.
   step "$1.size-before" zpool get -Hp -o property,value size,expandsize "$1"
-  step "$1.online" zpool online -e "$1" "$(zpool list -HvP -o name "$1" | sed -n 2p | cut -f 2)"
+  step "$1.online" zpool online -e "$1" "$(zpool list -Hv -o name "$1" | sed -n 2p | cut -f 2)"
   step "$1.size-after" zpool get -Hp -o property,value size,expandsize "$1"
   mount_all "$1"
   step "$1.filled" sh -c "zfs set compression=off $1 && dd if=/dev/zero of=/mnt/$1/filling bs=1M count=250 && sync && zfs list -Hp $1"
   unmount_all "$1"
   step "$1.scrubbed-grown" scrub "$1"
-  echo "$device" > "/results/$1.device"
 }
 
 step importable zpool import -d "$DISKS"

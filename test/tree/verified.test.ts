@@ -4,7 +4,7 @@ import { bytesImage } from '../../src/io/image.ts'
 import { imageSlice } from '../../src/io/slice.ts'
 import { imageChunks } from '../../src/io/stream.ts'
 import { narDigest, narPieces } from '../../src/nix/nar.ts'
-import { contentExtents } from '../../src/tree/content.ts'
+import { contentExtents, openContent } from '../../src/tree/content.ts'
 import type { DirectoryNode, FileNode, TreeNode } from '../../src/tree/tree.ts'
 import { verifiedTree } from '../../src/tree/verified.ts'
 
@@ -45,6 +45,46 @@ const TREE = folder(
   ['a', file('holes', 5000)],
   ['c', file('three')],
 )
+
+/** Read synchronously in parts of two bytes; undefined where that cannot be. */
+function bytesNow(node: FileNode): Buffer | undefined {
+  const reader = openContent(node, 'test')
+  if (reader === undefined) return undefined
+  const bytes = Buffer.alloc(node.size)
+  try {
+    for (let at = 0; at < node.size; at += 2) reader.read(bytes.subarray(at, at + 2))
+  } finally {
+    reader.close()
+  }
+  return bytes
+}
+
+describe('a verified tree that is read without promises', () => {
+  it('gives the same bytes, but those of files with holes', async () => {
+    const files = filesOf(verifiedTree(narDigest('/nix/store/x', TREE, await narHash(TREE))))
+    for (let pass = 0; pass < 2; pass++) {
+      const texts: string[] = []
+      for (const one of files) {
+        const bytes = bytesNow(one)
+        expect(bytes === undefined).toBe(one.size === 5000)
+        texts.push((bytes ?? (await bytesOf(one))).toString().replace(/\0+$/, '+'))
+      }
+      expect(texts).toEqual(['holes+', 'one', 'two', 'three'])
+    }
+  })
+
+  it('fails at the end of the last file when a byte is another, and out of order', async () => {
+    const [good, bad] = ['three', 'thRee'].map((text) => folder(['a', file('one')], ['b', file(text)]))
+    const [first, last] = filesOf(verifiedTree(narDigest('/nix/store/x', bad as TreeNode, await narHash(good as TreeNode))))
+    expect(() => last && bytesNow(last)).toThrow('order of the digest')
+    // What was begun and given up counts for nothing.
+    const reader = first && openContent(first, 'test')
+    reader?.read(new Uint8Array(2))
+    reader?.close()
+    expect(first && bytesNow(first)?.toString()).toBe('one')
+    expect(() => last && bytesNow(last)).toThrow(expect.objectContaining({ code: 'HASH_MISMATCH', path: '/nix/store/x' }))
+  })
+})
 
 describe('a verified tree', () => {
   it('gives the same bytes, any number of times, and is content with the right digest', async () => {

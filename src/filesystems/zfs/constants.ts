@@ -61,6 +61,9 @@ export const POOL_VERSION = 5000
 /** `ZPL_VERSION_SA`. */
 export const FILE_SYSTEM_VERSION = 5
 
+/** u8_textprep.h, `U8_TEXTPREP_TOUPPER`: what maps of names that ignore case note. */
+export const UPPER_CASE = 2
+
 export const SECTOR_SIZE = 512
 /** vdev_impl.h: a label, the two in front with the boot area behind them, and the two at the end. */
 export const LABEL_SIZE = 256 << 10

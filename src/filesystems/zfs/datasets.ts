@@ -83,7 +83,13 @@ function checkName({ name }: ZfsDataset, pool: string): void {
   }
 }
 
-function checkSnapshots({ name, snapshots }: DatasetSpec): void {
+/** As `zfs create` notes it; the pool's own dataset is made without (OpenZFS `module/zfs/dsl_pool.c`, `dsl_pool_create`). */
+export function findsSnapshotsByAnyCase({ parent, effective }: Pick<DatasetSpec, 'parent' | 'effective'>): boolean {
+  return parent !== undefined && effective['casesensitivity'] === 'insensitive'
+}
+
+function checkSnapshots(spec: DatasetSpec): void {
+  const { name, snapshots } = spec
   const names = new Set<string>()
   let populated = false
   for (const snapshot of snapshots) {
@@ -91,8 +97,9 @@ function checkSnapshots({ name, snapshots }: DatasetSpec): void {
     if (!SNAPSHOT.test(snapshot.name) || full.length > NAME_LENGTH_MAXIMUM) {
       throw new ImageError('USAGE', `zfs: '${full}' cannot be the name of a snapshot; use letters, digits, _ . : -`)
     }
-    if (names.has(snapshot.name)) throw new ImageError('USAGE', `zfs: the snapshot ${full} is given twice`)
-    names.add(snapshot.name)
+    const found = findsSnapshotsByAnyCase(spec) ? snapshot.name.toUpperCase() : snapshot.name
+    if (names.has(found)) throw new ImageError('USAGE', `zfs: the snapshot ${full} is given twice`)
+    names.add(found)
     if (populated && snapshot.state === 'empty') {
       throw new ImageError('USAGE', `zfs: the empty snapshot ${full} comes after a populated one; give it before`)
     }

@@ -152,6 +152,8 @@ export const ZAP_LEAF = struct('ZAP leaf', 48, {
   flags: [36, 'u8'],
 })
 export const ZAP_LEAF_MAGIC = 0x2ab1eaf
+/** zap_leaf.h, `ZLF_ENTRIES_CDSORTED`. */
+export const ZAP_LEAF_IS_SORTED = 1
 /** zap_leaf.h, `zap_leaf_chunk_t`. */
 export const ZAP_ENTRY_CHUNK = struct('ZAP entry chunk', 24, {
   chunkType: [0, 'u8'],
@@ -243,8 +245,8 @@ export const DSL_DATASET = struct('DSL dataset', 320, {
   properties: [264, 'u64le'],
   userReferences: [272, 'u64le'],
 })
-/** `DS_FLAG_UNIQUE_ACCURATE`. */
-export const DATASET_UNIQUE_IS_ACCURATE = 4
+/** `DS_FLAG_UNIQUE_ACCURATE` and `DS_FLAG_CI_DATASET`. */
+export const DATASET_FLAGS = { uniqueIsAccurate: 4, isCaseInsensitive: 0x10000 } as const
 
 /** sa_impl.h, `sa_hdr_phys_t`; the sizes of the attributes of variable size follow, 16 bits each. */
 export const ATTRIBUTE_HEADER = struct('attribute header', 6, {

@@ -194,6 +194,7 @@ async function emitObjset(index: number, fileSystem: FileSystemPlan, birthTxg: n
     recordSize,
     accounts: plan.options.accounts,
     seed: `${plan.options.seed} ${spec.name}`,
+    createdTxg: plan.txgs.created,
     signal,
     onNode: (planned) => onPlaced(nodeBound(planned, facts)),
   }

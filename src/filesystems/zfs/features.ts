@@ -116,6 +116,7 @@ export const FEATURE = {
   emptyBpobj: 'com.delphix:empty_bpobj',
   enabledTxg: 'com.delphix:enabled_txg',
   spaceMapHistogram: 'com.delphix:spacemap_histogram',
+  spaceMapTwoWords: 'com.delphix:spacemap_v2',
   rootDeviceMap: 'com.klarasystems:vdev_zaps_v2',
 } as const
 
@@ -127,7 +128,7 @@ const ALWAYS_ACTIVE: FeatureCounts = {
   [FEATURE.lz4]: 1,
   'com.delphix:hole_birth': 1,
   [FEATURE.embeddedData]: 1,
-  'com.delphix:spacemap_v2': 1,
+  [FEATURE.spaceMapTwoWords]: 1,
   'com.delphix:head_errlog': 1,
   [FEATURE.rootDeviceMap]: 1,
 }

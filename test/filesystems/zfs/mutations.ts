@@ -164,6 +164,13 @@ export const MEANINGS: readonly Meaning[] = [
     /previousTxg is/,
   ),
   meaning(
+    'a flag of a dataset',
+    bonusField(({ meta }) => meta.root.head, 120, 1n << 16n),
+    /flags is 65540, not 4/,
+  ),
+  meaning('names of snapshots in their own case', (damage) => keepCase(damage), /not hashed by capitals/),
+  meaning('the flag of a sorted leaf', (damage) => sortLeaf(damage), /a leaf with the flags 1/),
+  meaning(
     'the children of a snapshot',
     bonusField(({ meta }) => meta.root.snapshots[0], 40, 1n),
     /children is/,
@@ -311,6 +318,20 @@ function changeName(damage: Damage): void {
   damage.change(
     (reading) => blockOf(setOf(reading, 'tank'), objectAt(reading, 'store').object, 0, 1),
     (block) => block.write('Q', block.indexOf('q1w2')),
+  )
+}
+
+function keepCase(damage: Damage): void {
+  damage.change(
+    (reading) => metaBlock(reading, reading.meta.root.head?.fields.snapshotNames ?? 0),
+    (block) => add(block, 16, -2n),
+  )
+}
+
+function sortLeaf(damage: Damage): void {
+  damage.change(
+    (reading) => blockOf(setOf(reading, 'tank'), objectAt(reading, 'store').object, 0, 1),
+    (block) => block.writeUInt8(1, 36),
   )
 }
 

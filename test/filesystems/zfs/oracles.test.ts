@@ -78,6 +78,14 @@ describe.skipIf(zdbOracle().skip)('zdb', () => {
     })
   })
 
+  it('sees one root directory in snapshots of either state', async () => {
+    await withPool(TREE, { ...OPTIONS, datasets: DATASETS ?? [] }, async ({ folder }) => {
+      const names = ['tank/local/nix@a', 'tank/local/nix@full', 'tank/local/nix']
+      const roots = await Promise.all(names.map((name) => zdb(['-e', '-p', folder, '-ddddd', name, '6'])))
+      expect(roots.map(({ text }) => /path\t\/\n[\s\S]*?gen\t(\d+)\n/.exec(text)?.[1])).toEqual(['4', '4', '4'])
+    })
+  })
+
   it('has the same bytes for the same input, at any place', async () => {
     const bytes = await withPool(TREE, OPTIONS, async ({ image }) => {
       const parts: Buffer[] = []

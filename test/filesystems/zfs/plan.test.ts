@@ -105,6 +105,22 @@ const REFUSED: readonly (readonly [code: string, what: string, options: Partial<
   ['LIMIT', 'a long comment', { poolProperties: { comment: 'x'.repeat(33) } }],
   [
     'USAGE',
+    'snapshots whose names differ in case only, where case is ignored',
+    {
+      datasets: [
+        {
+          name: 'tank/home',
+          properties: { casesensitivity: 'insensitive' },
+          snapshots: [
+            { name: 'a', state: 'empty' },
+            { name: 'A', state: 'empty' },
+          ],
+        },
+      ],
+    },
+  ],
+  [
+    'USAGE',
     'an empty snapshot after a populated one',
     {
       datasets: [

@@ -8,12 +8,13 @@ import { fletcher4 } from '../../../src/filesystems/zfs/fletcher4.ts'
 import { geometryOf } from '../../../src/filesystems/zfs/geometry.ts'
 import { encodeNvlist, nvFlag, nvNumber, nvText } from '../../../src/filesystems/zfs/nvlist.ts'
 import { openPacking } from '../../../src/filesystems/zfs/packing.ts'
-import { spaceMapBonus, spaceMapEntries } from '../../../src/filesystems/zfs/space-map.ts'
+import { spaceMapBlockSize, spaceMapBonus, spaceMapEntries } from '../../../src/filesystems/zfs/space-map.ts'
 import { hashedEntries, zapEntry, zapHash } from '../../../src/filesystems/zfs/zap/entries.ts'
 import { fatZap } from '../../../src/filesystems/zfs/zap/fat.ts'
 import { zapBlocks } from '../../../src/filesystems/zfs/zap/index.ts'
 import { compressZle } from '../../../src/filesystems/zfs/zle.ts'
 import { readFatZap, readMicroZap } from '../../readers/zap-reader.ts'
+import { readSpaceMap } from '../../readers/zfs-reader/check-space.ts'
 import { noise } from './support.ts'
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -161,11 +162,47 @@ describe('geometry and space maps', () => {
   })
 
   it('describes a run in words of 32,768 units', () => {
-    expect(hex(spaceMapEntries(0x8001 * 4096, 12))).toBe('ff7f0000000000000000008000000000')
+    const form = { ashift: 12, metaslabShift: 29, hasTwoWordEntries: false, hasHistogram: false }
+    expect(hex(spaceMapEntries(0x8001 * 4096, form))).toBe('ff7f0000000000000000008000000000')
   })
 
+  it('describes a longer run in two words where the feature is', () => {
+    const form = { ashift: 12, metaslabShift: 29, hasTwoWordEntries: true, hasHistogram: true }
+    expect(hex(spaceMapEntries(0x8000 * 4096, form))).toBe('ff7f000000000000')
+    // Bits as space_map.h draws them: the prefix 3, the run less one from bit 24 on, no device; and the offset.
+    expect(hex(spaceMapEntries(0x8001 * 4096, form))).toBe('00000000800000c00000000000000000')
+  })
+
+  it.each([
+    [9, 24, true, 4096],
+    [9, 34, true, 4096],
+    [9, 33, false, 4096],
+    [9, 34, false, 8192],
+    [12, 34, false, 4096],
+  ])(
+    'has a block that describes any metaslab: ashift %i, 2^%i bytes, two words: %s',
+    (ashift, metaslabShift, hasTwoWordEntries, blockSize) => {
+      const form = { ashift, metaslabShift, hasTwoWordEntries, hasHistogram: true }
+      expect(spaceMapBlockSize(form)).toBe(blockSize)
+      const metaslabSize = 2 ** metaslabShift
+      for (const used of [2 ** ashift, metaslabSize / 2 + 2 ** ashift, metaslabSize]) {
+        const content = Buffer.alloc(blockSize)
+        content.set(spaceMapEntries(used, form))
+        const map = { object: 7, blockSize, content, bonus: Buffer.from(spaceMapBonus({ ...form, object: 7, used })) }
+        const problems: string[] = []
+        const read = (): unknown => readSpaceMap(map, { metaslabSize, ashift }, (what) => problems.push(what))
+        expect(read()).toEqual([{ start: 0, end: used }])
+        expect(problems).toEqual([])
+        content[1] = (content[1] ?? 0) ^ 1
+        content[3] = (content[3] ?? 0) ^ 1
+        read()
+        expect(problems).not.toEqual([])
+      }
+    },
+  )
+
   it('has a histogram only where the feature is', () => {
-    const facts = { object: 134, used: 1 << 20, metaslabShift: 26, ashift: 12 }
+    const facts = { object: 134, used: 1 << 20, metaslabShift: 26, ashift: 12, hasTwoWordEntries: true }
     const bonus = spaceMapBonus({ ...facts, hasHistogram: true })
     expect(bonus.length).toBe(320)
     // 63 MiB are free: bucket 13 stands for 2^25 bytes and more.

@@ -5,11 +5,13 @@ import { allDirectories, type Dataset, type Directory, MAP_TYPE, mapOf, properti
 import type { ZfsReading } from './index.ts'
 import type { Objset } from './objset.ts'
 import { addSpace, NO_SPACE, type Pointer, type Space, showSpace, spaceOf } from './pointer.ts'
-import { zapNumber } from './zap.ts'
+import { normalizationOf, zapNumber } from './zap.ts'
 
 const UNIQUE_IS_ACCURATE = 4
 /** Names of snapshots are looked up so too. */
 const CASE_INSENSITIVE = 1 << 16
+/** `U8_TEXTPREP_TOUPPER`. */
+const UPPER_CASE = 2
 const HAS_BREAKDOWN = 1
 const ORIGIN = '/$ORIGIN'
 
@@ -76,13 +78,14 @@ function checkChain({ reading, wrong, blocks, origin }: Context, directory: Dire
       previous: previous?.object ?? 0,
       previousTxg: previous?.fields.creationTxg ?? 0,
       next: next?.object ?? 0,
-      flags: UNIQUE_IS_ACCURATE + (isCaseInsensitive(reading, dataset) ? fields.flags & CASE_INSENSITIVE : 0),
+      flags: UNIQUE_IS_ACCURATE + (isCaseInsensitive(reading, dataset) ? CASE_INSENSITIVE : 0),
       userReferences: 0,
       ...(dataset !== origin && { children: dataset === head ? 0 : 1 }),
       ...(dataset !== head && dataset !== origin && { nextClones: 0 }),
     }
     compare(fields, wanted, say)
     if (dataset !== head && fields.snapshotNames !== 0) say('a snapshot has snapshots')
+    if (dataset === head && snapshotNamesFlags(reading, dataset) !== UPPER_CASE) say('names of its snapshots are not hashed by capitals')
     if (previous !== undefined && dataset !== head && fields.creationTxg <= previous.fields.creationTxg)
       say('it is older than the one before')
     checkSpaceOf(reading, dataset, isFirst, say)
@@ -92,7 +95,14 @@ function checkChain({ reading, wrong, blocks, origin }: Context, directory: Dire
   }
 }
 
+function snapshotNamesFlags({ meta }: ZfsReading, { fields }: Dataset): number | undefined {
+  const content = meta.objset.objects.get(fields.snapshotNames)?.content
+  return content && normalizationOf(content)
+}
+
+/** The pool's own dataset is made without the flag. */
 function isCaseInsensitive({ fileSystems, labels }: ZfsReading, { name }: Dataset): boolean {
+  if (!name.startsWith('/')) return false
   const master = fileSystems.get(String(labels.config['name']) + name)?.master
   return master !== undefined && zapNumber(master, 'casesensitivity') === 1
 }

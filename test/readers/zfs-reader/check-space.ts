@@ -90,8 +90,10 @@ function isSameBlock(a: Extent, b: Extent): boolean {
   return a.start === b.start && a.end === b.end && one.birthTxg === other.birthTxg && one.checksumWords.equals(other.checksumWords)
 }
 
+type StoredMap = Pick<StoredObject, 'bonus' | 'content' | 'object' | 'blockSize'>
+
 /** Replays the map; returns what is allocated, from the start of the metaslab. */
-function readSpaceMap(map: StoredObject, { metaslabSize, ashift }: { metaslabSize: number; ashift: number }, wrong: Wrong): Run[] {
+export function readSpaceMap(map: StoredMap, { metaslabSize, ashift }: { metaslabSize: number; ashift: number }, wrong: Wrong): Run[] {
   const { bonus, content, object } = map
   const length = number64(bonus, 8)
   if (content === undefined || length % 8 !== 0 || length > content.length) throw new Error(`the space map ${object} has ${length} bytes`)
@@ -105,6 +107,7 @@ function readSpaceMap(map: StoredObject, { metaslabSize, ashift }: { metaslabSiz
     if (prefix === 2) continue
     let [offset, units, isFree] = [Number((word >> 16n) & 0x7fffffffffffn), Number(word & 0x7fffn) + 1, (word & 0x8000n) !== 0n]
     if (prefix === 3) {
+      if (at % map.blockSize === 0) wrong(`an entry of two words ends in another block than it begins`)
       const second = content.readBigUInt64LE(at)
       at += 8
       units = Number((word >> 24n) & 0xfffffffffn) + 1

@@ -39,7 +39,7 @@ export function fatEntries(content: Buffer, blockSize: number, add: Add): void {
     for (let other = slot; other < slot + span; other++) {
       if (number64(table, 8 * other) !== index) throw new Error(`the slot ${other} does not lead to the leaf ${index}`)
     }
-    entries += leafEntries(leaf, { prefixLength, prefix: slot / span, hashOf }, add)
+    entries += leafEntries(leaf, { prefixLength, prefix: slot / span, hashOf, isSorted: normalizationOf(header) !== 0 }, add)
     slot += span
   }
   const [freeBlock, leafCount, entryCount] = [number64(header, 56), number64(header, 64), number64(header, 72)]
@@ -52,11 +52,14 @@ interface LeafPlace {
   readonly prefixLength: number
   readonly prefix: number
   readonly hashOf: NameHash
+  /** Chains go up by differentiators: `ZLF_ENTRIES_CDSORTED`, which maps have that normalize names. */
+  readonly isSorted: boolean
 }
 
 /** Returns how many there are. Each chunk must be used once. */
-function leafEntries(leaf: Buffer, { prefixLength, prefix, hashOf }: LeafPlace, add: Add): number {
+function leafEntries(leaf: Buffer, { prefixLength, prefix, hashOf, isSorted }: LeafPlace, add: Add): number {
   if (leaf.readBigUInt64LE(0) !== 0x8000000000000000n || leaf.readUInt32LE(24) !== 0x2ab1eaf) throw new Error('it is no leaf')
+  if (leaf.readUInt8(36) !== (isSorted ? 1 : 0)) throw new Error(`a leaf with the flags ${leaf.readUInt8(36)}`)
   const bits = Math.log2(leaf.length) - 5
   const chunksAt = LEAF_HEADER + 2 * 2 ** bits
   const count = Math.floor((leaf.length - 2 * 2 ** bits) / CHUNK_SIZE) - 2
@@ -81,8 +84,11 @@ function leafEntries(leaf: Buffer, { prefixLength, prefix, hashOf }: LeafPlace, 
   }
   let entries = 0
   for (let bucket = 0; bucket < 2 ** bits; bucket++) {
+    let differentiator = 0
     for (let index = leaf.readUInt16LE(LEAF_HEADER + 2 * bucket); index !== END; entries++) {
       const at = take(index, CHUNK.entry)
+      if (isSorted && leaf.readUInt32LE(at + 12) < differentiator) throw new Error(`the chain ${bucket} is not sorted`)
+      differentiator = leaf.readUInt32LE(at + 12)
       index = leaf.readUInt16LE(at + 2)
       const integerSize = leaf.readUInt8(at + 1)
       const text = array(leaf.readUInt16LE(at + 4), leaf.readUInt16LE(at + 6))
@@ -94,7 +100,7 @@ function leafEntries(leaf: Buffer, { prefixLength, prefix, hashOf }: LeafPlace, 
       if (Math.floor(hash / 2 ** (HASH_BITS - prefixLength)) !== prefix) throw new Error(`${name} is in the wrong leaf`)
       if (Math.floor(hash * 2 ** (bits + prefixLength - HASH_BITS)) % 2 ** bits !== bucket)
         throw new Error(`${name} is in the wrong bucket`)
-      add({ name, integerSize, value }, hash, leaf.readUInt32LE(at + 12))
+      add({ name, integerSize, value }, hash, differentiator)
     }
   }
   let free = 0

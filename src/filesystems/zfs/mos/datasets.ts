@@ -1,11 +1,13 @@
 /** DSL datasets: heads of file systems and their snapshots (OpenZFS `module/zfs/dsl_dataset.c`). */
 import type { BlockPointer } from '../block-pointer.ts'
-import { OBJECT_TYPE } from '../constants.ts'
-import { DATASET_UNIQUE_IS_ACCURATE, DSL_DATASET } from '../disk.ts'
+import { OBJECT_TYPE, UPPER_CASE } from '../constants.ts'
+import { findsSnapshotsByAnyCase } from '../datasets.ts'
+import { DATASET_FLAGS, DSL_DATASET } from '../disk.ts'
 import { FEATURE } from '../features.ts'
 import { deriveFileSystemId, deriveId } from '../options.ts'
-import { zapEntry } from '../zap/index.ts'
+import { type ZapEntry, zapEntry } from '../zap/index.ts'
 import type { WrittenObjset } from '../zpl/emit.ts'
+import { normalForm } from '../zpl/name-rules.ts'
 import { deadlist } from './bpobj.ts'
 import type { MetaObjects } from './objects.ts'
 import { type DatasetContent, uniqueToHead } from './usage.ts'
@@ -56,6 +58,7 @@ export function datasetObjects(context: DatasetContext, content: DatasetContent,
   const { objects, txgs } = context
   const { spec, head, empty } = content
   const states = [...spec.snapshots, undefined]
+  const flags = DATASET_FLAGS.uniqueIsAccurate + (findsSnapshotsByAnyCase(spec) ? DATASET_FLAGS.isCaseInsensitive : 0)
   const keys = [0]
   let previous = { object: context.originSnapshot, txg: txgs.origin }
   let taken = { empty: 0, populated: 0 }
@@ -70,11 +73,12 @@ export function datasetObjects(context: DatasetContext, content: DatasetContent,
       previousSnapshot: previous.object,
       previousSnapshotTxg: previous.txg,
       deadlist: countedDeadlist(context, keys, dead),
+      flags,
       ...objsetValues(isEmpty ? empty : head),
     }
     if (snapshot === undefined) {
       const names = spec.snapshots.map(({ name }, at) => zapEntry(name, numbers.snapshots[at] as number))
-      const snapshotNames = objects.zap({ type: OBJECT_TYPE.dslSnapshotMap }, names)
+      const snapshotNames = snapshotMap(objects, names)
       const more = { snapshotNames, creationTxg: txgs.origin, unique: uniqueToHead(content) }
       datasetObject(context, numbers.head, spec.name, { ...values, ...more }, features)
       continue
@@ -91,6 +95,12 @@ export function datasetObjects(context: DatasetContext, content: DatasetContent,
   }
 }
 
+/** The names of snapshots, which are hashed without regard to case for all datasets (`dsl_dataset_create_sync_dd`). */
+export function snapshotMap(objects: MetaObjects, names: readonly ZapEntry[]): number {
+  const hashed = names.map((entry) => ({ ...entry, hashedName: normalForm(entry.name, UPPER_CASE) }))
+  return objects.zap({ type: OBJECT_TYPE.dslSnapshotMap }, hashed, undefined, UPPER_CASE)
+}
+
 /** A dataset object; with features its data are a map that names them. */
 export function datasetObject(
   { objects, seed, timeSeconds, counts }: DatasetContext,
@@ -103,7 +113,7 @@ export function datasetObject(
     creationSeconds: timeSeconds,
     fileSystemGuid: deriveFileSystemId(seed, `fsid ${purpose}`),
     guid: deriveId(seed, `dataset ${purpose}`),
-    flags: DATASET_UNIQUE_IS_ACCURATE,
+    flags: DATASET_FLAGS.uniqueIsAccurate,
     ...values,
   })
   const content = { type: OBJECT_TYPE.dslDataset, bonusType: OBJECT_TYPE.dslDataset, bonus }

@@ -5,7 +5,15 @@ import { DSL_DIRECTORY, DSL_DIRECTORY_HAS_BREAKDOWN } from '../disk.ts'
 import { FEATURE } from '../features.ts'
 import { hasLimits, storedProperty, type ZfsProperties } from '../properties.ts'
 import { type ZapEntry, zapEntry, zapText } from '../zap/index.ts'
-import { countedDeadlist, countFeature, type DatasetContext, type DatasetNumbers, datasetObject, datasetObjects } from './datasets.ts'
+import {
+  countedDeadlist,
+  countFeature,
+  type DatasetContext,
+  type DatasetNumbers,
+  datasetObject,
+  datasetObjects,
+  snapshotMap,
+} from './datasets.ts'
 import type { PoolTotals } from './objects.ts'
 import { type DatasetContent, directoryUsages, sizeProperty } from './usage.ts'
 
@@ -140,7 +148,7 @@ function originObjects(context: DatasetContext, rootDirectory: number, { dataset
     datasets.map(({ head, snapshots }) => cloneOf(snapshots[0] ?? head)),
   )
   const directory = specialDirectory(context, rootDirectory, { headDataset: originHead, clones })
-  const snapshotNames = objects.zap({ type: OBJECT_TYPE.dslSnapshotMap }, [zapEntry(SPECIAL_DIRECTORIES.origin, originSnapshot)])
+  const snapshotNames = snapshotMap(objects, [zapEntry(SPECIAL_DIRECTORIES.origin, originSnapshot)])
   const common = { directory, creationTxg: txgs.origin, objset: HOLE.bytes }
   const headValues = { previousSnapshot: originSnapshot, previousSnapshotTxg: txgs.origin, snapshotNames }
   datasetObject(context, originHead, 'origin', { ...common, ...headValues, deadlist: countedDeadlist(context, [0], []) }, [])

@@ -8,14 +8,12 @@ import type { Reservation } from '../block-writer.ts'
 import { BLOCK_POINTER_SIZE, DNODE_BLOCK_SIZE, DNODE_SIZE, DNODES_PER_BLOCK, OBJECT_TYPE, OBJSET_TYPE } from '../constants.ts'
 import { OBJSET } from '../disk.ts'
 import { type DnodeContent, emptyData, encodeDnode, type ObjectData } from '../dnode.ts'
-import { FEATURE, hasFeature } from '../features.ts'
 import { type WriteContext, writeMetadata } from '../object-writer.ts'
 import { encodeObjset } from '../objset.ts'
 import type { ResolvedOptions } from '../options.ts'
-import { spaceMapBonus, spaceMapEntries } from '../space-map.ts'
+import { type SpaceMapForm, spaceMapBlockSize, spaceMapBonus, spaceMapEntries, spaceMapForm } from '../space-map.ts'
 import type { MetaObject, MetaObjects, PoolTotals } from './objects.ts'
 
-const SPACE_MAP_BLOCK_SIZE = 4096
 /** The one block of pointers over the dnodes. */
 const INDIRECT_SHIFT = 17
 const OBJECTS_MAXIMUM = (2 ** INDIRECT_SHIFT / BLOCK_POINTER_SIZE) * DNODES_PER_BLOCK
@@ -43,7 +41,8 @@ export async function emitMetaObjset(context: WriteContext, objects: MetaObjects
     early.set(object, data)
     metaSpace = addSpace(metaSpace, data.space)
   }
-  const places = takePlaces(context, objects)
+  const mapForm = spaceMapForm(options.geometry, options.features)
+  const places = takePlaces(context, objects, spaceMapBlockSize(mapForm))
   metaSpace = addSpace(metaSpace, spaceOf(context, places))
   const { used } = context.writer.allocator
   let map = objects.next
@@ -54,13 +53,13 @@ export async function emitMetaObjset(context: WriteContext, objects: MetaObjects
   }
   for (const [index, object] of totals.spaceMaps.filter((own) => own !== 0).entries()) {
     const metaslab = totals.spaceMaps.indexOf(object)
-    dnodes.set(object, await spaceMapDnode(context, object, used[metaslab] as number, places.spaceMaps[index] as Reservation, options))
+    dnodes.set(object, await spaceMapDnode(context, object, used[metaslab] as number, places.spaceMaps[index] as Reservation, mapForm))
   }
   return writeDnodes(context, dnodes, places)
 }
 
 /** Each place that is taken may be the first of a metaslab, which then needs a space map, which needs places. */
-function takePlaces({ writer, metadataStyle }: WriteContext, objects: MetaObjects): Places {
+function takePlaces({ writer, metadataStyle }: WriteContext, objects: MetaObjects, spaceMapSize: number): Places {
   const reserve = (size: number): Reservation => writer.reserve(size, metadataStyle.copies)
   const late = new Map<number, Reservation>()
   for (const { object, blockSize, content } of objects.all) if (content.kind === 'late') late.set(object, reserve(blockSize))
@@ -77,7 +76,7 @@ function takePlaces({ writer, metadataStyle }: WriteContext, objects: MetaObject
         `zfs: the pool has ${objectLimit} objects of its own, this writer makes ${OBJECTS_MAXIMUM}; use fewer datasets`,
       )
     }
-    if (spaceMaps.length < mapCount) spaceMaps.push(reserve(SPACE_MAP_BLOCK_SIZE))
+    if (spaceMaps.length < mapCount) spaceMaps.push(reserve(spaceMapSize))
     else if (dnodes.length < Math.ceil(objectLimit / DNODES_PER_BLOCK)) dnodes.push(reserve(DNODE_BLOCK_SIZE))
     else return { late, spaceMaps, dnodes, indirect, objset }
   }
@@ -111,20 +110,18 @@ async function spaceMapDnode(
   object: number,
   used: number,
   place: Reservation,
-  { geometry, features }: ResolvedOptions,
+  form: SpaceMapForm,
 ): Promise<DnodeContent> {
   const type = OBJECT_TYPE.spaceMap
-  const { ashift, metaslabShift } = geometry
-  const block = new Uint8Array(SPACE_MAP_BLOCK_SIZE)
-  block.set(spaceMapEntries(used, ashift))
+  const block = new Uint8Array(place.size)
+  block.set(spaceMapEntries(used, form))
   const pointer = await writer.writeReserved(place, block, { type, level: 0, birthTxg, fill: 1 })
-  const hasHistogram = hasFeature(features, FEATURE.spaceMapHistogram)
-  const bytes = spaceMapBonus({ object, used, metaslabShift, ashift, hasHistogram })
+  const bytes = spaceMapBonus({ ...form, object, used })
   return {
     type,
-    data: { ...emptyData(SPACE_MAP_BLOCK_SIZE, pointer), space: pointer },
+    data: { ...emptyData(place.size, pointer), space: pointer },
     bonus: { type: OBJECT_TYPE.spaceMapHeader, bytes },
-    ...(!hasHistogram && { blockPointers: POINTERS_WITHOUT_HISTOGRAM }),
+    ...(!form.hasHistogram && { blockPointers: POINTERS_WITHOUT_HISTOGRAM }),
   }
 }
 

@@ -60,8 +60,8 @@ export class MetaObjects {
   }
 
   /** An object that is a map of names; `object` was numbered before, or a new number is taken. */
-  zap(content: MetaContent, entries: readonly ZapEntry[], object = this.number()): number {
-    const { blockSize, blocks } = zapBlocks(entries, this.#salt(object))
+  zap(content: MetaContent, entries: readonly ZapEntry[], object = this.number(), normalizationFlags = 0): number {
+    const { blockSize, blocks } = zapBlocks(entries, this.#salt(object), normalizationFlags)
     return this.#add(object, content, blockSize, [...blocks()])
   }
 

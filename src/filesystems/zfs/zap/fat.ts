@@ -5,19 +5,12 @@
 import { ImageError } from '../../../errors.ts'
 import { FAT_ZAP, FAT_ZAP_MAGIC, ZAP_BLOCK_TYPE } from '../disk.ts'
 import { HASH_BITS, type HashedEntry, hashedEntries, type ZapEntry } from './entries.ts'
-import { CONTENT_SIZE, leafBlock, leafChunks } from './leaf.ts'
+import { CONTENT_SIZE, type Leaf, leafBlock, leafChunks } from './leaf.ts'
 
 const SMALL_BLOCK_SHIFT = 14
 const LARGE_BLOCK_SHIFT = 17
 /** With more entries small blocks would nearly use up the table. */
 const SMALL_ENTRIES_MAXIMUM = 30_000
-
-/** A leaf: a run of the sorted entries, all with the same first bits. */
-interface Leaf {
-  readonly prefix: number
-  readonly prefixLength: number
-  readonly entries: readonly HashedEntry[]
-}
 
 export interface FatZap {
   readonly blockSize: number
@@ -42,7 +35,7 @@ export function fatZap(entries: readonly ZapEntry[], salt: bigint, normalization
     blockCount: made.length + 1,
     *blocks() {
       yield headerBlock(made, hashed.length, { salt, normalizationFlags }, blockShift)
-      for (const { prefix, prefixLength, entries: own } of made) yield leafBlock(own, prefix, prefixLength, blockShift)
+      for (const leaf of made) yield leafBlock(leaf, blockShift, normalizationFlags !== 0)
     },
   }
 }

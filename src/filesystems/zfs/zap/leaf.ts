@@ -1,5 +1,14 @@
 /** A leaf of a fat ZAP (OpenZFS `include/sys/zap_leaf.h`). */
-import { ZAP_ARRAY_CHUNK, ZAP_BLOCK_TYPE, ZAP_CHUNK_END, ZAP_CHUNK_TYPE, ZAP_ENTRY_CHUNK, ZAP_LEAF, ZAP_LEAF_MAGIC } from '../disk.ts'
+import {
+  ZAP_ARRAY_CHUNK,
+  ZAP_BLOCK_TYPE,
+  ZAP_CHUNK_END,
+  ZAP_CHUNK_TYPE,
+  ZAP_ENTRY_CHUNK,
+  ZAP_LEAF,
+  ZAP_LEAF_IS_SORTED,
+  ZAP_LEAF_MAGIC,
+} from '../disk.ts'
 import { HASH_BITS, type HashedEntry } from './entries.ts'
 
 /** Bytes of a name or value in a chunk. */
@@ -10,8 +19,18 @@ export function leafChunks(blockShift: number): number {
   return (2 ** blockShift - 2 * 2 ** (blockShift - 5)) / ZAP_ENTRY_CHUNK.size - ZAP_LEAF.size / ZAP_ENTRY_CHUNK.size
 }
 
-/** The block of `entries`, whose hashes all begin with the `prefixLength` bits of `prefix`; their chunks fit. */
-export function leafBlock(entries: readonly HashedEntry[], prefix: number, prefixLength: number, blockShift: number): Uint8Array {
+/** A leaf: a run of the sorted entries, whose hashes all begin with the `prefixLength` bits of `prefix`. */
+export interface Leaf {
+  readonly prefix: number
+  readonly prefixLength: number
+  readonly entries: readonly HashedEntry[]
+}
+
+/**
+ * The block of a leaf whose chunks fit. Where names are normalized, those with the same hash have to be found from the
+ * lowest differentiator on: `isSorted`.
+ */
+export function leafBlock({ entries, prefix, prefixLength }: Leaf, blockShift: number, isSorted: boolean): Uint8Array {
   const block = new Uint8Array(2 ** blockShift)
   const view = new DataView(block.buffer)
   const tableBits = blockShift - 5
@@ -28,7 +47,9 @@ export function leafBlock(entries: readonly HashedEntry[], prefix: number, prefi
     }
     return first
   }
-  for (const { name, value, hash, collisionDifferentiator } of entries) {
+  // Each goes to the front of its chain.
+  const ordered = isSorted ? [...entries].sort((a, b) => b.collisionDifferentiator - a.collisionDifferentiator) : entries
+  for (const { name, value, hash, collisionDifferentiator } of ordered) {
     const chunk = free++
     const named = new Uint8Array(name.length + 1)
     named.set(name)
@@ -56,6 +77,7 @@ export function leafBlock(entries: readonly HashedEntry[], prefix: number, prefi
     entries: entries.length,
     prefixLength,
     freeList: free < count ? free : ZAP_CHUNK_END,
+    flags: isSorted ? ZAP_LEAF_IS_SORTED : 0,
   })
   for (let chunk = free; chunk < count; chunk++) {
     const next = chunk + 1 < count ? chunk + 1 : ZAP_CHUNK_END

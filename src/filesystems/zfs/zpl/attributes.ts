@@ -59,7 +59,8 @@ const NUMBER = {
 
 export interface Attribute {
   readonly number: number
-  readonly bytes: Uint8Array
+  /** Bytes, or integers of 64 bits; times before 1970 are negative. */
+  readonly value: Uint8Array | readonly number[]
 }
 
 /** The attributes of a node by where they stand. */
@@ -92,9 +93,9 @@ export function packedXattrs(node: TreeNode): Uint8Array | undefined {
 export function placeAttributes(node: TreeNode, facts: NodeFacts): PlacedAttributes {
   const base = baseAttributes(node, facts)
   const more: Attribute[] = []
-  if (node.kind === 'symlink') more.push({ number: NUMBER.symlink, bytes: node.target })
+  if (node.kind === 'symlink') more.push({ number: NUMBER.symlink, value: node.target })
   const xattrs = packedXattrs(node)
-  if (xattrs !== undefined) more.push({ number: NUMBER.dxattr, bytes: xattrs })
+  if (xattrs !== undefined) more.push({ number: NUMBER.dxattr, value: xattrs })
   if (encodedSize([...base, ...more]) <= BONUS_SIZE_MAXIMUM) return { bonus: [...base, ...more], spill: [] }
   const [first, ...rest] = more
   if (first !== undefined && rest.length > 0 && encodedSize([...base, first]) <= BONUS_SIZE_WITH_SPILL) {
@@ -119,8 +120,9 @@ export function encodeAttributes(attributes: readonly Attribute[], layout: numbe
   let at = headerSize
   for (const attribute of attributes) {
     at = alignUp(at, 8)
-    bytes.set(attribute.bytes, at)
-    at += attribute.bytes.length
+    if (attribute.value instanceof Uint8Array) bytes.set(attribute.value, at)
+    else for (const [index, word] of attribute.value.entries()) setWord(view, at + 8 * index, word)
+    at += sizeOf(attribute)
   }
   return bytes
 }
@@ -132,8 +134,18 @@ export function spillBlock(attributes: readonly Attribute[], layout: number): Ui
   return block
 }
 
+/** By halves, as numbers are made into bigints slowly, and there are many. */
+function setWord(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value, true)
+  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
+}
+
+function sizeOf({ value }: Attribute): number {
+  return value instanceof Uint8Array ? value.length : 8 * value.length
+}
+
 function variableSizes(attributes: readonly Attribute[]): number[] {
-  return attributes.filter(({ number }) => ATTRIBUTES[number]?.[1] === 0).map(({ bytes }) => bytes.length)
+  return attributes.filter(({ number }) => ATTRIBUTES[number]?.[1] === 0).map(sizeOf)
 }
 
 function headerSizeOf(sizes: readonly number[]): number {
@@ -142,40 +154,32 @@ function headerSizeOf(sizes: readonly number[]): number {
 
 function encodedSize(attributes: readonly Attribute[]): number {
   let at = headerSizeOf(variableSizes(attributes))
-  for (const { bytes } of attributes) at = alignUp(at, 8) + bytes.length
+  for (const attribute of attributes) at = alignUp(at, 8) + sizeOf(attribute)
   return at
 }
 
 /** The first seven stand where the quota code of OpenZFS looks for them without asking for the layout. */
 function baseAttributes(node: TreeNode, facts: NodeFacts): Attribute[] {
-  const time = words(node.mtimeSeconds, 0)
+  const time = [node.mtimeSeconds, 0]
   const isDevice = node.kind === 'characterDevice' || node.kind === 'blockDevice'
   const hasProject = facts.hasProjects && (node.kind === 'file' || node.kind === 'directory')
   const aces = accessEntries(node)
   return [
-    { number: NUMBER.mode, bytes: words(rawMode(node)) },
-    { number: NUMBER.size, bytes: words(facts.size) },
-    { number: NUMBER.gen, bytes: words(facts.generation) },
-    { number: NUMBER.uid, bytes: words(node.uid) },
-    { number: NUMBER.gid, bytes: words(node.gid) },
-    { number: NUMBER.parent, bytes: words(facts.parent) },
-    { number: NUMBER.flags, bytes: words(fileFlags(node, hasProject)) },
-    { number: NUMBER.atime, bytes: time },
-    { number: NUMBER.mtime, bytes: time },
-    { number: NUMBER.ctime, bytes: time },
-    { number: NUMBER.crtime, bytes: time },
-    { number: NUMBER.links, bytes: words(facts.links) },
-    ...(isDevice ? [{ number: NUMBER.rdev, bytes: words(node.major * 2 ** 20 + node.minor) }] : []),
-    ...(hasProject ? [{ number: NUMBER.projid, bytes: words(0) }] : []),
-    { number: NUMBER.daclCount, bytes: words(aces.count) },
-    { number: NUMBER.daclAces, bytes: aces.bytes },
+    { number: NUMBER.mode, value: [rawMode(node)] },
+    { number: NUMBER.size, value: [facts.size] },
+    { number: NUMBER.gen, value: [facts.generation] },
+    { number: NUMBER.uid, value: [node.uid] },
+    { number: NUMBER.gid, value: [node.gid] },
+    { number: NUMBER.parent, value: [facts.parent] },
+    { number: NUMBER.flags, value: [fileFlags(node, hasProject)] },
+    { number: NUMBER.atime, value: time },
+    { number: NUMBER.mtime, value: time },
+    { number: NUMBER.ctime, value: time },
+    { number: NUMBER.crtime, value: time },
+    { number: NUMBER.links, value: [facts.links] },
+    ...(isDevice ? [{ number: NUMBER.rdev, value: [node.major * 2 ** 20 + node.minor] }] : []),
+    ...(hasProject ? [{ number: NUMBER.projid, value: [0] }] : []),
+    { number: NUMBER.daclCount, value: [aces.count] },
+    { number: NUMBER.daclAces, value: aces.bytes },
   ]
-}
-
-/** Little-endian words of 64 bits; times before 1970 are negative. */
-function words(...values: readonly (number | bigint)[]): Uint8Array {
-  const bytes = new Uint8Array(8 * values.length)
-  const view = new DataView(bytes.buffer)
-  for (const [index, value] of values.entries()) view.setBigInt64(8 * index, BigInt.asIntN(64, BigInt(value)), true)
-  return bytes
 }

@@ -2,7 +2,6 @@
 import { alignUp } from '../../../bytes/align.ts'
 import { extentChunks } from '../../../io/stream.ts'
 import { contentExtents } from '../../../tree/content.ts'
-import { readHostFile, SMALL_FILE_SIZE } from '../../../tree/host-file.ts'
 import type { FileNode } from '../../../tree/tree.ts'
 import { SECTOR_SIZE } from '../constants.ts'
 
@@ -21,18 +20,6 @@ export function recordShape(size: number, recordSize: number): RecordShape {
 export interface RecordBytes {
   readonly index: number
   readonly bytes: Uint8Array
-}
-
-/**
- * Read a file that is small and no image straight to where it belongs. Without a promise for each step that takes a
- * fraction of the time, and most files are small. False when the file is none of these.
- */
-export function readSmallFile(file: FileNode, target: Uint8Array, path: string): boolean {
-  const { content, size } = file
-  if (content.kind === 'image' || size > SMALL_FILE_SIZE || size > target.length) return false
-  if (content.kind === 'hostFile') readHostFile(content.path, target.subarray(0, size))
-  else for (const { start } of contentExtents(file, 0, path)) target.set(content.bytes, start)
-  return true
 }
 
 /**

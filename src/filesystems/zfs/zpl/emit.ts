@@ -24,6 +24,8 @@ export interface FileSystemStyle {
   readonly accounts: Accounts
   /** Makes salts; another for each file system. */
   readonly seed: string
+  /** Of the file system, and so of its root directory, which is the same one in snapshots of any state. */
+  readonly createdTxg: number
   readonly signal: AbortSignal | undefined
   /** Called for each node when all of it is placed. */
   readonly onNode: (planned: PlannedNode) => void
@@ -70,7 +72,7 @@ export async function emitFileSystem(
     const data = hasContent
       ? await emitContent(index, node.size, context, style, records)
       : emitNames(planned, object, plan, context, style)
-    const dnode = { ...emitNode(planned, data, plan, context), flags }
+    const dnode = { ...emitNode(planned, data, plan, context, style), flags }
     const used = DNODE_SIZE + dnodeSpace(dnode).used
     count(users, node.uid, used)
     count(groups, node.gid, used)
@@ -139,10 +141,17 @@ function systemObjects({ layouts: layoutNumbers, names }: FileSystemPlan): Syste
   ]
 }
 
-function emitNode(planned: PlannedNode, data: ObjectData, plan: FileSystemPlan, context: WriteContext): DnodeContent {
+function emitNode(
+  planned: PlannedNode,
+  data: ObjectData,
+  plan: FileSystemPlan,
+  context: WriteContext,
+  { createdTxg }: FileSystemStyle,
+): DnodeContent {
   const { node, parent, links, entries } = planned
   const size = node.kind === 'file' ? node.size : node.kind === 'symlink' ? node.target.length : entries ? entries.length + 2 : 0
-  const facts = { size, parent, links, generation: context.birthTxg, hasProjects: plan.hasProjects }
+  const generation = planned === plan.nodes[0] ? createdTxg : context.birthTxg
+  const facts = { size, parent, links, generation, hasProjects: plan.hasProjects }
   const { bonus, spill } = placeAttributes(node, facts)
   const layoutOf = (attributes: typeof bonus): number => plan.layouts.get(layoutKey(attributes)) as number
   const { birthTxg, writer, metadataStyle } = context

@@ -30,20 +30,21 @@ export function directoryEntryValue(node: TreeNode, object: number): bigint {
 
 /** `ZFS_*` flags of zfs_znode.h. */
 const FLAG = {
-  archiveAndModified: 0x0408_0000_0000n,
-  aclTrivial: 0x4n,
-  inheritable: 0x40n,
-  noExecutesDenied: 0x100n,
-  project: 0x8000_0000_0000n,
+  archiveAndModified: 0x0408_0000_0000,
+  aclTrivial: 0x4,
+  inheritable: 0x40,
+  noExecutesDenied: 0x100,
+  project: 0x8000_0000_0000,
 } as const
 
 const EXECUTE_ALL = 0o111
 
-export function fileFlags(node: TreeNode, hasProject: boolean): bigint {
-  let flags: bigint = FLAG.archiveAndModified | FLAG.aclTrivial
-  if (node.kind === 'directory') flags |= FLAG.inheritable
-  if ((node.mode & EXECUTE_ALL) === EXECUTE_ALL) flags |= FLAG.noExecutesDenied
-  if (hasProject) flags |= FLAG.project
+/** A sum, since the flags have more than 32 bits. */
+export function fileFlags(node: TreeNode, hasProject: boolean): number {
+  let flags: number = FLAG.archiveAndModified + FLAG.aclTrivial
+  if (node.kind === 'directory') flags += FLAG.inheritable
+  if ((node.mode & EXECUTE_ALL) === EXECUTE_ALL) flags += FLAG.noExecutesDenied
+  if (hasProject) flags += FLAG.project
   return flags
 }
 

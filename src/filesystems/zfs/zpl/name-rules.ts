@@ -7,6 +7,7 @@
  * that were in 5.0 and have not changed, or never had another form, and marks stand where both ways are the same: each
  * character, every pair with a letter and some hundred thousand random names were compared with OpenZFS's own code.
  */
+import { UPPER_CASE } from '../constants.ts'
 import type { Problem } from './limits.ts'
 
 export interface NameRules {
@@ -17,8 +18,6 @@ export interface NameRules {
   readonly caseSensitivity: number
 }
 
-/** `U8_TEXTPREP_TOUPPER`. */
-const UPPER_CASE = 2
 const FORMS: Readonly<Record<number, 'NFC' | 'NFD' | 'NFKC' | 'NFKD'>> = { 16: 'NFD', 32: 'NFKD', 80: 'NFC', 96: 'NFKC' }
 const CASE_INSENSITIVE = 1
 /** `ZAP_MAXNAMELEN`, which includes a zero byte. */
