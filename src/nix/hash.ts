@@ -61,6 +61,42 @@ export function formatHex(digest: Uint8Array): string {
   return Buffer.from(digest).toString('hex')
 }
 
+export type HashSpelling = 'sri' | 'base16' | 'base32' | 'base64'
+
+/** A digest as `nix hash path` prints it; only SRI names the algorithm. */
+export function formatHash(algorithm: string, digest: Uint8Array, spelling: HashSpelling): string {
+  const base64 = Buffer.from(digest).toString('base64')
+  switch (spelling) {
+    case 'sri':
+      return `${algorithm}-${base64}`
+    case 'base16':
+      return formatHex(digest)
+    case 'base32':
+      return formatNix32(digest)
+    case 'base64':
+      return base64
+  }
+}
+
+/** Bytes of the digests that Nix knows. */
+const DIGEST_BYTES: Readonly<Record<string, number>> = { md5: 16, sha1: 20, sha256: 32, sha512: 64 }
+
+/** An SRI hash of any algorithm that Nix knows as `<algorithm>:<nix32>`, as content addresses have it; undefined for anything else. */
+export function respelledHash(sri: string): string | undefined {
+  const [, algorithm = '', base64 = ''] = /^([a-z0-9]+)-(.*)$/.exec(sri) ?? []
+  const digest = Buffer.from(base64, 'base64')
+  if (digest.length !== DIGEST_BYTES[algorithm] || digest.toString('base64') !== base64) return undefined
+  return `${algorithm}:${formatNix32(digest)}`
+}
+
+/** The digest of `<algorithm>:<nix32>`; undefined for anything else. */
+export function parseTypedNix32(text: string): { readonly algorithm: string; readonly digest: Uint8Array } | undefined {
+  const [, algorithm = '', digits = ''] = /^([a-z0-9]+):(.*)$/.exec(text) ?? []
+  const length = DIGEST_BYTES[algorithm]
+  const digest = length === undefined ? undefined : parseNix32(digits, length)
+  return digest && { algorithm, digest }
+}
+
 /** A digest, or why the text is none. */
 export type ParsedHash = { readonly digest: Uint8Array } | { readonly reason: string }
 

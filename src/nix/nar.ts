@@ -13,8 +13,9 @@ import type { DirectoryNode, Entry, FileNode, SymlinkNode, TreeDigest, TreeNode 
 
 /** Levels of a tree, the root counted: Nix 2.28.7, 2.30.5 and later refuse more (`libutil/archive.cc`). */
 export const NAR_DEPTH_LIMIT = 64
-const NAME_LIMIT = 255
-const TARGET_LIMIT = 4095
+/** Bytes of the name of an entry, and of the target of a link. */
+export const NAR_NAME_LIMIT = 255
+export const NAR_TARGET_LIMIT = 4095
 
 /** A framing piece is handed on when it has grown to this many bytes. */
 const PIECE_SIZE = 64 * 1024
@@ -70,14 +71,14 @@ class Framing {
   }
 }
 
-const MAGIC = strings('nix-archive-1')
-const FILE_HEAD = strings('(', 'type', 'regular', 'contents')
-const EXECUTABLE_HEAD = strings('(', 'type', 'regular', 'executable', '', 'contents')
-const SYMLINK_HEAD = strings('(', 'type', 'symlink', 'target')
-const DIRECTORY_HEAD = strings('(', 'type', 'directory')
-const ENTRY_HEAD = strings('entry', '(', 'name')
-const ENTRY_NODE = strings('node')
-const CLOSE = strings(')')
+const MAGIC = narStrings('nix-archive-1')
+const FILE_HEAD = narStrings('(', 'type', 'regular', 'contents')
+const EXECUTABLE_HEAD = narStrings('(', 'type', 'regular', 'executable', '', 'contents')
+const SYMLINK_HEAD = narStrings('(', 'type', 'symlink', 'target')
+const DIRECTORY_HEAD = narStrings('(', 'type', 'directory')
+const ENTRY_HEAD = narStrings('entry', '(', 'name')
+const ENTRY_NODE = narStrings('node')
+const CLOSE = narStrings(')')
 
 /** A digest whose pieces are a NAR of `narSize` bytes. */
 export interface NarDigest extends TreeDigest {
@@ -170,8 +171,8 @@ function checkName(name: Uint8Array, last: Uint8Array | undefined, where: string
   if (dots || name.includes(0x2f) || name.includes(0)) {
     throw new ImageError('BAD_INPUT', `${where}: '${printable(name)}' cannot be the name of an entry`, { path: where })
   }
-  if (name.length > NAME_LIMIT)
-    throw new ImageError('LIMIT', `${where}: the name ${printable(name)} has ${name.length} bytes, the limit is ${NAME_LIMIT}`, {
+  if (name.length > NAR_NAME_LIMIT)
+    throw new ImageError('LIMIT', `${where}: the name ${printable(name)} has ${name.length} bytes, the limit is ${NAR_NAME_LIMIT}`, {
       path: where,
     })
   if (last !== undefined && compareBytes(last, name) === 0)
@@ -180,8 +181,8 @@ function checkName(name: Uint8Array, last: Uint8Array | undefined, where: string
 
 function checkTarget(node: SymlinkNode, where: string): number {
   const { length } = node.target
-  if (length === 0 || length > TARGET_LIMIT)
-    throw new ImageError('LIMIT', `${where}: the link target has ${length} bytes, 1 to ${TARGET_LIMIT} are possible`, { path: where })
+  if (length === 0 || length > NAR_TARGET_LIMIT)
+    throw new ImageError('LIMIT', `${where}: the link target has ${length} bytes, 1 to ${NAR_TARGET_LIMIT} are possible`, { path: where })
   return length
 }
 
@@ -206,12 +207,14 @@ function stringSize(length: number): number {
   return 8 + length + padding(length)
 }
 
-function padding(length: number): number {
+/** Zeros that follow a string of `length` bytes. */
+export function padding(length: number): number {
   return (8 - (length % 8)) % 8
 }
 
-function strings(...texts: readonly string[]): Uint8Array {
+/** The words of the format as they stand in a NAR. */
+export function narStrings(...texts: readonly string[]): Buffer {
   const framing = new Framing()
   for (const text of texts) framing.addString(utf8(text))
-  return framing.take()
+  return Buffer.from(framing.take())
 }

@@ -1,0 +1,135 @@
+/**
+ * Whether a closure is what its listing says: complete, and each path with its hash, size, references and content address.
+ *
+ * Not checked: signatures, derivers, registration times, and whether other paths lie in the store.
+ */
+import { availableParallelism } from 'node:os'
+import { checkJobs } from '../../io/image.ts'
+import type { ProgressListener } from '../../io/progress.ts'
+import type { Closure, ClosurePath } from '../closure.ts'
+import { formatSha256 } from '../hash.ts'
+import { compareNames, STORE_DIRECTORY, storePath } from '../store-path.ts'
+import { hostStorePath } from '../store-tree.ts'
+import { runTasks } from './check-pool.ts'
+import type { CheckTask, FoundContents, TaskResult } from './protocol.ts'
+
+export interface ClosureProblem {
+  readonly path: string
+  /**
+   * `unlisted`: refers to a path that is not in the listing; `missing`, `unreadable`: on the host; `hash`, `size`,
+   * `address`: not as listed; `reference`: listed, but not found in the contents.
+   */
+  readonly kind: 'unlisted' | 'missing' | 'unreadable' | 'hash' | 'size' | 'reference' | 'address'
+  readonly message: string
+}
+
+/** Nothing that is wrong by itself. */
+export interface ClosureNote {
+  readonly path: string
+  /**
+   * `unregistered`: a reference is found and not listed, as for paths with `unsafeDiscardReferences` or of a fixed hash;
+   * `unchecked`: something could not be compared.
+   */
+  readonly kind: 'unregistered' | 'unchecked'
+  readonly message: string
+}
+
+export interface ClosureReport {
+  readonly pathCount: number
+  /** Of all NARs that were hashed. */
+  readonly hashedBytes: number
+  /** By path. */
+  readonly problems: readonly ClosureProblem[]
+  readonly notes: readonly ClosureNote[]
+}
+
+export interface CheckOptions {
+  /** The folder in which `nix/store` lies. Default `/`. */
+  readonly root?: string
+  /** Read the store; default true. Without it only the listing is looked at. */
+  readonly contents?: boolean
+  /** Worker threads, 1 to 256. Default: one a CPU. */
+  readonly jobs?: number
+  /** The store was written by Nix on macOS: undo its case hack. */
+  readonly caseHack?: boolean
+  readonly signal?: AbortSignal
+  readonly onProgress?: ProgressListener
+}
+
+/**
+ * Check a closure that is read with `allowMissing`. What is wrong is in the report; throws USAGE, WORKER_DIED and ABORTED
+ * only.
+ */
+export async function checkClosure(closure: Closure, options: CheckOptions = {}): Promise<ClosureReport> {
+  const { root = '/', contents = true, jobs = availableParallelism(), caseHack = false, signal, onProgress } = options
+  checkJobs(jobs)
+  const problems: ClosureProblem[] = unlistedReferences(closure)
+  const notes: ClosureNote[] = []
+  let hashedBytes = 0
+  if (contents) {
+    const totalBytes = closure.paths.reduce((sum, { narSize = 0 }) => sum + narSize, 0)
+    onProgress?.({ kind: 'stage', stage: 'hash', ...(closure.hashesKnown && { totalBytes }) })
+    // The largest first, so that no thread is left with one at the end.
+    const paths = [...closure.paths].sort((a, b) => (b.narSize ?? 0) - (a.narSize ?? 0) || compareNames(a.baseName, b.baseName))
+    const tasks = paths.map(
+      ({ path, baseName, references, ca }): CheckTask => ({ baseName, hostPath: hostStorePath(root, path), references, ca }),
+    )
+    // References that are not listed are looked for as well.
+    const names = closure.paths.flatMap(({ path, references }) => [path, ...references])
+    const baseNames = [...new Set(names)].map((path) => path.slice(STORE_DIRECTORY.length + 1))
+    const onBytes = (count: number): void => {
+      hashedBytes += count
+      onProgress?.({ kind: 'bytes', stage: 'hash', doneBytes: hashedBytes })
+    }
+    const results = await runTasks(tasks, { jobs, setup: { baseNames, caseHack }, signal, onBytes })
+    for (const [index, result] of results.entries()) {
+      const path = paths[index]
+      if (path !== undefined) compare(path, result, closure, problems, notes)
+    }
+  }
+  const byPath = (a: { path: string }, b: { path: string }): number => compareNames(a.path, b.path)
+  return { pathCount: closure.paths.length, hashedBytes, problems: problems.sort(byPath), notes: notes.sort(byPath) }
+}
+
+function unlistedReferences(closure: Closure): ClosureProblem[] {
+  const listed = new Set(closure.paths.map(({ path }) => path))
+  return closure.paths.flatMap(({ path, references }) =>
+    references
+      .filter((reference) => !listed.has(reference))
+      .map((reference) => ({ path, kind: 'unlisted', message: `refers to ${reference}, which is not in the listing` }) as const),
+  )
+}
+
+function compare(path: ClosurePath, result: TaskResult, closure: Closure, problems: ClosureProblem[], notes: ClosureNote[]): void {
+  const problem = (kind: ClosureProblem['kind'], message: string): unknown => problems.push({ path: path.path, kind, message })
+  const note = (kind: ClosureNote['kind'], message: string): unknown => notes.push({ path: path.path, kind, message })
+  if (result.kind === 'failure') {
+    problem(result.code === 'NOT_FOUND' ? 'missing' : 'unreadable', result.message)
+    return
+  }
+  const { narHash, narSize } = path
+  if (narSize !== undefined && narSize !== result.narSize)
+    problem('size', `its NAR has ${result.narSize} bytes, the listing has ${narSize}`)
+  if (narHash === undefined) note('unchecked', `the listing (${closure.kind}) has no hash for it`)
+  else if (Buffer.compare(narHash, result.narHash) !== 0)
+    problem('hash', `its NAR has ${formatSha256(result.narHash)}, the listing has ${formatSha256(narHash)}`)
+  if (closure.referencesKnown) compareReferences(path, result, problem, note)
+  if (result.address?.kind === 'wrong') problem('address', result.address.message)
+  if (result.address?.kind === 'unknown') note('unchecked', result.address.message)
+}
+
+function compareReferences(
+  { references }: ClosurePath,
+  result: FoundContents,
+  problem: (kind: 'reference', message: string) => unknown,
+  note: (kind: 'unregistered', message: string) => unknown,
+): void {
+  const found = new Set(result.references.map(storePath))
+  const listed = new Set(references)
+  for (const reference of references) {
+    if (!found.has(reference)) problem('reference', `${reference} is listed as a reference, but stands nowhere in it`)
+  }
+  for (const reference of found) {
+    if (!listed.has(reference)) note('unregistered', `${reference} stands in it, but is not listed as a reference`)
+  }
+}

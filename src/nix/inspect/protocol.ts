@@ -1,0 +1,42 @@
+/** Messages between a check of contents and its threads. */
+import type { ErrorCode } from '../../errors.ts'
+import type { AddressVerdict } from './address.ts'
+
+export interface ThreadSetup {
+  /** 32 bits; not zero once the work has to end. */
+  readonly stopFlag: SharedArrayBuffer
+  /** Base names of all paths, which references may lead to. */
+  readonly baseNames: readonly string[]
+  readonly caseHack: boolean
+}
+
+export interface CheckTask {
+  readonly baseName: string
+  /** Where it lies on the host. */
+  readonly hostPath: string
+  readonly references: readonly string[]
+  readonly ca: string | undefined
+}
+
+/** What is found at a path. */
+export interface FoundContents {
+  readonly kind: 'found'
+  readonly narHash: Uint8Array
+  readonly narSize: number
+  /** Base names of the paths whose hash parts stand in it, sorted. */
+  readonly references: readonly string[]
+  /** Undefined where no content address is registered. */
+  readonly address: AddressVerdict | undefined
+}
+
+export interface Failure {
+  readonly kind: 'failure'
+  readonly code: ErrorCode
+  readonly message: string
+}
+
+export type TaskResult = FoundContents | Failure
+
+export type ThreadMessage = TaskResult | { readonly kind: 'bytes'; readonly count: number }
+
+export type ThreadRequest = CheckTask | 'stop'
