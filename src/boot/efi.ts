@@ -17,6 +17,7 @@ import { join } from 'node:path'
 import { compareBytes } from '../bytes/order.ts'
 import { utf8 } from '../bytes/text.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
+import type { Content, FileNode } from '../tree/tree.ts'
 import { efiMachine } from './pe.ts'
 
 export interface EfiArchitecture {
@@ -44,6 +45,8 @@ export interface BootFile {
   readonly path: string
   readonly hostPath: string
   readonly size: number
+  /** What is taken in place of the file at `hostPath`, which then only names it. */
+  readonly content?: Content
 }
 
 export interface EfiBoot {
@@ -98,8 +101,21 @@ export async function efiBoot(path: string, system: string): Promise<EfiBoot> {
   return { architecture, menu: files.some(isMenu) ? 'own' : menu, files }
 }
 
+/**
+ * The same for one EFI program, wherever it is: `bytes` are those of `content`, and `path` names it in messages. Throws
+ * BAD_INPUT when it is no EFI program or made for another machine.
+ */
+export function efiProgram({ size, content }: Pick<FileNode, 'size' | 'content'>, bytes: Buffer, path: string, system: string): EfiBoot {
+  const architecture = efiArchitecture(system)
+  const menu = menuOf(checkedBytes(bytes, path, system, architecture))
+  return { architecture, menu, files: [{ path: `EFI/BOOT/${architecture.bootFile}`, hostPath: path, size, content }] }
+}
+
 async function checkedProgram(path: string, system: string, architecture: EfiArchitecture): Promise<Buffer> {
-  const bytes = await readFile(path)
+  return checkedBytes(await readFile(path), path, system, architecture)
+}
+
+function checkedBytes(bytes: Buffer, path: string, system: string, architecture: EfiArchitecture): Buffer {
   const machine = efiMachine(bytes, path)
   if (machine !== architecture.machine) {
     const other = Object.values(ARCHITECTURES).find((candidate) => candidate.machine === machine)

@@ -78,7 +78,7 @@ function hostFiles(files: readonly BootFile[], options: BootTreeOptions): Map<st
     kind: 'file',
     ...attributes(0o444, options),
     size: file.size,
-    content: { kind: 'hostFile', path: utf8(file.hostPath) },
+    content: file.content ?? { kind: 'hostFile', path: utf8(file.hostPath) },
   })
   return new Map(files.map((file) => [file.path, node(file)]))
 }

@@ -7,6 +7,7 @@ import {
   type EfiBoot,
   efiArchitecture,
   efiBoot,
+  efiProgram,
   espTree,
   findSyslinux,
   ISOLINUX_PATH,
@@ -25,15 +26,14 @@ import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, pla
 import type { GrowingImage } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import type { Bootspec } from '../nix/bootspec.ts'
-import { resolveInStore } from '../nix/resolve.ts'
 import { findToplevel, loadBootspec } from '../nix/toplevel.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../tree/tree.ts'
 import { type Addition, addedTree } from './additions.ts'
 import { packedStore, type StorePacking, type StoreSummary, storeSummary } from './squashfs.ts'
-import { type LoadedStore, loadStore, type StoreInput } from './store.ts'
-import { fileInStore, readHostFile, textInStore } from './store-files.ts'
+import { type LoadedStore, loadStore, newPathOf, type StoreInput } from './store.ts'
+import { bytesInStore, fileInStore, readHostFile, textInStore } from './store-files.ts'
 import { defaultVolumeId, systemVolumeId } from './volume-id.ts'
 
 export interface IsoOptions extends StoreInput, StorePacking {
@@ -99,9 +99,9 @@ const MEBIBYTE = 1 << 20
  */
 export async function iso(options: IsoOptions): Promise<IsoImage> {
   const store = await loadStore(options)
-  const { closure, root } = store
-  const toplevel = findToplevel(closure, root, options.toplevel)
-  const bootspec = loadBootspec(toplevel, closure, root)
+  const { closure } = store
+  const toplevel = findToplevel(closure, store, newPathOf(options.toplevel, store))
+  const bootspec = loadBootspec(toplevel, closure, store)
   const version = await textInStore(`${toplevel}/nixos-version`, store)
   const fstab = await textInStore(`${toplevel}/etc/fstab`, store)
   const volumeId = options.volumeId ?? defaultVolumeId({ bootspec, fstab, version, edition: options.labelEdition })
@@ -171,11 +171,11 @@ async function biosBoot(folder: string | undefined, { system }: Bootspec): Promi
   return findSyslinux(folder)
 }
 
-async function uefiBoot(path: string | undefined, { system, toplevel }: Bootspec, { closure, root }: LoadedStore): Promise<EfiBoot> {
+async function uefiBoot(path: string | undefined, { system, toplevel }: Bootspec, store: LoadedStore): Promise<EfiBoot> {
   if (path !== undefined) return efiBoot(path, system)
   const own = systemdBootPath(toplevel, efiArchitecture(system))
   try {
-    return await efiBoot(Buffer.from(resolveInStore(own, closure, root).hostPath).toString(), system)
+    return efiProgram(fileInStore(own, store), await bytesInStore(own, store), own, system)
   } catch (error) {
     if (!(error instanceof ImageError) || error.code !== 'NOT_FOUND') throw error
     throw new ImageError('NOT_FOUND', `${own}: the closure has no systemd-boot; give a UEFI boot program with --efi-boot`, {

@@ -6,9 +6,12 @@ import type { ProgressListener } from '../io/progress.ts'
 import { CLOSURE_INFO_FILES, type Closure, readClosure } from '../nix/closure.ts'
 import { rebuildRegistration } from '../nix/rebuild.ts'
 import { formatRegistration } from '../nix/registration.ts'
-import { hostStorePath, storePathDigest, storeTree } from '../nix/store-tree.ts'
+import type { Replacement } from '../nix/replace.ts'
+import { hostStorePath, type StoreOverlay, storePathDigest, storeTree } from '../nix/store-tree.ts'
 import type { DirectoryNode, Entry, FileNode, TreeDigest, TreeNode } from '../tree/tree.ts'
 import { verifiedTree } from '../tree/verified.ts'
+import { type ReplaceableStore, replacedStore } from './replaced-store.ts'
+import { type LoadedToplevel, loadToplevel } from './toplevel/load.ts'
 
 export interface StoreInput {
   /** A closure listing: a folder or file as `readClosure` takes it, or `-` for `stdin`. */
@@ -19,6 +22,12 @@ export interface StoreInput {
   readonly verify?: boolean
   /** The store was written by Nix on macOS: undo its case hack. */
   readonly caseHack?: boolean
+  /** A file with the spec of a toplevel, which is assembled from the closure and takes its place with all that it refers to. */
+  readonly toplevelSpec?: string
+  /** Listed paths that take the place of others, see `replaceDependencies`. */
+  readonly replacements?: readonly Replacement[]
+  /** Full paths that are left as they are. Default: the initrds of the systems in the closure, whose content is compressed. */
+  readonly cutoffs?: readonly string[]
   readonly stdin?: AsyncIterable<Uint8Array>
   readonly signal?: AbortSignal
   readonly onProgress?: ProgressListener
@@ -35,6 +44,12 @@ export interface LoadedClosure {
   readonly inputs: readonly string[]
   /** The store directory, where the files had to be scanned to find the hashes. */
   readonly scanned: DirectoryNode | undefined
+  /** Paths of the closure that are not below `root`, because they were rewritten. */
+  readonly overlay: StoreOverlay
+  /** Full paths that were replaced or rewritten, and what they became. */
+  readonly mapping: ReadonlyMap<string, string>
+  /** Full path of the toplevel that was assembled from a spec. */
+  readonly assembled: string | undefined
 }
 
 export interface LoadedStore extends LoadedClosure {
@@ -48,16 +63,43 @@ export interface LoadedStore extends LoadedClosure {
 /** Nix gives every store file this time (`libstore/posix-fs-canonicalise.cc`). */
 const STORE_TIME = 1
 
-/** Read the listing. Scans and hashes the store where the listing has no hashes. Throws what `readClosure` and `storeTree` throw. */
+/**
+ * Read the listing. Scans and hashes the store where the listing has no hashes, and replaces paths; then what is replaced
+ * and all that refers to it is read. Throws what `readClosure`, `storeTree` and `replaceDependencies` throw.
+ */
 export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
   const { root = '/', signal } = input
   input.onProgress?.({ kind: 'stage', stage: 'scan' })
   const listed = await readClosure(input.closure, input.stdin === undefined ? {} : { stdin: input.stdin })
   const scanned = listed.hashesKnown ? undefined : await scannedStore(listed, input)
-  const closure = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
+  const complete = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
+  const system = input.toplevelSpec === undefined ? undefined : await loadToplevel(input.toplevelSpec, { closure: complete, root }, input)
+  const replaced = input.replacements === undefined ? undefined : await replacedStore(replaceable(complete, scanned, system), input)
+  const closure = replaced?.closure ?? system?.closure ?? complete
   const narBytes = closure.paths.reduce((sum, { narSize }) => sum + (narSize ?? 0), 0)
-  const inputs = [...listingFiles(input.closure, listed), ...closure.paths.map(({ path }) => hostStorePath(root, path))]
-  return { closure, root, narBytes, inputs, scanned }
+  const mapping = replaced?.mapping ?? new Map<string, string>()
+  const storeInputs = complete.paths.map(({ path }) => hostStorePath(root, path))
+  return {
+    closure,
+    root,
+    narBytes,
+    inputs: [...listingFiles(input.closure, listed), ...storeInputs, ...(system?.inputs ?? [])],
+    scanned: closure === complete ? scanned : undefined,
+    overlay: new Map([...(system?.overlay ?? []), ...(replaced?.overlay ?? [])]),
+    mapping,
+    assembled: newPathOf(system?.toplevel, { mapping }),
+  }
+}
+
+/** What replaces a path need not be part of the system. */
+function replaceable(complete: Closure, scanned: DirectoryNode | undefined, system: LoadedToplevel | undefined): ReplaceableStore {
+  if (system === undefined) return { closure: complete, overlay: new Map(), scanned }
+  return { closure: system.available, overlay: system.overlay, scanned, roots: [system.toplevel] }
+}
+
+/** What a store path that the user names has become. */
+export function newPathOf<T extends string | undefined>(path: T, { mapping }: Pick<LoadedClosure, 'mapping'>): T | string {
+  return path === undefined ? path : (mapping.get(path.replace(/\/+$/, '')) ?? path)
 }
 
 /**
@@ -71,7 +113,7 @@ export async function loadStore(input: StoreInput): Promise<LoadedStore> {
 /** The same for a listing that is read already. */
 export async function scanStore(loaded: LoadedClosure, input: StoreInput): Promise<LoadedStore> {
   const { closure } = loaded
-  const scanned = loaded.scanned ?? (await scannedStore(closure, input))
+  const scanned = loaded.scanned ?? (await scannedStore(closure, input, loaded.overlay))
   const nodes = new Map(scanned.entries.map((entry) => [Buffer.from(entry.name).toString('latin1'), entry.node]))
   const digests: TreeDigest[] = []
   for (const path of closure.paths) {
@@ -92,8 +134,12 @@ export function verifiedStore({ scanned, digests }: LoadedStore): DirectoryNode 
   return { ...scanned, entries: scanned.entries.map(({ name, node }) => ({ name, node: verified.get(node) ?? node })) }
 }
 
-function scannedStore(closure: Closure, { root = '/', caseHack = false, signal }: StoreInput): Promise<DirectoryNode> {
-  return storeTree(closure, { root, mtimeSeconds: STORE_TIME, caseHack, ...(signal && { signal }) })
+function scannedStore(
+  closure: Closure,
+  { root = '/', caseHack = false, signal }: StoreInput,
+  overlay?: StoreOverlay,
+): Promise<DirectoryNode> {
+  return storeTree(closure, { root, mtimeSeconds: STORE_TIME, caseHack, ...(overlay && { overlay }), ...(signal && { signal }) })
 }
 
 /** `nix-path-registration`, which NixOS loads into its database at the first boot. */

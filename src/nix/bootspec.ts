@@ -28,8 +28,8 @@ export interface Bootspec {
   readonly extensions: Readonly<Record<string, unknown>>
 }
 
-const SPEC_KEY = 'org.nixos.bootspec.v1'
-const SPECIALISATION_KEY = 'org.nixos.specialisation.v1'
+export const SPEC_KEY = 'org.nixos.bootspec.v1'
+export const SPECIALISATION_KEY = 'org.nixos.specialisation.v1'
 
 /** nixpkgs makes one level of specialisations; a document that nests deeper than this is not one of its own. */
 const NESTING_LIMIT = 16

@@ -29,6 +29,8 @@ export interface ClosurePath {
   readonly references: readonly string[]
   /** Full path of the derivation. */
   readonly deriver?: string
+  /** Content address as Nix registers it, such as `text:sha256:<nix32>` or `fixed:r:sha256:<nix32>`; undefined where the listing has none. */
+  readonly ca?: string
 }
 
 export interface Closure {
@@ -41,6 +43,8 @@ export interface Closure {
 }
 
 export interface ReadClosureOptions {
+  /** Keep references to paths that are not listed, for a check that names all of them; default false, and the first is NOT_FOUND. */
+  readonly allowMissing?: boolean
   /** What `-` stands for. */
   readonly stdin?: AsyncIterable<Uint8Array>
 }
@@ -62,23 +66,23 @@ export const JSON_LIMIT = 256 * 1024 ** 2
 export async function readClosure(path: string, options: ReadClosureOptions = {}): Promise<Closure> {
   if (path === '-') {
     if (options.stdin === undefined) throw new ImageError('USAGE', `closure '-' means standard input, and none was given`)
-    return closureOf(await parseListing(options.stdin, '<stdin>'), '<stdin>')
+    return closureOf(await parseListing(options.stdin, '<stdin>'), '<stdin>', options)
   }
-  if (await isFolder(path)) return readClosureInfo(path)
-  return closureOf(await readListing(path), path)
+  if (await isFolder(path)) return readClosureInfo(path, options)
+  return closureOf(await readListing(path), path, options)
 }
 
 /** The files of a folder as `pkgs.closureInfo` builds it. */
 export const CLOSURE_INFO_FILES = { paths: 'store-paths', registration: 'registration', size: 'total-nar-size' } as const
 
 /** A folder as `pkgs.closureInfo` builds it; its three files have to agree. */
-async function readClosureInfo(folder: string): Promise<Closure> {
+async function readClosureInfo(folder: string, options: ReadClosureOptions): Promise<Closure> {
   const pathsFile = join(folder, CLOSURE_INFO_FILES.paths)
   const registrationFile = join(folder, CLOSURE_INFO_FILES.registration)
   const sizeFile = join(folder, CLOSURE_INFO_FILES.size)
   const list = await readListing(pathsFile)
   const registration = await readListing(registrationFile)
-  const closure = closureOf({ kind: 'closure-info', paths: registration.paths }, registrationFile)
+  const closure = closureOf({ kind: 'closure-info', paths: registration.paths }, registrationFile, options)
   if (!closure.hashesKnown) throw badInput(registrationFile, `this is a ${registration.kind}, not the registration of a closureInfo folder`)
   const listed = new Set(list.paths.map((entry) => entry.baseName))
   if (list.kind !== 'path-list' || listed.size !== list.paths.length) throw badInput(pathsFile, 'this is not a list of distinct paths')
@@ -118,7 +122,7 @@ async function parseListing(chunks: AsyncIterable<Uint8Array>, name: string): Pr
 }
 
 /** Check the records against each other and put them in order. */
-function closureOf(listing: Listing, name: string): Closure {
+function closureOf(listing: Listing, name: string, { allowMissing = false }: ReadClosureOptions): Closure {
   if (listing.paths.length === 0) throw badInput(name, 'the listing is empty: it names no store path')
   const byName = new Map<string, ListedPath>()
   for (const listed of listing.paths) {
@@ -132,7 +136,7 @@ function closureOf(listing: Listing, name: string): Closure {
       if (own.has(reference))
         throw badInput(listed.where, `${storePath(listed.baseName)} lists the reference ${storePath(reference)} twice`)
       own.add(reference)
-      if (!byName.has(reference)) {
+      if (!allowMissing && !byName.has(reference)) {
         throw new ImageError(
           'NOT_FOUND',
           `${listed.where}: ${storePath(listed.baseName)} refers to ${storePath(reference)}, which is not in the listing; list the whole closure (nix-store -qR, nix path-info -r)`,
@@ -143,13 +147,14 @@ function closureOf(listing: Listing, name: string): Closure {
   }
   const paths = [...byName.values()]
     .sort((a, b) => compareNames(a.baseName, b.baseName))
-    .map(({ baseName, narHash, narSize, references, deriver }) => ({
+    .map(({ baseName, narHash, narSize, references, deriver, ca }) => ({
       path: storePath(baseName),
       baseName,
       ...(narHash === undefined ? {} : { narHash }),
       ...(narSize === undefined ? {} : { narSize }),
       references: sortNames(references ?? []).map(storePath),
       ...(deriver === undefined ? {} : { deriver }),
+      ...(ca === undefined ? {} : { ca }),
     }))
   checkAcyclic(paths, name)
   const every = (known: (entry: ListedPath) => boolean): boolean => listing.paths.every(known)

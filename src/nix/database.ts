@@ -3,8 +3,8 @@
  * (`libstore/schema.sql`), written in memory by the SQLite in Node.
  *
  * The rows are those of `nix-store --load-db`: path, hash in base 16, size, references, the deriver where the listing
- * has it. Not supported: signatures, content addresses and `ultimate`, which registrations do not carry; the tables of
- * the experimental feature ca-derivations, which Nix adds when it is switched on.
+ * has it; and content addresses where they are known. Not supported: signatures and `ultimate`, which registrations do
+ * not carry; the tables of the experimental feature ca-derivations, which Nix adds when it is switched on.
  */
 import { struct } from '../bytes/struct.ts'
 import { ImageError } from '../errors.ts'
@@ -149,10 +149,10 @@ function serialized(database: Database): Uint8Array {
 
 /** Ids count from 1 in the order of base names, as Nix gives them when it registers a closure. */
 function insertPaths(database: Database, closure: Closure, registrationTime: number): void {
-  const insert = database.prepare('insert into ValidPaths values (?, ?, ?, ?, ?, ?, null, null, null)')
+  const insert = database.prepare('insert into ValidPaths values (?, ?, ?, ?, ?, ?, null, null, ?)')
   for (const [index, entry] of closure.paths.entries()) {
     const { hash, size } = registered(entry, closure)
-    insert.run(index + 1, entry.path, `sha256:${formatHex(hash)}`, registrationTime, entry.deriver ?? null, size)
+    insert.run(index + 1, entry.path, `sha256:${formatHex(hash)}`, registrationTime, entry.deriver ?? null, size, entry.ca ?? null)
   }
 }
 

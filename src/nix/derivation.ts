@@ -2,13 +2,13 @@
  * Derivations in a closure (`isoImage.includeSystemBuildDependencies` and the like), as far as the database has to know
  * them: which outputs they have. The files are ATerms (Nix manual, "Derivation ATerm format"); the outputs come first.
  */
-import { readFileSync } from 'node:fs'
 import { ImageError } from '../errors.ts'
-import { unreadableError } from '../tree/host-file.ts'
+import { contentBytes } from '../tree/content.ts'
 import type { Closure } from './closure.ts'
 import { badInput } from './listing.ts'
 import { resolveInStore } from './resolve.ts'
 import { parseStorePath, storePath } from './store-path.ts'
+import type { StoreFiles } from './store-tree.ts'
 
 /** Path of a derivation to its outputs: name to store path, in the order of names. */
 export type DerivationOutputs = ReadonlyMap<string, ReadonlyMap<string, string>>
@@ -22,12 +22,12 @@ const HEAD = /^(?:Derive\(|DrvWithVersion\("xp-dyn-drv",)\[/
 const OUTPUT = /\("([^"\\]*)","([^"\\]*)","[^"\\]*","[^"\\]*"\)([,\]])/y
 
 /**
- * The outputs of all listed derivations, read from the files below `root`. Throws BAD_INPUT for a file that is no
+ * The outputs of all listed derivations, read from `files`. Throws BAD_INPUT for a file that is no
  * derivation, LIMIT, and what `resolveInStore` throws.
  */
-export function derivationOutputs(closure: Closure, root: string): DerivationOutputs {
+export function derivationOutputs(closure: Closure, files: StoreFiles): DerivationOutputs {
   const derivations = closure.paths.filter(({ baseName }) => baseName.endsWith('.drv'))
-  return new Map(derivations.map(({ path }) => [path, parseOutputs(derivationText(path, closure, root), path)]))
+  return new Map(derivations.map(({ path }) => [path, parseOutputs(derivationText(path, closure, files), path)]))
 }
 
 /**
@@ -49,14 +49,10 @@ export function parseOutputs(text: string, where: string): ReadonlyMap<string, s
   return new Map(outputs)
 }
 
-function derivationText(path: string, closure: Closure, root: string): string {
-  const file = resolveInStore(path, closure, root)
-  if (file.kind !== 'file') throw badInput(path, 'is not a file')
-  if (file.size > DERIVATION_LIMIT)
-    throw new ImageError('LIMIT', `${path}: ${file.size} bytes, the limit for a derivation is ${DERIVATION_LIMIT}`, { path })
-  try {
-    return readFileSync(Buffer.from(file.hostPath), 'latin1')
-  } catch (cause) {
-    throw unreadableError(path, cause)
-  }
+function derivationText(path: string, closure: Closure, files: StoreFiles): string {
+  const { size, content } = resolveInStore(path, closure, files)
+  if (content === undefined) throw badInput(path, 'is not a file')
+  if (size > DERIVATION_LIMIT)
+    throw new ImageError('LIMIT', `${path}: ${size} bytes, the limit for a derivation is ${DERIVATION_LIMIT}`, { path })
+  return Buffer.from(contentBytes({ content, size }, path)).toString('latin1')
 }

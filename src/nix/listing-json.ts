@@ -4,6 +4,7 @@
  * with structured attributes and exportReferencesGraph.
  */
 import { ImageError } from '../errors.ts'
+import { respelledHash } from './hash.ts'
 import { isObject, type JsonObject } from './json.ts'
 import { badInput, checkNarHash, checkNarSize, type ListedPath, type Listing } from './listing.ts'
 import { checkBaseName, parseStorePath, quote, STORE_DIRECTORY, sortNames, storePath } from './store-path.ts'
@@ -88,7 +89,7 @@ function parseInfo(baseName: string, entry: unknown, where: string): ListedPath 
   }
   if (!isObject(entry)) throw badInput(where, 'an object is needed')
   checkStoreDirectory(entry, where)
-  const { narHash, narSize, references, deriver } = entry
+  const { narHash, narSize, references, deriver, ca } = entry
   if (typeof narHash !== 'string') throw badInput(where, '"narHash" is missing or no text')
   if (typeof narSize !== 'number') throw badInput(where, '"narSize" is missing or no number')
   if (!isTextArray(references)) throw badInput(where, '"references" is missing or no array of text')
@@ -100,7 +101,21 @@ function parseInfo(baseName: string, entry: unknown, where: string): ListedPath 
     narSize: checkNarSize(narSize, where),
     references: references.map((reference) => parseName(reference, where)),
     ...(typeof deriver === 'string' ? { deriver: storePath(parseName(deriver, where)) } : {}),
+    ...(ca === undefined || ca === null || ca === '' ? {} : { ca: contentAddress(ca) }),
   }
+}
+
+/** Text up to format 1; `method` and `hash` since. What cannot be read stays as it is: only a check of contents needs it. */
+function contentAddress(ca: unknown): string {
+  if (typeof ca === 'string') return ca
+  if (!isObject(ca) || typeof ca.method !== 'string') return JSON.stringify(ca)
+  const prefix = new Map([
+    ['text', 'text'],
+    ['flat', 'fixed'],
+    ['nar', 'fixed:r'],
+  ]).get(ca.method)
+  const hash = typeof ca.hash === 'string' ? respelledHash(ca.hash) : undefined
+  return prefix === undefined || hash === undefined ? JSON.stringify(ca) : `${prefix}:${hash}`
 }
 
 /** An unknown path is `null` in the map layouts, `"valid": false` in the array layout. */

@@ -30,6 +30,8 @@ export interface ListedPath {
   readonly references?: readonly string[]
   /** Full path of the derivation. */
   readonly deriver?: string
+  /** Content address as Nix registers it, such as `text:sha256:<nix32>` or `fixed:r:sha256:<nix32>`; undefined where the format has none. */
+  readonly ca?: string
 }
 
 export interface Listing {

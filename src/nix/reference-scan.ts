@@ -16,23 +16,23 @@ export const SCAN_OVERLAP = HASH_PART_LENGTH - 1
 /** Digits that make up the first, cheap test of a candidate: 20 bits. */
 const PREFIX_DIGITS = 4
 
-export interface ReferenceScanner {
-  /** Add to `found` the base names whose hash part stands in `bytes`. */
-  scan(bytes: Buffer, found: Set<string>): void
+export interface HashPartScanner {
+  /** Call `visit` with every hash part that stands in `bytes` and where it begins, in order; they may overlap. */
+  scan(bytes: Buffer, visit: (hashPart: string, start: number) => void): void
 }
 
-/** A scanner for the hash parts of `baseNames`. */
-export function referenceScanner(baseNames: readonly string[]): ReferenceScanner {
-  const byHash = new Map(baseNames.map((name) => [hashPart(name), name]))
+/** A scanner for the 32 digits of each of `hashParts`. */
+export function hashPartScanner(hashParts: Iterable<string>): HashPartScanner {
+  const wanted = new Set(hashParts)
   const prefixes = new Uint8Array(1 << (5 * PREFIX_DIGITS))
-  for (const hash of byHash.keys()) prefixes[prefixKey(Buffer.from(hash), 0)] = 1
+  for (const hash of wanted) prefixes[prefixKey(Buffer.from(hash), 0)] = 1
 
-  const test = (bytes: Buffer, start: number, found: Set<string>): void => {
+  const test = (bytes: Buffer, start: number, visit: (hashPart: string, start: number) => void): void => {
     if (prefixes[prefixKey(bytes, start)] === 0) return
-    const name = byHash.get(bytes.toString('latin1', start, start + HASH_PART_LENGTH))
-    if (name !== undefined) found.add(name)
+    const hash = bytes.toString('latin1', start, start + HASH_PART_LENGTH)
+    if (wanted.has(hash)) visit(hash, start)
   }
-  const scan = (bytes: Buffer, found: Set<string>): void => {
+  const scan: HashPartScanner['scan'] = (bytes, visit) => {
     const { length } = bytes
     // `end` is the last byte of a window of 32. It is read backwards: a byte that is no digit rules out
     // every window that holds it, so most bytes are never looked at.
@@ -43,11 +43,28 @@ export function referenceScanner(baseNames: readonly string[]): ReferenceScanner
         end = bad + HASH_PART_LENGTH
         continue
       }
-      test(bytes, end - SCAN_OVERLAP, found)
-      for (end++; end < length && isDigit(bytes, end); end++) test(bytes, end - SCAN_OVERLAP, found)
+      test(bytes, end - SCAN_OVERLAP, visit)
+      for (end++; end < length && isDigit(bytes, end); end++) test(bytes, end - SCAN_OVERLAP, visit)
       end += HASH_PART_LENGTH
     }
   }
+  return { scan }
+}
+
+export interface ReferenceScanner {
+  /** Add to `found` the base names whose hash part stands in `bytes`. */
+  scan(bytes: Buffer, found: Set<string>): void
+}
+
+/** A scanner for the hash parts of `baseNames`. */
+export function referenceScanner(baseNames: readonly string[]): ReferenceScanner {
+  const byHash = new Map(baseNames.map((name) => [hashPart(name), name]))
+  const scanner = hashPartScanner(byHash.keys())
+  const scan = (bytes: Buffer, found: Set<string>): void =>
+    scanner.scan(bytes, (hash) => {
+      const name = byHash.get(hash)
+      if (name !== undefined) found.add(name)
+    })
   return { scan }
 }
 

@@ -9,9 +9,17 @@ import type { Attributes, DirectoryNode, Entry, TreeNode } from '../tree/tree.ts
 import type { Closure } from './closure.ts'
 import { type NarDigest, narDigest } from './nar.ts'
 
+/** Trees of store paths by base name: of those whose files are not on the host, or not as they are to be. */
+export type StoreOverlay = ReadonlyMap<string, TreeNode>
+
+/** Where the files of a store are: a folder of the host that holds `nix/store`, and what lies over it. */
+export type StoreFiles = string | { readonly root: string; readonly overlay?: StoreOverlay }
+
 export interface StoreTreeOptions {
   /** The folder in which `nix/store` lies; `/` for the host's own store. */
   readonly root: string
+  /** Taken as they are, and not looked for below `root`. */
+  readonly overlay?: StoreOverlay
   /** Of every node. 1 as Nix has it (the default), 0 as nixpkgs' squashfs images have it. */
   readonly mtimeSeconds?: number
   /** The store was written by Nix on a file system that ignores case (macOS): cut `~nix~case~hack~N` off names. */
@@ -68,20 +76,30 @@ export function storePathDigest(path: string, node: TreeNode, listed: { readonly
  * loop run between store paths.
  */
 export async function storeTree(closure: Closure, options: StoreTreeOptions): Promise<DirectoryNode> {
-  checkPresent(closure, options.root)
+  checkPresent(closure, options)
   const policy = storePolicy(options.mtimeSeconds, options.caseHack)
   const entries: Entry[] = []
   for (const { path, baseName } of closure.paths) {
     await setImmediate()
     throwIfAborted(options.signal, 'cancelled while the store was scanned')
-    entries.push({ name: utf8(baseName), node: scanHost(hostStorePath(options.root, path), policy) })
+    entries.push({ name: utf8(baseName), node: options.overlay?.get(baseName) ?? scanHost(hostStorePath(options.root, path), policy) })
   }
   return { kind: 'directory', mode: EXECUTABLE_MODE, uid: 0, gid: 0, mtimeSeconds: options.mtimeSeconds ?? 1, entries }
 }
 
-/** Throws NOT_FOUND for listed paths that are not below `root`, all at once. */
-export function checkPresent(closure: Closure, root: string): void {
-  const missing = closure.paths.filter(({ path }) => !isPresent(hostStorePath(root, path))).map(({ path }) => path)
+/** The two parts of it. */
+export function storeFiles(files: StoreFiles): { readonly root: string; readonly overlay: StoreOverlay } {
+  return typeof files === 'string' ? { root: files, overlay: NO_OVERLAY } : { root: files.root, overlay: files.overlay ?? NO_OVERLAY }
+}
+
+const NO_OVERLAY: StoreOverlay = new Map()
+
+/** Throws NOT_FOUND for listed paths that have no files, all at once. */
+export function checkPresent(closure: Closure, files: StoreFiles): void {
+  const { root, overlay } = storeFiles(files)
+  const missing = closure.paths
+    .filter(({ path, baseName }) => !overlay.has(baseName) && !isPresent(hostStorePath(root, path)))
+    .map(({ path }) => path)
   const [first] = missing
   if (first === undefined) return
   const names = missing.slice(0, NAMED_MISSING).join('\n  ')

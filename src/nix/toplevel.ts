@@ -1,13 +1,15 @@
 /** The system of a closure: the store path that carries boot.json. */
-import { lstatSync, readFileSync } from 'node:fs'
+import { lstatSync } from 'node:fs'
+import { printable } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
+import { contentBytes } from '../tree/content.ts'
 import { unreadableError } from '../tree/host-file.ts'
 import { type Bootspec, parseBootspec } from './bootspec.ts'
 import { type Closure, listedPath } from './closure.ts'
 import { badInput } from './listing.ts'
 import { resolveInStore } from './resolve.ts'
-import { parseStorePath } from './store-path.ts'
-import { hostStorePath } from './store-tree.ts'
+import { compareNames, parseStorePath, STORE_DIRECTORY, storePath } from './store-path.ts'
+import { hostStorePath, type StoreFiles, storeFiles } from './store-tree.ts'
 
 const BOOT_FILE = 'boot.json'
 
@@ -19,9 +21,9 @@ const BOOT_FILE_LIMIT = 16 * 1024 ** 2
  * path refers (a system refers to its specialisations, which carry one as well). Throws NOT_FOUND (none, or
  * `given` is not listed or carries none), BAD_INPUT (several).
  */
-export function findToplevel(closure: Closure, root: string, given?: string): string {
-  if (given !== undefined) return checkGiven(closure, root, given)
-  const carriers = closure.paths.filter(({ path }) => hasBootFile(root, path)).map(({ path }) => path)
+export function findToplevel(closure: Closure, files: StoreFiles, given?: string): string {
+  if (given !== undefined) return checkGiven(closure, files, given)
+  const carriers = closure.paths.filter(({ baseName }) => hasBootFile(files, baseName)).map(({ path }) => path)
   const [only] = carriers
   if (only === undefined) {
     throw new ImageError('NOT_FOUND', `none of the ${closure.paths.length} listed paths carries ${BOOT_FILE}, so none is a NixOS system`)
@@ -40,33 +42,52 @@ export function findToplevel(closure: Closure, root: string, given?: string): st
  * Read and check the boot.json of `toplevel`. Throws NOT_FOUND, UNREADABLE, LIMIT, UNSUPPORTED, and
  * BAD_INPUT, also where boot.json names another toplevel.
  */
-export function loadBootspec(toplevel: string, closure: Closure, root: string): Bootspec {
+export function loadBootspec(toplevel: string, closure: Closure, files: StoreFiles): Bootspec {
   const where = `${toplevel}/${BOOT_FILE}`
-  const file = resolveInStore(where, closure, root)
-  if (file.kind !== 'file') throw badInput(where, 'is not a file')
-  if (file.size > BOOT_FILE_LIMIT)
-    throw new ImageError('LIMIT', `${where}: ${file.size} bytes, the limit is ${BOOT_FILE_LIMIT}`, { path: where })
-  let bytes: Uint8Array
-  try {
-    bytes = readFileSync(Buffer.from(file.hostPath))
-  } catch (cause) {
-    throw unreadableError(where, cause)
-  }
-  const bootspec = parseBootspec(bytes, where)
+  const { size, content } = resolveInStore(where, closure, files)
+  if (content === undefined) throw badInput(where, 'is not a file')
+  if (size > BOOT_FILE_LIMIT) throw new ImageError('LIMIT', `${where}: ${size} bytes, the limit is ${BOOT_FILE_LIMIT}`, { path: where })
+  const bootspec = parseBootspec(contentBytes({ content, size }, where), where)
   if (bootspec.toplevel !== toplevel) throw badInput(where, `says that its toplevel is ${bootspec.toplevel}`)
   return bootspec
 }
 
-function checkGiven(closure: Closure, root: string, given: string): string {
+/**
+ * The store paths that hold the initrds of all systems in the closure, by their boot.json, sorted. A boot.json that
+ * cannot be read as one names none.
+ */
+export function systemInitrds(closure: Closure, files: StoreFiles): string[] {
+  const carriers = closure.paths.filter(({ baseName }) => hasBootFile(files, baseName))
+  const initrds = carriers.flatMap(({ path }) => {
+    try {
+      const { initrd, specialisations } = loadBootspec(path, closure, files)
+      return [initrd, ...[...specialisations.values()].map((system) => system.initrd)]
+    } catch (error) {
+      if (error instanceof ImageError) return []
+      throw error
+    }
+  })
+  const names = initrds.flatMap((path) => path?.slice(STORE_DIRECTORY.length + 1).split('/', 1) ?? [])
+  return [...new Set(names)]
+    .filter((name) => listedPath(closure, name) !== undefined)
+    .sort(compareNames)
+    .map(storePath)
+}
+
+function checkGiven(closure: Closure, files: StoreFiles, given: string): string {
   const baseName = parseStorePath(given.replace(/\/+$/, ''), 'toplevel')
   const entry = listedPath(closure, baseName)
   if (entry === undefined) throw new ImageError('NOT_FOUND', `toplevel ${given} is not in the listing`, { path: given })
-  if (!hasBootFile(root, entry.path)) throw new ImageError('NOT_FOUND', `toplevel ${given} carries no ${BOOT_FILE}`, { path: given })
+  if (!hasBootFile(files, baseName)) throw new ImageError('NOT_FOUND', `toplevel ${given} carries no ${BOOT_FILE}`, { path: given })
   return entry.path
 }
 
 /** Looks at the path itself, never through a link: an output that is a link may lead anywhere on the host. */
-function hasBootFile(root: string, path: string): boolean {
+function hasBootFile(files: StoreFiles, baseName: string): boolean {
+  const { root, overlay } = storeFiles(files)
+  const node = overlay.get(baseName)
+  if (node !== undefined) return node.kind === 'directory' && node.entries.some(({ name }) => printable(name) === BOOT_FILE)
+  const path = storePath(baseName)
   const hostPath = hostStorePath(root, path)
   try {
     if (lstatSync(hostPath, { throwIfNoEntry: false })?.isDirectory() !== true) return false

@@ -3,7 +3,8 @@ import { ImageError } from '../errors.ts'
 import { bytesExtent, type Extent, type Image, type ImmediateReader, moveExtent } from '../io/image.ts'
 import { imageSlice } from '../io/slice.ts'
 import { extentChunks } from '../io/stream.ts'
-import { type HostFileState, hostFileChunks, hostFileExtent } from './host-file.ts'
+import { type HostFileState, hostFileChunks, hostFileExtent, readHostFile } from './host-file.ts'
+import { applyPatches, patchedChunks, patchedExtent } from './patch.ts'
 import type { FileNode } from './tree.ts'
 
 /**
@@ -24,6 +25,8 @@ export function contentExtents(file: FileNode, start: number, path: string): Ext
       return content.image.extents.map((extent) => moveExtent(extent, start))
     case 'hostFile':
       return size === 0 ? [] : [hostFileExtent(content.path, start, size)]
+    case 'patched':
+      return [moveExtent(patchedExtent(hostFileExtent(content.path, 0, size), content.patches), start)]
   }
 }
 
@@ -56,6 +59,9 @@ export async function* contentRange(
     case 'hostFile':
       yield* hostFileChunks(content.path, size, { start, length, state, buffer })
       return
+    case 'patched':
+      yield* patchedChunks(hostFileChunks(content.path, size, { start, length, state, buffer }), content.patches, start)
+      return
     case 'image':
       yield* imageRange(content.image, start, start + length, buffer)
   }
@@ -70,6 +76,24 @@ async function* imageRange(image: Image, start: number, end: number, buffer: Uin
     at = extent.start + extent.length
   }
   if (at < size) yield size - at
+}
+
+/** All bytes of a small file. Throws what the extents of `contentExtents` throw; UNSUPPORTED for an image, which cannot be read at once. */
+export function contentBytes({ content, size }: Pick<FileNode, 'content' | 'size'>, path: string): Uint8Array {
+  switch (content.kind) {
+    case 'bytes':
+      checkSize(path, content.bytes.length, size)
+      return content.bytes
+    case 'hostFile':
+    case 'patched': {
+      const bytes = new Uint8Array(size)
+      readHostFile(content.path, bytes)
+      if (content.kind === 'patched') applyPatches(bytes, 0, content.patches)
+      return bytes
+    }
+    case 'image':
+      throw new ImageError('UNSUPPORTED', `${path}: its content is an image`, { path })
+  }
 }
 
 function checkSize(path: string, actual: number, stated: number): void {

@@ -4,6 +4,7 @@
  */
 import { compareBytes } from '../bytes/order.ts'
 import type { Image } from '../io/image.ts'
+import type { Patch } from './patch.ts'
 
 /** What every node carries. `mode` holds permission bits only (07777); times are seconds since 1970. */
 export interface Attributes {
@@ -22,12 +23,19 @@ export interface Xattr {
 
 /**
  * Where the bytes of a file are. A `hostFile` is read by worker threads; `size` bytes are expected and
- * anything else is CHANGED.
+ * anything else is CHANGED. `patched` is a host file with other bytes in places.
  */
 export type Content =
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
   | { readonly kind: 'hostFile'; readonly path: Uint8Array }
+  | PatchedContent
   | { readonly kind: 'image'; readonly image: Image }
+
+export interface PatchedContent {
+  readonly kind: 'patched'
+  readonly path: Uint8Array
+  readonly patches: readonly Patch[]
+}
 
 export interface FileNode extends Attributes {
   readonly kind: 'file'

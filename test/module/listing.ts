@@ -123,6 +123,7 @@ async function checksumOf({ content, size }: FileNode): Promise<number> {
   }
   if (content.kind === 'bytes') put(0, content.bytes)
   else {
+    if (content.kind !== 'image') throw new RangeError(`a test has no content of the kind ${content.kind}`)
     for (const extent of content.image.extents) {
       let at = extent.start
       for await (const chunk of extent.read()) {

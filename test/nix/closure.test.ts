@@ -41,6 +41,33 @@ describe('readClosure', () => {
     if (count === 40) expect(registration).toBe(REGISTRATION)
   })
 
+  it('reads content addresses in every layout that has them, and to the same text', async () => {
+    const known = new Map<string, string>()
+    for (const name of [
+      'path-info-nix-2.8.json',
+      'path-info-nix-2.26.json',
+      'path-info-format-1.json',
+      'path-info-format-2.json',
+      'attrs.json',
+    ]) {
+      const addressed = (await readClosure(listing(name))).paths.filter(({ ca }) => ca !== undefined)
+      expect(addressed.length, name).toBeGreaterThan(1)
+      for (const { path, ca = '' } of addressed) {
+        expect(ca, name).toMatch(/^(text|fixed|fixed:r):sha256:[0-9a-z]{52}$/)
+        expect(known.get(path) ?? ca, `${name}: ${path}`).toBe(ca)
+        known.set(path, ca)
+      }
+    }
+    expect(new Set([...known.values()].map((ca) => ca.slice(0, ca.indexOf('sha'))))).toEqual(new Set(['text:', 'fixed:', 'fixed:r:']))
+  })
+
+  it('keeps a content address that it does not know as it is', async () => {
+    const two = JSON.parse(readFileSync(listing('path-info-format-2.json'), 'utf8'))
+    for (const info of Object.values<{ ca: unknown }>(two.info)) info.ca = { method: 'git', hash: 'sha1-x' }
+    const { paths } = await read(JSON.stringify(two))
+    expect(new Set(paths.map(({ ca }) => ca))).toEqual(new Set(['{"method":"git","hash":"sha1-x"}']))
+  })
+
   it('reads path-info format 3, where signatures are objects', async () => {
     const two = JSON.parse(readFileSync(listing('path-info-format-2.json'), 'utf8'))
     for (const info of Object.values<{ signatures: unknown; version: number }>(two.info)) {

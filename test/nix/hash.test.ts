@@ -1,7 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { formatHex, formatNix32, formatSha256, formatSri, parseNix32, parseSha256 } from '../../src/nix/hash.ts'
+import {
+  formatHash,
+  formatHex,
+  formatNix32,
+  formatSha256,
+  formatSri,
+  parseNix32,
+  parseSha256,
+  parseTypedNix32,
+  respelledHash,
+} from '../../src/nix/hash.ts'
 import { oracle, runOk } from '../oracles/tools.ts'
 import { scratchFolder } from './scratch.ts'
 
@@ -31,6 +41,33 @@ describe('SHA-256 spellings', () => {
       }
     }
   })
+
+  it('writes what nix hash path prints, for any algorithm, and reads typed nix32 again', () => {
+    expect(formatHash('sha256', EMPTY, 'sri')).toBe(formatSri(EMPTY))
+    expect(formatHash('sha256', EMPTY, 'base16')).toBe(formatHex(EMPTY))
+    expect(formatHash('sha256', EMPTY, 'base32')).toBe(formatNix32(EMPTY))
+    expect(formatHash('sha256', EMPTY, 'base64')).toBe(EMPTY.toString('base64'))
+    for (const algorithm of ['md5', 'sha1', 'sha256', 'sha512']) {
+      const digest = createHash(algorithm).digest()
+      const typed = respelledHash(formatHash(algorithm, digest, 'sri')) ?? ''
+      expect(typed).toBe(`${algorithm}:${formatNix32(digest)}`)
+      expect(parseTypedNix32(typed)).toEqual({ algorithm, digest: new Uint8Array(digest) })
+    }
+  })
+
+  it.each([
+    '',
+    'sha256',
+    'sha256-',
+    'sha1-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=',
+    'blake3-AAAA',
+    'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=',
+  ])('%j is no SRI hash that Nix knows', (text) => expect(respelledHash(text)).toBeUndefined())
+
+  it.each(['', 'sha256:', 'sha1:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73', 'r:sha256:0', 'git:0'])(
+    '%j is no typed nix32',
+    (text) => expect(parseTypedNix32(text)).toBeUndefined(),
+  )
 
   it('reads nix32 of any length', () => {
     for (let length = 1; length <= 64; length++) {

@@ -7,6 +7,7 @@ import type { Extent, Image } from '../../io/image.ts'
 import { imageChunks } from '../../io/stream.ts'
 import { contentExtents } from '../../tree/content.ts'
 import { readHostFile, SMALL_FILE_SIZE } from '../../tree/host-file.ts'
+import { applyPatches } from '../../tree/patch.ts'
 import type { Content, FileNode } from '../../tree/tree.ts'
 import { FILE_KINDS, HEADER_SIZE, writeHeader, writeTrailer } from './disk.ts'
 import type { CpioPlan, CpioRecord } from './plan.ts'
@@ -121,6 +122,10 @@ function readContent(content: Content, place: Uint8Array): Promise<void> | undef
       return undefined
     case 'hostFile':
       readHostFile(content.path, place)
+      return undefined
+    case 'patched':
+      readHostFile(content.path, place)
+      applyPatches(place, 0, content.patches)
       return undefined
     case 'image':
       return readImage(content.image, place)

@@ -115,7 +115,7 @@ function kindProblem(node: TreeNode): Problem | undefined {
 
 function fileProblem({ size, content }: FileNode): Problem | undefined {
   const problem = rangeProblem('the size', size, Number.MAX_SAFE_INTEGER)
-  if (problem !== undefined || content.kind === 'hostFile') return problem
+  if (problem !== undefined || content.kind === 'hostFile' || content.kind === 'patched') return problem
   const actual = content.kind === 'bytes' ? content.bytes.length : content.image.size
   return actual === size ? undefined : { code: 'USAGE', message: `the content is ${actual} bytes, the node says ${size}` }
 }

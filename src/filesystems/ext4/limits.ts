@@ -71,7 +71,7 @@ function targetProblem(target: Uint8Array): Problem | undefined {
 }
 
 function contentProblem({ content, size }: FileNode): Problem | undefined {
-  if (content.kind === 'hostFile') return undefined
+  if (content.kind === 'hostFile' || content.kind === 'patched') return undefined
   const length = content.kind === 'bytes' ? content.bytes.length : content.image.size
   if (length !== size) return { code: 'USAGE', message: `the content is ${length} bytes, the node says ${size}` }
   if (content.kind === 'bytes') return undefined

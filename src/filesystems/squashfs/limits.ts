@@ -47,7 +47,7 @@ export function nodeProblem(node: TreeNode, blockSize: number): Problem | undefi
 
 function contentProblem({ content, size }: FileNode): Problem | undefined {
   if (content.kind === 'image') return { code: 'UNSUPPORTED', message: 'the content is an image; give a host file or bytes' }
-  if (content.kind === 'hostFile' || content.bytes.length === size) return undefined
+  if (content.kind !== 'bytes' || content.bytes.length === size) return undefined
   return { code: 'USAGE', message: `the content is ${content.bytes.length} bytes, the node says ${size}` }
 }
 

@@ -16,7 +16,7 @@ import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
 import { type InstalledAddition, installedTree } from '../installed.ts'
 import { packedFirst } from '../packed-first.ts'
-import { type LoadedStore, loadStore, type StoreInput, verifiedStore } from '../store.ts'
+import { type LoadedStore, loadStore, newPathOf, type StoreInput, verifiedStore } from '../store.ts'
 import { assembleDisk, bootVolumes } from './assemble.ts'
 import { type DiskBoot, diskBoot } from './boot.ts'
 import { containerOf } from './containers.ts'
@@ -123,9 +123,9 @@ export async function disk(options: DiskOptions): Promise<DiskImage> {
   const partitions = planLayout(layout, settings.espSize)
   const start = rootOf(partitions).start
   const store = await loadStore(options)
-  const { closure, root } = store
-  const toplevel = findToplevel(closure, root, options.toplevel)
-  const bootspec = loadBootspec(toplevel, closure, root)
+  const { closure } = store
+  const toplevel = findToplevel(closure, store, newPathOf(options.toplevel, store))
+  const bootspec = loadBootspec(toplevel, closure, store)
   const seed = options.seed ?? toplevel
   const loader = options.bootLoader ?? (partitions.some(({ role }) => role === 'esp') ? 'systemd-boot' : 'none')
   const boot = await diskBoot(bootspec, store, { ...settings, loader })
@@ -204,7 +204,8 @@ interface RootOptions extends DiskOptions {
 
 /** The root directory. The store paths of an ext4 root are checked while they are written, in the order of their files. */
 function rootTree(store: LoadedStore, toplevel: string, boot: DiskBoot, options: RootOptions): DirectoryNode {
-  const { configuration, channel, add, mtimeSeconds } = options
+  const { configuration, add, mtimeSeconds } = options
+  const channel = newPathOf(options.channel, store)
   const tree = installedTree({
     closure: store.closure,
     store: options.rootFileSystem === 'ext4' ? verifiedStore(store) : store.scanned,

@@ -18,7 +18,7 @@ import type { Bootspec } from '../../nix/bootspec.ts'
 import { findToplevel, loadBootspec } from '../../nix/toplevel.ts'
 import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
 import { openPieces, type Piece } from '../pieces/index.ts'
-import { loadClosure, type StoreInput } from '../store.ts'
+import { loadClosure, newPathOf, type StoreInput } from '../store.ts'
 import { imageInStore } from '../store-files.ts'
 import { manifest } from './manifest.ts'
 import { perPath } from './per-path.ts'
@@ -105,9 +105,9 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   if (style === undefined) throw new ImageError('USAGE', `style is '${styleName}'; ${Object.keys(STYLES).join(', ')} are known`)
   const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
   const loaded = await loadClosure(options)
-  const { closure, root } = loaded
-  const toplevel = findToplevel(closure, root, options.toplevel)
-  const bootspec = specialisationOf(loadBootspec(toplevel, closure, root), options.specialisation)
+  const { closure } = loaded
+  const toplevel = findToplevel(closure, loaded, newPathOf(options.toplevel, loaded))
+  const bootspec = specialisationOf(loadBootspec(toplevel, closure, loaded), options.specialisation)
   if (style.usesOwnInitrd) ownInitrd({ bootspec, loaded })
   const kernel = { name: kernelName(bootspec), image: imageInStore(bootspec.kernel, loaded) }
   const parameters = parametersOf(bootspec, options.kernelParams ?? [], style)

@@ -13,14 +13,15 @@ import type { LoadedClosure } from '../store.ts'
  */
 export async function verifyHolders(
   files: readonly string[],
-  { closure, root }: LoadedClosure,
+  loaded: LoadedClosure,
   { caseHack = false, signal }: { readonly caseHack?: boolean; readonly signal?: AbortSignal | undefined },
 ): Promise<void> {
-  const places = files.flatMap((file) => [file, Buffer.from(resolveInStore(file, closure, root).path).toString('latin1')])
+  const { closure, root, overlay } = loaded
+  const places = files.flatMap((file) => [file, Buffer.from(resolveInStore(file, closure, loaded).path).toString('latin1')])
   for (const baseName of new Set(places.map(holderOf))) {
     const listed = listedPath(closure, baseName)
     if (listed?.narHash === undefined || listed.narSize === undefined) throw new RangeError(`${baseName}: is not listed with its hash`)
-    const node = scanHost(hostStorePath(root, listed.path), storePolicy(1, caseHack))
+    const node = overlay.get(baseName) ?? scanHost(hostStorePath(root, listed.path), storePolicy(1, caseHack))
     await checkContents(storePathDigest(listed.path, node, { hash: listed.narHash, size: listed.narSize }), signal)
   }
 }

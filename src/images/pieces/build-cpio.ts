@@ -6,6 +6,7 @@ import type { StreamCompressor } from '../../codecs/stream/index.ts'
 import { ImageError } from '../../errors.ts'
 import { writeError } from '../../io/file-target.ts'
 import { changedError, HOST_FILE_FLAGS, readError } from '../../tree/host-file.ts'
+import { applyPatches } from '../../tree/patch.ts'
 import type { FileNode, TreeDigest } from '../../tree/tree.ts'
 import { checkDigest } from '../../tree/verified.ts'
 import type { PieceSettings } from './key.ts'
@@ -97,10 +98,20 @@ class DigestCheck {
 /** Room for the one byte that shows that a file has grown. */
 const BEYOND = Buffer.alloc(1)
 
-/** Read a host file into the writer's own memory. Throws CHANGED or UNREADABLE. */
+/** Read a file into the writer's own memory. Throws CHANGED or UNREADABLE. */
 function readInto(writer: PieceWriter, { content, size }: FileNode, onChunk: (chunk: Uint8Array) => void): void {
-  if (content.kind !== 'hostFile') throw new RangeError(`a scanned store path holds a file of kind ${content.kind}`)
+  if (content.kind === 'bytes') {
+    for (let at = 0; at < size; ) {
+      const part = content.bytes.subarray(at, at + writer.room.length)
+      onChunk(part)
+      writer.add(part)
+      at += part.length
+    }
+    return
+  }
+  if (content.kind === 'image') throw new RangeError('a store path holds an image as content')
   const { path } = content
+  const patches = content.kind === 'patched' ? content.patches : []
   let position = 0
   try {
     const file = openSync(Buffer.from(path), HOST_FILE_FLAGS)
@@ -111,7 +122,9 @@ function readInto(writer: PieceWriter, { content, size }: FileNode, onChunk: (ch
         const { room } = writer
         const count = readSync(file, room, 0, Math.min(room.length, size - position), position)
         if (count === 0) throw changedError(path, `ended at byte ${position}`)
-        onChunk(room.subarray(0, count))
+        const chunk = room.subarray(0, count)
+        applyPatches(chunk, position, patches)
+        onChunk(chunk)
         writer.filled(count)
         position += count
       }

@@ -5,6 +5,7 @@ import { ImageError, throwIfAborted } from '../../errors.ts'
 import type { BuildContext } from '../../io/image.ts'
 import type { ClosurePath } from '../../nix/closure.ts'
 import { checkPresent, hostStorePath } from '../../nix/store-tree.ts'
+import { plainTree } from '../../tree/plain.ts'
 import { Compressors } from './compressors.ts'
 import { type FoundPiece, indexOf, type PieceFiles } from './files.ts'
 import type { PieceInput } from './index.ts'
@@ -35,7 +36,7 @@ export async function buildPieces(
 ): Promise<readonly Piece[]> {
   throwIfAborted(context.signal)
   const wanted = wantedPieces(input, settings, await files.list())
-  checkPresent(input.closure, input.root)
+  checkPresent(input.closure, input)
   const run = new Run(files, input, settings, context)
   try {
     const pieces = await run.reuse(wanted)
@@ -159,13 +160,15 @@ class Run {
   }
 
   #task({ path }: Wanted, partial: string): BuildTask {
-    const { root, caseHack = false, verify = true } = this.#input
+    const { root, overlay, caseHack = false, verify = true } = this.#input
+    const node = overlay?.get(path.baseName)
     return {
       kind: 'build',
       settings: this.#settings,
       storePath: path.path,
       baseName: path.baseName,
       hostPath: hostStorePath(root, path.path),
+      node: node && plainTree(node),
       caseHack,
       nar: verify ? { hash: path.narHash, size: path.narSize } : undefined,
       partial,

@@ -12,6 +12,7 @@ import { ImageError } from '../../errors.ts'
 import { writeError } from '../../io/file-target.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image } from '../../io/image.ts'
 import type { Closure } from '../../nix/closure.ts'
+import type { StoreOverlay } from '../../nix/store-tree.ts'
 import { buildPieces } from './build.ts'
 import { PieceFiles } from './files.ts'
 import { keepPiece } from './keep.ts'
@@ -26,6 +27,8 @@ export interface PieceInput {
   readonly closure: Closure
   /** Files are read from `<root>/nix/store`. */
   readonly root: string
+  /** Store paths that are not there. */
+  readonly overlay?: StoreOverlay
   /** The store was written by Nix on macOS: undo its case hack. */
   readonly caseHack?: boolean
   /** Compare the NAR hash of every path that is built with the listing; default true. Then no piece is used that was built without. */

@@ -1,5 +1,6 @@
 /** What a build of pieces and its threads say to each other. */
 import type { ErrorCode } from '../../errors.ts'
+import type { TreeNode } from '../../tree/tree.ts'
 import type { PieceSettings } from './key.ts'
 
 /** Read a piece from its first byte to its last and compare its checksum. */
@@ -17,6 +18,8 @@ export interface BuildTask {
   readonly storePath: string
   readonly baseName: string
   readonly hostPath: string
+  /** The store path's tree, where it is not at `hostPath`; as `plainTree` gives it. */
+  readonly node: TreeNode | undefined
   readonly caseHack: boolean
   /** What the NAR has to be; undefined where it is not to be checked. */
   readonly nar: { readonly hash: Uint8Array; readonly size: number } | undefined

@@ -16,8 +16,8 @@ export interface StorePathContent {
 }
 
 /** Throws what `scanHost` throws, and HASH_MISMATCH when the NAR is not as long as registered. */
-export function scanStorePath({ storePath, baseName, hostPath, caseHack, nar }: BuildTask): StorePathContent {
-  const node = scanHost(hostPath, storePolicy(STORE_TIME, caseHack))
+export function scanStorePath({ storePath, baseName, hostPath, node: given, caseHack, nar }: BuildTask): StorePathContent {
+  const node = given ?? scanHost(hostPath, storePolicy(STORE_TIME, caseHack))
   const root: DirectoryNode = {
     kind: 'directory',
     mode: 0o755,

@@ -19,7 +19,7 @@ import { diskBoot } from '../disk/boot.ts'
 import { containerOf } from '../disk/containers.ts'
 import { type InstalledAddition, installedTree } from '../installed.ts'
 import { packedFirst } from '../packed-first.ts'
-import { loadStore, type StoreInput, verifiedStore } from '../store.ts'
+import { loadStore, newPathOf, type StoreInput, verifiedStore } from '../store.ts'
 import { textInStore } from '../store-files.ts'
 import { zfsConfiguration } from './configuration.ts'
 import { defaultDatasets, FILE_SYSTEM_PROPERTIES, POOL_PROPERTIES, zfsMounts } from './datasets.ts'
@@ -146,9 +146,10 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
   const { layout, format, mtimeSeconds, bootLoader } = settings
   checkSizes(settings)
   const store = await loadStore(options)
-  const { closure, root } = store
-  const toplevel = findToplevel(closure, root, options.toplevel)
-  const bootspec = loadBootspec(toplevel, closure, root)
+  const { closure } = store
+  const toplevel = findToplevel(closure, store, newPathOf(options.toplevel, store))
+  const bootspec = loadBootspec(toplevel, closure, store)
+  const channel = newPathOf(options.channel, store)
   const seed = options.seed ?? toplevel
   const fstab = await textInStore(`${toplevel}/etc/fstab`, store)
   const chosen = chosenDatasets(settings, fstab)
@@ -168,7 +169,7 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
     toplevel,
     mtimeSeconds,
     configuration: zfsConfiguration(chosen.datasets, options.configuration),
-    ...(options.channel !== undefined && { channel: options.channel }),
+    ...(channel !== undefined && { channel }),
     ...(options.add && { add: options.add }),
   })
   const place = poolPlace(layout, bootSize)

@@ -175,7 +175,7 @@ export function paths(root: DirectoryNode): Map<string, TreeNode> {
 /** The bytes of a file in memory; holes are zeros. */
 export async function contentOf(node: FileNode): Promise<Buffer> {
   if (node.content.kind === 'bytes') return Buffer.from(node.content.bytes)
-  if (node.content.kind === 'hostFile') throw new Error('host files are compared with themselves')
+  if (node.content.kind === 'hostFile' || node.content.kind === 'patched') throw new Error('host files are compared with themselves')
   const bytes = Buffer.alloc(node.size)
   for (const extent of node.content.image.extents) {
     let at = extent.start

@@ -123,6 +123,7 @@ async function* pieces({ content }: FileNode): AsyncGenerator<{ readonly start: 
   if (content.kind === 'bytes') yield { start: 0, bytes: Buffer.from(content.bytes) }
   else if (content.kind === 'hostFile') yield { start: 0, bytes: readFileSync(Buffer.from(content.path)) }
   else {
+    if (content.kind !== 'image') throw new RangeError(`a test has no content of the kind ${content.kind}`)
     for (const extent of content.image.extents) {
       let start = extent.start
       for await (const chunk of extent.read()) {

@@ -7,7 +7,8 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import { printable } from '../../../bytes/text.ts'
 import { ImageError } from '../../../errors.ts'
 import { HOST_FILE_FLAGS, readError } from '../../../tree/host-file.ts'
-import type { FileNode } from '../../../tree/tree.ts'
+import { applyPatches } from '../../../tree/patch.ts'
+import type { Content, FileNode } from '../../../tree/tree.ts'
 
 /** Whether a file needs an identity: another file has its size. */
 export function sizeTwins(files: Iterable<FileNode>): (file: FileNode) => boolean {
@@ -32,7 +33,8 @@ export class Rereader {
 
   constructor(file: FileNode) {
     this.#file = file
-    this.#fd = file.content.kind === 'hostFile' ? openSync(Buffer.from(file.content.path), HOST_FILE_FLAGS) : undefined
+    const { content } = file
+    this.#fd = isOnHost(content) ? openSync(Buffer.from(content.path), HOST_FILE_FLAGS) : undefined
   }
 
   /** Whether the file's bytes from `offset` on are `expected`. */
@@ -48,6 +50,7 @@ export class Rereader {
       if (count === 0) return false
       done += count
     }
+    if (this.#file.content.kind === 'patched') applyPatches(bytes, offset, this.#file.content.patches)
     return bytes.equals(expected)
   }
 
@@ -55,7 +58,8 @@ export class Rereader {
     try {
       return readSync(fd, bytes, 0, bytes.length, offset)
     } catch (error) {
-      throw this.#file.content.kind === 'hostFile' ? readError(this.#file.content.path, error) : error
+      const { content } = this.#file
+      throw isOnHost(content) ? readError(content.path, error) : error
     }
   }
 
@@ -64,9 +68,13 @@ export class Rereader {
   }
 }
 
+function isOnHost(content: Content): content is Content & { readonly path: Uint8Array } {
+  return content.kind === 'hostFile' || content.kind === 'patched'
+}
+
 /** The error for two files that were equal when they were hashed and are not when they are compared. */
 export function changedTwin(file: FileNode, twin: FileNode): ImageError {
-  const name = (node: FileNode): string => (node.content.kind === 'hostFile' ? printable(node.content.path) : 'a file given as bytes')
+  const name = ({ content }: FileNode): string => (isOnHost(content) ? printable(content.path) : 'a file given as bytes')
   return new ImageError(
     'CHANGED',
     `${name(file)}: or its duplicate ${name(twin)} changed while it was read; build again when nothing writes to the store`,

@@ -65,6 +65,8 @@ export const SegmentKind = {
   inline: 1,
   /** `text` is the path of a host file. */
   hostFile: 2,
+  /** `text` is a path with patches, see `patchedText`. */
+  patched: 3,
 } as const
 
 export const SegmentFlag = {

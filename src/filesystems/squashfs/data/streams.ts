@@ -6,6 +6,7 @@
 
 import type { DirectoryNode, FileNode, TreeDigest, TreeNode } from '../../../tree/tree.ts'
 import { sortedEntries } from '../../../tree/tree.ts'
+import { patchedText } from './patched-text.ts'
 import { INPUT_SLOT_SIZE, SEGMENT_FIELDS, SegmentFlag, SegmentKind } from './protocol.ts'
 
 export interface Stream {
@@ -119,19 +120,12 @@ class Batch {
   addPart(file: FileNode, fileOffset: number, length: number, identify: boolean): void {
     const first = fileOffset === 0
     const last = fileOffset + length === file.size
-    const text = partText(file, fileOffset, length)
     const inline = file.content.kind === 'bytes'
     const asked = first && identify && !inline
+    // For an identity the whole file is read, whatever part this is.
+    const text = asked ? partText(file, 0, file.size) : partText(file, fileOffset, length)
     const flags = (first ? SegmentFlag.first : 0) | (last ? SegmentFlag.last : 0) | (asked ? SegmentFlag.identify : 0)
-    this.#segments.push(
-      inline ? SegmentKind.inline : SegmentKind.hostFile,
-      this.#textLength,
-      text.length,
-      fileOffset,
-      length,
-      this.#used,
-      flags,
-    )
+    this.#segments.push(segmentKind(file), this.#textLength, text.length, fileOffset, length, this.#used, flags)
     this.#addText(text)
     this.#parts.push({ file, fileOffset, length, slotOffset: this.#used, first, last, identityIndex: asked ? this.#identities++ : -1 })
     this.#used += length
@@ -153,12 +147,19 @@ class Batch {
   }
 }
 
+function segmentKind({ content }: FileNode): number {
+  if (content.kind === 'bytes') return SegmentKind.inline
+  return content.kind === 'patched' ? SegmentKind.patched : SegmentKind.hostFile
+}
+
 function partText(file: FileNode, offset: number, length: number): Uint8Array {
   switch (file.content.kind) {
     case 'bytes':
       return file.content.bytes.subarray(offset, offset + length)
     case 'hostFile':
       return file.content.path
+    case 'patched':
+      return patchedText(file.content, offset, length)
     case 'image':
       throw new RangeError('squashfs: an image as content, which the plan refuses')
   }

@@ -7,7 +7,9 @@ import { isSlow, probablyIncompressible } from '../../../codecs/incompressible.t
 import { openCodec } from '../../../codecs/open.ts'
 import { ImageError } from '../../../errors.ts'
 import { changedError, HOST_FILE_FLAGS, readError } from '../../../tree/host-file.ts'
+import { applyPatches, type Patch } from '../../../tree/patch.ts'
 import { DATA_UNCOMPRESSED } from '../disk.ts'
+import { parsePatchedText } from './patched-text.ts'
 import type { CompressResult, CompressTask, Failure, ReadResult, ReadTask, Result, WorkSetup } from './protocol.ts'
 import { INPUT_SLOT_SIZE, OUTPUT_SLOT_SIZE, SEGMENT_FIELDS, Segment, SegmentFlag, SegmentKind } from './protocol.ts'
 
@@ -22,6 +24,14 @@ export interface Work {
 export async function openWork(setup: WorkSetup): Promise<Work> {
   return new Tasks(setup, await openCodec(setup.codec, setup.blockSize))
 }
+
+/** A host file, and what stands in it in place of its own bytes. */
+interface Source {
+  readonly path: Buffer
+  readonly patches: readonly Patch[]
+}
+
+const NO_PATCHES: readonly Patch[] = []
 
 interface StreamState {
   readonly hash: Hash | undefined
@@ -88,7 +98,8 @@ class Tasks implements Work {
       if (field(Segment.kind) === SegmentKind.inline) {
         content.set(piece)
       } else {
-        const identity = this.#readHostFile(stream, piece, field(Segment.fileOffset), content, flags)
+        const source = field(Segment.kind) === SegmentKind.patched ? parsePatchedText(piece) : { path: piece, patches: NO_PATCHES }
+        const identity = this.#readHostFile(stream, source, field(Segment.fileOffset), content, flags)
         if (identity) identities.push(identity)
       }
       stream.hash?.update(content)
@@ -100,18 +111,20 @@ class Tasks implements Work {
   }
 
   /** Read one segment of a host file into `content`; returns the file's SHA-256 where that was asked for. */
-  #readHostFile(stream: StreamState, path: Buffer, offset: number, content: Buffer, flags: number): Uint8Array | undefined {
+  #readHostFile(stream: StreamState, source: Source, offset: number, content: Buffer, flags: number): Uint8Array | undefined {
+    const { path, patches } = source
     const first = (flags & SegmentFlag.first) !== 0
     const last = (flags & SegmentFlag.last) !== 0
     const identify = (flags & SegmentFlag.identify) !== 0
     try {
-      if (!first || !last) return this.#readLargeFile(stream, path, offset, content, { first, last, identify })
+      if (!first || !last) return this.#readLargeFile(stream, source, offset, content, { first, last, identify })
       const fd = openSync(path, HOST_FILE_FLAGS)
       try {
         this.#readWhole(fd, path, content)
       } finally {
         closeSync(fd)
       }
+      applyPatches(content, 0, patches)
       return identify ? hash('sha256', content, 'buffer') : undefined
     } catch (error) {
       throw readError(path, error)
@@ -120,7 +133,7 @@ class Tasks implements Work {
 
   #readLargeFile(
     stream: StreamState,
-    path: Buffer,
+    { path, patches }: Source,
     offset: number,
     content: Buffer,
     part: { first: boolean; last: boolean; identify: boolean },
@@ -129,11 +142,12 @@ class Tasks implements Work {
     if (part.first) {
       const fd = openSync(path, HOST_FILE_FLAGS)
       stream.file = { fd, changeTime: fstatSync(fd, { bigint: true }).ctimeNs }
-      if (part.identify) identity = this.#identifyFile(fd)
+      if (part.identify) identity = this.#identifyFile(fd, patches)
     }
     if (!stream.file) throw new ImageError('WORKER_DIED', `${printable(path)}: is not open in its worker`)
     const { fd, changeTime } = stream.file
     readFully(fd, path, content, offset)
+    applyPatches(content, offset, patches)
     if (part.last) {
       this.#expectEnd(fd, path, offset + content.length)
       // A file that was written to and kept its size shows in its change time.
@@ -145,14 +159,16 @@ class Tasks implements Work {
   }
 
   /** SHA-256 of a whole file that will be read again, to know it from others before its first block is compressed. */
-  #identifyFile(fd: number): Uint8Array {
+  #identifyFile(fd: number, patches: readonly Patch[]): Uint8Array {
     this.#scratch ??= Buffer.alloc(INPUT_SLOT_SIZE)
     const whole = createHash('sha256')
     let position = 0
     while (!this.#isStopped()) {
       const count = readSync(fd, this.#scratch, 0, this.#scratch.length, position)
       if (count === 0) break
-      whole.update(this.#scratch.subarray(0, count))
+      const chunk = this.#scratch.subarray(0, count)
+      applyPatches(chunk, position, patches)
+      whole.update(chunk)
       position += count
     }
     return whole.digest()
