@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { COMMAND_NAMES, COMMANDS } from '../src/cli/commands.ts'
 import { optionNotes, synopsis } from '../src/cli/help.ts'
 import { type CommandName, GROUPS, type OptionRow, optionList } from '../src/cli/options.ts'
-import { configSchema } from '../src/cli/schema.ts'
+import { configSchema, toplevelSchema } from '../src/cli/schema.ts'
 import { ERROR_CODES } from '../src/errors.ts'
 
 /** File below the project folder to its content. */
@@ -14,6 +14,7 @@ export function generatedDocs(): ReadonlyMap<string, string> {
   return new Map([
     ['docs/cli.md', cliPage()],
     ['docs/kilnix.schema.json', `${formattedJson(configSchema())}\n`],
+    ['docs/toplevel.schema.json', `${formattedJson(toplevelSchema())}\n`],
   ])
 }
 
@@ -35,8 +36,9 @@ function cliPage(): string {
     '',
     '<!-- Made by `node scripts/docs.ts` from the option table in src/cli/options.ts; do not edit. -->',
     '',
-    ...COMMAND_NAMES.map((name) => `- [\`kilnix ${name}\`](#kilnix-${name}): ${COMMANDS[name].summary}`),
-    '- `kilnix schema`: print the JSON Schema of config files ([kilnix.schema.json](kilnix.schema.json))',
+    ...COMMAND_NAMES.map((name) => `- [\`kilnix ${name}\`](#kilnix-${name.replaceAll(' ', '-')}): ${COMMANDS[name].summary}`),
+    '- `kilnix schema [toplevel]`: print the JSON Schema of config files ([kilnix.schema.json](kilnix.schema.json)), or that of the specs of',
+    '  `kilnix toplevel` ([toplevel.schema.json](toplevel.schema.json); [what they mean](toplevel.md))',
     '- `kilnix help [COMMAND]`, `kilnix --version`',
     '',
     'The path of a finished image or folder is printed on standard output, alone, by `kilnix serve` the address to boot',
@@ -61,7 +63,10 @@ function cliPage(): string {
       ['status', 'meaning'],
       [
         ['0', 'the image is written, or what was asked for is printed'],
-        ['1', 'the build failed; nothing stands at the output path that was not there before'],
+        [
+          '1',
+          'the build failed, and nothing stands at the output path that was not there before; or `kilnix closure check` found a problem',
+        ],
         ['2', 'usage: an option is unknown, malformed or missing, or Node is too old'],
         ['130, 143', 'cancelled by SIGINT or SIGTERM; the temporary file is removed'],
         ['141', 'the reader of `-o -` went away'],

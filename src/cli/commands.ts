@@ -1,11 +1,7 @@
 /** The commands by name, for help and dispatch. */
+import type { CommandInfo } from './command-info.ts'
+import { INSPECTIONS } from './commands-inspect.ts'
 import type { CommandName } from './options.ts'
-
-export interface CommandInfo {
-  readonly summary: string
-  readonly usage: string
-  readonly examples: readonly { readonly about: string; readonly line: string }[]
-}
 
 export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
   iso: {
@@ -110,6 +106,55 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
       { about: 'Compressed', line: 'kilnix convert nixos.vmdk --format qcow2-compressed --compression zstd:3 -o nixos.qcow2' },
     ],
   },
+  toplevel: {
+    summary: 'Assemble the system directory of NixOS from a spec and parts that are built',
+    usage: 'kilnix toplevel SPEC.json --closure CLOSURE -o DIR [options]',
+    examples: [
+      { about: 'The new store paths, and the listing of their closure', line: 'kilnix toplevel system.json --closure ./parts -o ./system' },
+      {
+        about: 'What would be made, for programs',
+        line: 'kilnix toplevel system.json --closure ./parts -o ./system --dry-run --json',
+      },
+    ],
+  },
+  replace: {
+    summary: 'Put other store paths in place of some, and rewrite all that refers to them',
+    usage: 'kilnix replace --closure CLOSURE --replace OLD=NEW -o DIR [options]',
+    examples: [
+      {
+        about: 'A mended library in a system that nobody rebuilds; both are in the listing',
+        line: 'nix path-info -r --json SYSTEM NEW | kilnix replace --closure - --replace OLD=NEW -o patched',
+      },
+      {
+        about: 'An ISO of the same, with nothing written in between',
+        line: 'kilnix iso --closure closure.json --replace OLD=NEW -o nixos.iso',
+      },
+    ],
+  },
+  ...INSPECTIONS,
 }
 
-export const COMMAND_NAMES: readonly CommandName[] = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'zfs', 'convert']
+/** In the order of help and documentation. */
+export const COMMAND_NAMES = Object.keys(COMMANDS) as readonly CommandName[]
+
+/** First words of the commands that have two. */
+export const COMMAND_FAMILIES = { nar: 'Nix archives', closure: 'Closures: sizes, references, differences, checks' } as const
+
+export type CommandFamily = keyof typeof COMMAND_FAMILIES
+
+export function familyMembers(family: CommandFamily): CommandName[] {
+  return COMMAND_NAMES.filter((name) => name.startsWith(`${family} `))
+}
+
+export function isFamily(word: string | undefined): word is CommandFamily {
+  return word !== undefined && Object.hasOwn(COMMAND_FAMILIES, word)
+}
+
+/** The command that `words` begin with, and the words behind it. */
+export function commandOf(words: readonly string[]): { readonly command: CommandName; readonly rest: readonly string[] } | undefined {
+  for (const count of [2, 1]) {
+    const command = words.length < count ? undefined : COMMAND_NAMES.find((name) => name === words.slice(0, count).join(' '))
+    if (command !== undefined) return { command, rest: words.slice(count) }
+  }
+  return undefined
+}

@@ -1,5 +1,5 @@
 /** Help texts, made from the option table. */
-import { COMMAND_NAMES, COMMANDS } from './commands.ts'
+import { COMMAND_FAMILIES, COMMAND_NAMES, COMMANDS, type CommandFamily, familyMembers } from './commands.ts'
 import { type CommandName, GROUPS, type Option, type OptionRow, optionList, writtenName } from './options.ts'
 import { formatSize } from './values.ts'
 
@@ -13,12 +13,18 @@ export function generalHelp(): string {
 Usage:
 ${commands.join('\n')}
   kilnix presets          List the presets of kilnix disk and zfs; with --json for programs
-  kilnix schema           Print the JSON Schema of config files
+  kilnix schema           Print the JSON Schema of config files; schema toplevel: of specs
   kilnix help [COMMAND]   Print this help, or that of a command
   kilnix --version        Print the version
 
 Exit status: 0 done, 1 failed, 2 usage, 130 or 143 cancelled by a signal.
 `
+}
+
+/** Of the commands that begin with the same word. */
+export function familyHelp(family: CommandFamily): string {
+  const members = familyMembers(family).map((name) => `  kilnix ${name.padEnd(16)} ${COMMANDS[name].summary}`)
+  return `${COMMAND_FAMILIES[family]}\n\nUsage:\n${members.join('\n')}\n\n'kilnix help ${family} COMMAND' prints the help of one of them.\n`
 }
 
 export function commandHelp(command: CommandName): string {

@@ -5,8 +5,8 @@
 import { readFileSync } from 'node:fs'
 import { nearest } from '../bytes/nearest.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
-import { COMMAND_NAMES } from './commands.ts'
-import { commandHelp, generalHelp } from './help.ts'
+import { COMMAND_FAMILIES, COMMAND_NAMES, commandOf, isFamily } from './commands.ts'
+import { commandHelp, familyHelp, generalHelp } from './help.ts'
 import type { CommandName, Settings } from './options.ts'
 import { readSettings } from './settings.ts'
 import { usage } from './values.ts'
@@ -20,20 +20,23 @@ const OTHER_COMMANDS = ['presets', 'schema', 'help', '--help', '-h', '--version'
 export async function main(args: readonly string[]): Promise<number> {
   // A reader that leaves, such as head, is no failure of ours; writes report it to whom it concerns.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
-  const [name, ...rest] = args
   try {
-    return await dispatch(name, rest)
+    return await dispatch(args)
   } catch (error) {
-    return report(error, commandName(name))
+    return report(error, commandOf(args)?.command ?? (isFamily(args[0]) ? args[0] : undefined))
   }
 }
 
-async function dispatch(name: string | undefined, rest: readonly string[]): Promise<number> {
-  const command = commandName(name)
-  if (command) {
-    const settings = readSettings(command, rest, process.env)
-    if (!settings) return print(commandHelp(command))
-    return await runCommand(command, settings)
+async function dispatch(args: readonly string[]): Promise<number> {
+  const found = commandOf(args)
+  if (found) {
+    const settings = readSettings(found.command, found.rest, process.env)
+    if (!settings) return print(commandHelp(found.command))
+    return await runCommand(found.command, settings)
+  }
+  const [name, ...rest] = args
+  if (isFamily(name) && (rest[0] === undefined || ['--help', '-h'].includes(rest[0]))) {
+    return print(familyHelp(name))
   }
   switch (name) {
     case undefined:
@@ -49,16 +52,22 @@ async function dispatch(name: string | undefined, rest: readonly string[]): Prom
     case 'presets':
       return presets(rest)
     case 'schema': {
-      if (['--help', '-h'].includes(rest[0] ?? '')) return print(generalHelp())
-      noMore(rest)
-      const { configSchema } = await import('./schema.ts')
-      return print(`${JSON.stringify(configSchema(), null, 2)}\n`)
+      const [topic, ...more] = rest
+      if (['--help', '-h'].includes(topic ?? '')) return print(generalHelp())
+      noMore(topic === 'toplevel' ? more : rest)
+      const { configSchema, toplevelSchema } = await import('./schema.ts')
+      return print(`${JSON.stringify(topic === 'toplevel' ? toplevelSchema() : configSchema(), null, 2)}\n`)
     }
-    default: {
-      const near = nearest(name, [...COMMAND_NAMES, ...OTHER_COMMANDS])
-      throw usage(`there is no command '${name}'${near === undefined ? '' : `; did you mean ${near}?`}`)
-    }
+    default:
+      throw unknownCommand(args)
   }
+}
+
+/** Of a family that is known, the second word is wrong. */
+function unknownCommand([first = '', second]: readonly string[]): Error {
+  const words = isFamily(first) && second !== undefined ? `${first} ${second}` : first
+  const near = nearest(words, [...COMMAND_NAMES, ...Object.keys(COMMAND_FAMILIES), ...OTHER_COMMANDS])
+  return usage(`there is no command '${words}'${near === undefined ? '' : `; did you mean ${near}?`}`)
 }
 
 async function presets(rest: readonly string[]): Promise<number> {
@@ -91,6 +100,28 @@ async function runCommand(command: CommandName, settings: Settings): Promise<num
       const { runZfs } = await import('./run-zfs.ts')
       return runZfs(settings)
     }
+    case 'toplevel': {
+      const { runToplevel } = await import('./run-toplevel.ts')
+      return runToplevel(settings)
+    }
+    case 'nar dump':
+    case 'nar hash':
+    case 'nar restore':
+    case 'nar ls': {
+      const { runNar } = await import('./run-nar.ts')
+      return runNar(command, settings)
+    }
+    case 'closure show':
+    case 'closure why':
+    case 'closure diff':
+    case 'closure check': {
+      const { runClosure } = await import('./run-closure.ts')
+      return runClosure(command, settings)
+    }
+    case 'replace': {
+      const { runReplace } = await import('./run-replace.ts')
+      return runReplace(settings)
+    }
     default: {
       const { runImage } = await import('./run-image.ts')
       return runImage(command, settings)
@@ -99,20 +130,19 @@ async function runCommand(command: CommandName, settings: Settings): Promise<num
 }
 
 function help(rest: readonly string[]): number {
-  const [topic, ...more] = rest
+  const [topic] = rest
   if (topic === undefined || OTHER_COMMANDS.includes(topic)) return print(generalHelp())
-  const command = commandName(topic)
-  if (!command) throw usage(`there is no command '${topic}'`)
-  noMore(more)
-  return print(commandHelp(command))
+  const found = commandOf(rest)
+  if (found) {
+    noMore(found.rest)
+    return print(commandHelp(found.command))
+  }
+  if (isFamily(topic) && rest.length === 1) return print(familyHelp(topic))
+  throw unknownCommand(rest)
 }
 
 function noMore(rest: readonly string[]): void {
   if (rest[0] !== undefined) throw usage(`'${rest[0]}' is not expected`)
-}
-
-function commandName(name: string | undefined): CommandName | undefined {
-  return COMMAND_NAMES.find((candidate) => candidate === name)
 }
 
 function print(text: string): number {
@@ -126,7 +156,7 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version
 }
 
-function report(error: unknown, command: CommandName | undefined): number {
+function report(error: unknown, command: string | undefined): number {
   if (error instanceof ImageError && error.code === 'USAGE') {
     say(`kilnix: ${error.message}`)
     say(`Try 'kilnix ${command ? `${command} ` : ''}--help'.`)

@@ -14,11 +14,17 @@ export const CONVERT_INPUT = {
   input: {
     type: path('IN'),
     group: 'Input',
-    commands: ['convert'],
-    required: ['convert'],
+    commands: ['convert', 'nar dump', 'nar hash', 'nar restore', 'nar ls'],
+    required: ['convert', 'nar dump', 'nar hash', 'nar restore', 'nar ls'],
     positional: true,
     configurable: false,
     about: 'The disk image to read: raw, qcow2, vdi, vhd, vhdx, vmdk or ova',
+    variants: {
+      'nar dump': { type: path('PATH'), about: 'File, folder or link of the host to dump; with MEMBER a NAR file' },
+      'nar hash': { type: path('PATH'), about: 'File, folder or link of the host; - reads a NAR from standard input' },
+      'nar restore': { type: path('FILE'), about: 'NAR file; - reads it from standard input' },
+      'nar ls': { type: path('FILE'), about: 'NAR file; - reads it from standard input' },
+    },
   },
   inputFormat: {
     type: choice(['raw', 'qcow2', 'vdi', 'vhd', 'vhdx', 'vmdk', 'ova'], 'FORMAT'),

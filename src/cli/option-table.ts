@@ -6,16 +6,26 @@ import { GENERATION_DEFAULTS } from '../boot/generation.ts'
 import { MENU_DEFAULTS } from '../boot/menu.ts'
 import type { Option } from './option.ts'
 import { CONVERT_INPUT, DISK_BOOT, DISK_OPTIONS } from './option-table-disk.ts'
+import { INSPECT_INPUT, INSPECT_OPTIONS } from './option-table-inspect.ts'
+import { REPLACE_OPTIONS } from './option-table-replace.ts'
+import { TOPLEVEL_INPUT, TOPLEVEL_SPEC } from './option-table-toplevel.ts'
 import { ZFS_OPTIONS } from './option-table-zfs.ts'
 import { addition, address, choice, compression, flag, integer, linkage, path, size, text, time, timeout } from './values.ts'
 
-const ALL = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'zfs', 'convert'] as const
+const BUILDS = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'zfs', 'convert'] as const
 const CLOSURES = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'zfs'] as const
 const FILES = ['iso', 'squashfs', 'initrd', 'disk', 'convert'] as const
 const WRITERS = [...FILES, 'netboot', 'zfs'] as const
 const NETBOOT = ['netboot', 'serve'] as const
 const SYSTEMS = ['iso', 'disk', 'zfs', ...NETBOOT] as const
 const ISO = ['iso'] as const
+const NARS = ['nar dump', 'nar hash', 'nar restore'] as const
+const LISTED = ['closure show', 'closure why', 'closure check'] as const
+/** Write a store into a folder. */
+const STORES = ['toplevel', 'replace'] as const
+const INSPECTIONS = [...NARS, 'nar ls', ...LISTED, 'closure diff'] as const
+
+const PRINTS_JSON = { about: 'Print JSON, for programs' }
 
 const CONTAINER_COMPRESSION = 'Codec and level of compressed containers: gzip[:1-9], for qcow2-compressed also zstd[:1-22]'
 
@@ -28,19 +38,27 @@ const REPLACE_FOLDER = { about: 'Replace DIR if it exists and holds nothing but 
 
 export const OPTIONS = {
   ...CONVERT_INPUT,
+  ...INSPECT_INPUT,
+  ...TOPLEVEL_INPUT,
   closure: {
     type: path('CLOSURE'),
     group: 'Input',
-    commands: CLOSURES,
-    required: ['iso', 'squashfs', 'netboot', 'serve', 'disk', 'zfs'],
+    commands: [...CLOSURES, ...STORES, ...LISTED],
+    required: ['iso', 'squashfs', 'netboot', 'serve', 'disk', 'zfs', ...STORES, ...LISTED],
     about:
       'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; the kind is recognised, - reads it from standard input',
-    variants: { initrd: { defaultText: 'no store paths' } },
+    variants: {
+      initrd: { defaultText: 'no store paths' },
+      'closure show': { positional: true },
+      'closure why': { positional: true },
+      'closure check': { positional: true },
+    },
   },
+  ...INSPECT_OPTIONS,
   root: {
     type: path('DIR'),
     group: 'Input',
-    commands: CLOSURES,
+    commands: [...CLOSURES, ...STORES, ...LISTED, 'closure diff'],
     default: '/',
     about: 'Where the store is: files are read from DIR/nix/store',
   },
@@ -51,10 +69,12 @@ export const OPTIONS = {
     defaultText: 'the one path with boot.json that no other path refers to',
     about: 'Store path of the system to boot',
   },
+  ...TOPLEVEL_SPEC,
+  ...REPLACE_OPTIONS,
   verify: {
     type: flag(),
     group: 'Input',
-    commands: CLOSURES,
+    commands: [...CLOSURES, ...STORES],
     default: true,
     about: 'Compare the NAR hash of every store path with the listing while its bytes pass',
     aboutNegated: 'Do not compare the NAR hash of every store path with the listing',
@@ -62,26 +82,38 @@ export const OPTIONS = {
   caseHack: {
     type: flag(),
     group: 'Input',
-    commands: CLOSURES,
+    commands: [...CLOSURES, ...STORES, ...LISTED, ...NARS, 'closure diff'],
     default: false,
     about: 'The store was written by Nix on macOS: cut the endings ~nix~case~hack~ off file names',
+    variants: {
+      'nar restore': {
+        about:
+          'Write for a file system that ignores case, as Nix does on macOS: names that differ in case only get endings ~nix~case~hack~N',
+      },
+    },
   },
   output: {
     type: path('FILE'),
     group: 'Output',
-    commands: WRITERS,
+    commands: [...WRITERS, ...STORES],
     short: 'o',
-    required: WRITERS,
+    required: [...WRITERS, ...STORES],
     about: 'File to write, which appears whole or not at all; - streams to standard output',
-    variants: { netboot: FOLDER, zfs: FOLDER },
+    variants: { netboot: FOLDER, zfs: FOLDER, toplevel: FOLDER, replace: FOLDER },
   },
   force: {
     type: flag(),
     group: 'Output',
-    commands: WRITERS,
+    commands: [...WRITERS, ...STORES, 'nar restore'],
     default: false,
     about: 'Replace FILE if it exists',
-    variants: { netboot: REPLACE_FOLDER, zfs: REPLACE_FOLDER },
+    variants: {
+      netboot: REPLACE_FOLDER,
+      zfs: REPLACE_FOLDER,
+      'nar restore': { about: 'Replace DIR if it exists, whatever it holds' },
+      toplevel: { about: 'Replace DIR if it exists, whatever it holds' },
+      replace: { about: 'Replace DIR if it exists, whatever it holds' },
+    },
   },
   compressImage: {
     type: flag(),
@@ -93,7 +125,7 @@ export const OPTIONS = {
   dryRun: {
     type: flag(),
     group: 'Output',
-    commands: WRITERS,
+    commands: [...WRITERS, ...STORES],
     configurable: false,
     default: false,
     about: 'Print the plan and write nothing',
@@ -101,15 +133,22 @@ export const OPTIONS = {
   json: {
     type: flag(),
     group: 'Output',
-    commands: WRITERS,
+    commands: [...WRITERS, ...STORES, 'nar ls', ...LISTED, 'closure diff'],
     configurable: false,
     default: false,
     about: 'With --dry-run: the plan as JSON',
+    variants: {
+      'nar ls': PRINTS_JSON,
+      'closure show': PRINTS_JSON,
+      'closure why': PRINTS_JSON,
+      'closure diff': PRINTS_JSON,
+      'closure check': PRINTS_JSON,
+    },
   },
   compression: {
     type: compression(),
     group: 'Store',
-    commands: ALL,
+    commands: BUILDS,
     defaultText: 'zstd:19',
     about: 'Codec and level of the store: zstd[:1-22], gzip[:1-9], xz[:0-9], lz4, lz4:hc or none',
     variants: {
@@ -152,9 +191,10 @@ export const OPTIONS = {
   jobs: {
     type: integer('N', 1, 256),
     group: 'Store',
-    commands: ALL,
+    commands: [...BUILDS, 'closure check'],
     defaultText: 'one a CPU',
     about: 'Worker threads; the image does not depend on it',
+    variants: { 'closure check': { about: 'Worker threads' } },
   },
   syslinux: {
     type: path('DIR'),
@@ -305,17 +345,32 @@ export const OPTIONS = {
   config: {
     type: path('FILE'),
     group: 'General',
-    commands: ALL,
+    commands: BUILDS,
     configurable: false,
     about: 'Read options from a JSON file, named as here in camelCase; the command line wins',
   },
   progress: {
     type: choice(['auto', 'bar', 'plain', 'none']),
     group: 'General',
-    commands: ALL,
+    commands: [...BUILDS, ...STORES, 'closure check'],
     default: 'auto',
     about: 'How to show progress; auto is a bar on a terminal, lines elsewhere',
   },
-  quiet: { type: flag(), group: 'General', commands: ALL, default: false, about: 'Print errors and the path of the image only' },
-  help: { type: flag(), group: 'General', commands: ALL, short: 'h', configurable: false, default: false, about: 'Print this help' },
+  quiet: {
+    type: flag(),
+    group: 'General',
+    commands: [...BUILDS, ...STORES, 'closure check'],
+    default: false,
+    about: 'Print errors and the path of the image only',
+    variants: { 'closure check': { about: 'Print no progress' } },
+  },
+  help: {
+    type: flag(),
+    group: 'General',
+    commands: [...BUILDS, ...STORES, ...INSPECTIONS],
+    short: 'h',
+    configurable: false,
+    default: false,
+    about: 'Print this help',
+  },
 } as const satisfies Record<string, Option>

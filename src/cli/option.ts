@@ -1,7 +1,17 @@
 /** What an option is. */
 import type { ValueType } from './values.ts'
 
-export type CommandName = 'iso' | 'squashfs' | 'initrd' | 'netboot' | 'serve' | 'disk' | 'zfs' | 'convert'
+/** Commands that build something out of many options, which may come from a config file. */
+export type BuildCommand = 'iso' | 'squashfs' | 'initrd' | 'netboot' | 'serve' | 'disk' | 'zfs' | 'convert'
+
+/** Two words are a command of a family: `COMMAND_FAMILIES` has the first words. */
+export type NarCommand = 'nar dump' | 'nar hash' | 'nar restore' | 'nar ls'
+export type ClosureCommand = 'closure show' | 'closure why' | 'closure diff' | 'closure check'
+
+/** Commands that write a store. */
+export type StoreCommand = 'toplevel' | 'replace'
+
+export type CommandName = BuildCommand | StoreCommand | NarCommand | ClosureCommand
 
 export const GROUPS = ['Input', 'Output', 'Store', 'Boot', 'Image', 'Server', 'General'] as const
 
@@ -25,10 +35,10 @@ export interface Option {
   readonly repeatable?: true
   /** False: command line only. */
   readonly configurable?: false
-  /** Given without a name, as the only such argument. */
+  /** Given without a name; several are taken in the order of the table. */
   readonly positional?: true
   /** What is another thing for some command. */
   readonly variants?: Readonly<Partial<Record<CommandName, Variant>>>
 }
 
-export type Variant = Partial<Pick<Option, 'type' | 'about' | 'defaultText'>>
+export type Variant = Partial<Pick<Option, 'type' | 'about' | 'defaultText' | 'positional'>>

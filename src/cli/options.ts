@@ -3,7 +3,7 @@ import type { CommandName, Option } from './option.ts'
 import { OPTIONS } from './option-table.ts'
 import type { ValueType } from './values.ts'
 
-export { type CommandName, GROUPS, type Option } from './option.ts'
+export { type BuildCommand, type ClosureCommand, type CommandName, GROUPS, type NarCommand, type Option } from './option.ts'
 export { OPTIONS } from './option-table.ts'
 
 export type OptionKey = keyof typeof OPTIONS

@@ -27,8 +27,10 @@ const RATE_MILLISECONDS = 5000
 /** Short for the bar, longer for lines. */
 const NAMES: Readonly<Record<Stage, { readonly short: string; readonly long: string }>> = {
   scan: { short: 'reading', long: 'reading the closure' },
+  replace: { short: 'replacing', long: 'rewriting store paths' },
   squashfs: { short: 'packing', long: 'packing the store' },
   pieces: { short: 'building', long: 'building pieces' },
+  hash: { short: 'hashing', long: 'hashing the store' },
   write: { short: 'writing', long: 'writing the image' },
   compress: { short: 'compressing', long: 'compressing the image' },
   sync: { short: 'syncing', long: 'syncing to disk' },

@@ -11,10 +11,11 @@ import { ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS } from '../images/zfs/names.
 import { zfsPreset } from '../images/zfs/presets.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
-import type { CommandName, Settings } from './options.ts'
+import type { BuildCommand, Settings } from './options.ts'
+import { standardInput } from './standard-input.ts'
 
 /** Commands that write one file. */
-export type ImageCommand = Exclude<CommandName, 'netboot' | 'serve' | 'zfs'>
+export type ImageCommand = Exclude<BuildCommand, 'netboot' | 'serve' | 'zfs'>
 
 export interface Recipe {
   readonly image: Image | GrowingImage
@@ -230,14 +231,23 @@ function known<const C extends string>(names: readonly C[], value: string | unde
   return names.find((name) => name === value)
 }
 
-function storeInput(settings: Settings, context: RecipeContext) {
+export function storeInput(settings: Settings, context: RecipeContext) {
   return {
     closure: settings.closure ?? '',
     root: settings.root,
     verify: settings.verify,
     caseHack: settings.caseHack,
-    stdin: standardInput(settings, context.signal),
+    ...given({ toplevelSpec: settings.toplevelSpec, ...replacementOf(settings) }),
+    stdin: settings.closure === '-' ? standardInput(context.signal) : process.stdin,
     ...context,
+  }
+}
+
+/** `none` as a cut-off is for the default, which is another. */
+function replacementOf({ replace, cutoff }: Settings) {
+  return {
+    replacements: replace.length === 0 ? undefined : replace,
+    cutoffs: cutoff.length === 0 ? undefined : cutoff.filter((path) => path !== 'none'),
   }
 }
 
@@ -247,15 +257,6 @@ function storePacking(settings: Settings) {
 
 function codecOf(text: string | undefined) {
   return text === undefined ? undefined : parseCodecSpec(text)
-}
-
-/** A listing that never comes must not keep the process from being cancelled. */
-function standardInput(settings: Settings, signal: AbortSignal): AsyncIterable<Uint8Array> {
-  if (settings.closure === '-') {
-    const stop = (): unknown => process.stdin.destroy(new ImageError('ABORTED', 'cancelled', { cause: signal.reason }))
-    signal.addEventListener('abort', stop, { once: true })
-  }
-  return process.stdin
 }
 
 /** Without what is undefined, so that the recipe's own default stands. */

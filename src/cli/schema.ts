@@ -1,9 +1,13 @@
 /** The JSON Schema (2020-12) of config files, made from the option table. */
-import { COMMAND_NAMES } from './commands.ts'
-import { type Option, optionList } from './options.ts'
+import { type CommandName, OPTIONS, type Option, optionList } from './options.ts'
 import type { JsonSchema } from './values.ts'
 
+export { toplevelSchema } from '../nix/toplevel-spec.ts'
+
 export const SCHEMA_ID = 'https://unpkg.com/kilnix/docs/kilnix.schema.json'
+
+/** Commands that read a config file. */
+const CONFIGURED: readonly CommandName[] = OPTIONS.config.commands
 
 export function configSchema(): JsonSchema {
   const properties: Record<string, JsonSchema> = { $schema: { type: 'string', description: 'Names this schema, for editors' } }
@@ -22,7 +26,8 @@ export function configSchema(): JsonSchema {
 }
 
 function propertySchema(option: Option): JsonSchema {
-  const only = option.commands.length === COMMAND_NAMES.length ? '' : ` (kilnix ${option.commands.join(', ')} only)`
+  const commands = option.commands.filter((command) => CONFIGURED.includes(command))
+  const only = commands.length === CONFIGURED.length ? '' : ` (kilnix ${commands.join(', ')} only)`
   const otherwise = option.defaultText === undefined ? '' : `; default: ${option.defaultText}`
   return {
     description: `${option.about}${only}${otherwise}`,

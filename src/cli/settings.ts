@@ -23,7 +23,7 @@ export function readSettings(command: CommandName, args: readonly string[], envi
   }
   const settings: Values = {}
   for (const key of Object.keys(OPTIONS) as OptionKey[]) settings[key] = values[key] ?? defaultOf(key, values)
-  return checked(settings as Settings)
+  return checked(command, settings as Settings)
 }
 
 /** `timeout` may be null on purpose; a dry run needs no output. */
@@ -33,8 +33,9 @@ function defaultOf(key: OptionKey, values: Values): unknown {
   return (OPTIONS[key] as Option).default
 }
 
-function checked(settings: Settings): Settings {
-  if (settings.json && !settings.dryRun) throw usage('--json goes with --dry-run')
+function checked(command: CommandName, settings: Settings): Settings {
+  const isWriter = (OPTIONS.dryRun.commands as readonly CommandName[]).includes(command)
+  if (isWriter && settings.json && !settings.dryRun) throw usage('--json goes with --dry-run')
   if ((settings.blockSize & (settings.blockSize - 1)) !== 0) throw usage(`--block-size is ${settings.blockSize}, it must be a power of two`)
   const targets = new Set<string>()
   for (const { target } of [...settings.add, ...settings.link]) {
@@ -49,17 +50,22 @@ function fromArguments(command: CommandName, args: readonly string[]): Values {
   const table = optionList(command)
   const options: ParseArgsOptionsConfig = {}
   for (const { name, option } of table) {
-    if (option.positional) continue
     options[name] = {
       type: option.type.placeholder === '' ? 'boolean' : 'string',
       ...(option.short && { short: option.short }),
       ...(option.repeatable && { multiple: true }),
     }
   }
-  const positional = table.find(({ option }) => option.positional)
-  const { values: parsed, argument } = parse(args, options, positional !== undefined)
+  const { values: parsed, positionals: given } = parse(args, options)
+  // What has no name on the command line may be given by name all the same.
+  const places = table.filter(({ name, option }) => option.positional && parsed[name] === undefined)
+  const extra = given[places.length]
+  if (extra !== undefined) throw usage(`'${extra}' is not expected; options begin with --`)
   const values: Values = {}
-  if (positional !== undefined && argument !== undefined) values[positional.key] = positional.option.type.parse(argument, positional.name)
+  for (const [index, argument] of given.entries()) {
+    const row = places[index]
+    if (row !== undefined) values[row.key] = row.option.type.parse(argument, row.option.type.placeholder)
+  }
   for (const { key, name, option } of table) {
     const value = parsed[name]
     if (value === undefined) continue
@@ -72,10 +78,10 @@ function fromArguments(command: CommandName, args: readonly string[]): Values {
 
 interface Parsed {
   readonly values: Record<string, string | boolean | (string | boolean)[] | undefined>
-  readonly argument: string | undefined
+  readonly positionals: readonly string[]
 }
 
-function parse(args: readonly string[], options: ParseArgsOptionsConfig, takesArgument: boolean): Parsed {
+function parse(args: readonly string[], options: ParseArgsOptionsConfig): Parsed {
   let parsed: ReturnType<typeof parseArgs>
   try {
     parsed = parseArgs({ args: [...args], options, strict: true, allowPositionals: true, allowNegative: true })
@@ -86,9 +92,7 @@ function parse(args: readonly string[], options: ParseArgsOptionsConfig, takesAr
     const near = nearest(unknown.replace(/^-+/, ''), Object.keys(options))
     throw usage(`there is no option ${unknown}${near === undefined ? '' : `; did you mean --${near}?`}`)
   }
-  const [argument, extra] = takesArgument ? parsed.positionals : [undefined, ...parsed.positionals]
-  if (extra !== undefined) throw usage(`'${extra}' is not expected; options begin with --`)
-  return { values: parsed.values, argument }
+  return { values: parsed.values, positionals: parsed.positionals }
 }
 
 function fromConfig(command: CommandName, file: string): Values {

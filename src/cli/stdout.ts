@@ -33,6 +33,11 @@ export async function streamToStdout(image: Image | GrowingImage, options: Outpu
   return { size, sha256: hash.digest('hex') }
 }
 
+/** Write a text to standard output, likewise. */
+export async function writeText(text: string, signal: AbortSignal): Promise<void> {
+  await Promise.race([writeAll(Buffer.from(text)), abortion(signal)])
+}
+
 async function writeAll(chunk: Uint8Array): Promise<void> {
   let done = 0
   while (done < chunk.length) {

@@ -334,6 +334,36 @@ describe('config files', () => {
   })
 })
 
+describe('arguments without a name', () => {
+  const settings = (command: CommandName, ...args: string[]) => readSettings(command, args, {})
+
+  test.each<[CommandName, string[], object]>([
+    ['closure why', ['c', 'a', 'b'], { closure: 'c', fromPath: 'a', toPath: 'b' }],
+    ['closure why', ['a', 'b', '--closure', 'c'], { closure: 'c', fromPath: 'a', toPath: 'b' }],
+    ['closure why', ['--to-path=b', 'c', 'a'], { closure: 'c', fromPath: 'a', toPath: 'b' }],
+    ['nar restore', ['-', 'out'], { input: '-', folder: 'out' }],
+    ['nar restore', ['--', '-x', '-y'], { input: '-x', folder: '-y' }],
+    ['nar ls', ['x.nar'], { input: 'x.nar', member: undefined }],
+    ['nar ls', ['x.nar', '/bin', '--json', '-Rl'], { input: 'x.nar', member: '/bin', json: true, recursive: true, long: true }],
+    ['closure diff', ['-', 'new'], { oldClosure: '-', newClosure: 'new' }],
+    ['convert', ['in', '-o', 'out'], { input: 'in', output: 'out' }],
+  ])('kilnix %s %j', (command, args, expected) => {
+    expect(settings(command, ...args)).toMatchObject(expected)
+  })
+
+  test.each<[CommandName, string[], RegExp]>([
+    ['closure why', ['c', 'a'], /^TO is missing/],
+    ['closure why', ['a', 'b'], /^TO is missing/],
+    ['nar restore', ['x'], /^DIR is missing/],
+    ['nar restore', ['x', ''], /^DIR is empty, it must be a path/],
+    ['nar ls', ['x', 'y', 'z'], /^'z' is not expected/],
+    ['closure why', ['--closure', 'c', 'a', 'b', 'd'], /^'d' is not expected/],
+    ['closure show', ['c', '--top', '0'], /--top is "0"|--top is 0/],
+  ])('kilnix %s %j is refused', (command, args, message) => {
+    expect(() => settings(command, ...args)).toThrow(usageError(message))
+  })
+})
+
 test('suggestions are near or there are none', () => {
   expect(nearest('outptu', ['output', 'root'])).toBe('output')
   expect(nearest('xyz', ['output', 'root'])).toBeUndefined()

@@ -1,0 +1,55 @@
+/** Running `kilnix replace`: rewritten paths and the listing of the new closure, in a folder. */
+
+import { planStoreReplacement } from '../images/replaced-store.ts'
+import { saveStore } from '../images/saved-store.ts'
+import { loadClosure } from '../images/store.ts'
+import { checkApart, checkHoldsNone } from '../io/apart.ts'
+import { closureRoots } from '../nix/replace.ts'
+import { storePath } from '../nix/store-path.ts'
+import type { Settings } from './options.ts'
+import { createProgress } from './progress.ts'
+import { storeInput } from './recipes.ts'
+import { configFile, printPlan, progressMode } from './run-common.ts'
+import { withSignals } from './signals.ts'
+import { formatBytes } from './units.ts'
+import { usage } from './values.ts'
+
+/** Resolves to the exit status; throws what replacing and writing throw. */
+export async function runReplace(settings: Settings): Promise<number> {
+  const { output = '-', dryRun, force } = settings
+  if (output === '-' && !dryRun) throw usage('--output is -; a store cannot be streamed, name a folder to write')
+  const started = performance.now()
+  const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
+  return withSignals(async (signal) => {
+    try {
+      const input = storeInput(settings, { signal, onProgress: progress.listener })
+      if (dryRun) {
+        const { replacements: _, ...unchanged } = input
+        return printPlan({ ...planStoreReplacement(await loadClosure(unchanged), input) }, settings)
+      }
+      const store = await loadClosure(input)
+      const inputs = [...store.inputs, ...configFile(settings)]
+      checkApart(output, inputs)
+      if (force) checkHoldsNone(output, inputs)
+      const { written, narBytes } = await saveStore(store, output, {
+        ...input,
+        paths: settings.wholeStore ? 'all' : 'made',
+        force,
+      })
+      progress.clear()
+      process.stdout.write(
+        closureRoots(store.closure)
+          .map((name) => `${storePath(name)}\n`)
+          .join(''),
+      )
+      if (!settings.quiet) {
+        const seconds = ((performance.now() - started) / 1000).toFixed(1)
+        const counts = `${store.overlay.size} paths rewritten, ${written.length} written (${formatBytes(narBytes)})`
+        process.stderr.write(`${output}: ${counts}, ${store.closure.paths.length} in the closure, ${seconds} s\n`)
+      }
+      return 0
+    } finally {
+      progress.clear()
+    }
+  })
+}
