@@ -12,6 +12,7 @@ import { netboot } from '../../src/images/netboot/index.ts'
 import { saveStore } from '../../src/images/saved-store.ts'
 import { storeSquashfs } from '../../src/images/squashfs.ts'
 import { type LoadedClosure, loadClosure, type StoreInput } from '../../src/images/store.ts'
+import { zfs } from '../../src/images/zfs/index.ts'
 import type { GrowingImage, Image } from '../../src/io/image.ts'
 import { saveImage } from '../../src/io/output.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
@@ -148,6 +149,12 @@ describe('images with replaced paths', () => {
     squashfs: async (from) => contents(await storeSquashfs({ ...from, ...fast })),
     iso: async (from) => contents(await iso({ ...from, ...fast })),
     disk: async (from) => contents((await disk({ ...from, seed: 'same', format: 'qcow2' })).image),
+    zfs: async (from) => {
+      const { disks } = await zfs({ ...from, seed: 'same', bootSize: 24 << 20, rootSize: 128 << 20 })
+      const hashes: string[] = []
+      for (const { image } of disks) hashes.push(await contents(image))
+      return hashes.join('\n')
+    },
   }
   for (const style of ['single', 'manifest', 'per-path'] as const) {
     kinds[`netboot ${style}`] = async (from) => {
