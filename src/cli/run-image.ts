@@ -4,10 +4,8 @@ import { checkDestination } from '../io/file-target.ts'
 import { type GrowingImage, type Image, isGrowing } from '../io/image.ts'
 import { type SavedImage, saveImage } from '../io/output.ts'
 import type { Settings } from './options.ts'
-import { createProgress, type Progress } from './progress.ts'
 import { type ImageCommand, type Recipe, recipeOf } from './recipes.ts'
-import { configFile, printPlan, progressMode } from './run-common.ts'
-import { withSignals } from './signals.ts'
+import { configFile, printPlan, type Run, withProgress } from './run-common.ts'
 import { streamToStdout } from './stdout.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
@@ -21,27 +19,25 @@ export async function runImage(command: ImageCommand, settings: Settings): Promi
   const toStdout = output === '-'
   if (toStdout && !settings.dryRun && process.stdout.isTTY) throw usage('the image is not written to a terminal; redirect standard output')
   if (!toStdout && !settings.dryRun) await checkDestination(output, settings.force)
-  const started = performance.now()
-  const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
-  return withSignals(async (signal) => {
+  return withProgress(settings, async (run) => {
+    const { signal, progress } = run
     let recipe: Recipe | undefined
     try {
       recipe = await recipeOf(command, settings, { signal, onProgress: progress.listener })
       if (settings.dryRun) return printPlan(recipe.plan, settings)
       if (!toStdout) checkApart(output, [...recipe.inputs, ...configFile(settings)])
-      const saved = await writeOutput(recipe, output, settings, progress, signal)
+      const saved = await writeOutput(recipe, output, settings, run)
       progress.clear()
       if (!toStdout) process.stdout.write(`${output}\n`)
-      if (!settings.quiet) process.stderr.write(`${lastLine(output, saved, recipe, (performance.now() - started) / 1000)}\n`)
+      if (!settings.quiet) process.stderr.write(`${lastLine(output, saved, recipe, run.seconds())}\n`)
       return 0
     } finally {
-      progress.clear()
       await recipe?.close?.()
     }
   })
 }
 
-function writeOutput(recipe: Recipe, output: string, settings: Settings, progress: Progress, signal: AbortSignal): Promise<SavedImage> {
+function writeOutput(recipe: Recipe, output: string, settings: Settings, { signal, progress }: Run): Promise<SavedImage> {
   const options = {
     signal,
     onProgress: progress.listener,

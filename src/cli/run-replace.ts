@@ -7,10 +7,8 @@ import { checkApart, checkHoldsNone } from '../io/apart.ts'
 import { closureRoots } from '../nix/replace.ts'
 import { storePath } from '../nix/store-path.ts'
 import type { Settings } from './options.ts'
-import { createProgress } from './progress.ts'
 import { storeInput } from './recipes.ts'
-import { configFile, printPlan, progressMode } from './run-common.ts'
-import { withSignals } from './signals.ts'
+import { configFile, printPlan, withProgress } from './run-common.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
 
@@ -18,38 +16,33 @@ import { usage } from './values.ts'
 export async function runReplace(settings: Settings): Promise<number> {
   const { output = '-', dryRun, force } = settings
   if (output === '-' && !dryRun) throw usage('--output is -; a store cannot be streamed, name a folder to write')
-  const started = performance.now()
-  const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
-  return withSignals(async (signal) => {
-    try {
-      const input = storeInput(settings, { signal, onProgress: progress.listener })
-      if (dryRun) {
-        const { replacements: _, ...unchanged } = input
-        return printPlan({ ...planStoreReplacement(await loadClosure(unchanged), input) }, settings)
-      }
-      const store = await loadClosure(input)
-      const inputs = [...store.inputs, ...configFile(settings)]
-      checkApart(output, inputs)
-      if (force) checkHoldsNone(output, inputs)
-      const { written, narBytes } = await saveStore(store, output, {
-        ...input,
-        paths: settings.wholeStore ? 'all' : 'made',
-        force,
-      })
-      progress.clear()
-      process.stdout.write(
-        closureRoots(store.closure)
-          .map((name) => `${storePath(name)}\n`)
-          .join(''),
-      )
-      if (!settings.quiet) {
-        const seconds = ((performance.now() - started) / 1000).toFixed(1)
-        const counts = `${store.overlay.size} paths rewritten, ${written.length} written (${formatBytes(narBytes)})`
-        process.stderr.write(`${output}: ${counts}, ${store.closure.paths.length} in the closure, ${seconds} s\n`)
-      }
-      return 0
-    } finally {
-      progress.clear()
+  return withProgress(settings, async (run) => {
+    const { signal, progress } = run
+    const input = storeInput(settings, { signal, onProgress: progress.listener })
+    if (dryRun) {
+      const { replacements: _, ...unchanged } = input
+      return printPlan({ ...planStoreReplacement(await loadClosure(unchanged), input) }, settings)
     }
+    const store = await loadClosure(input)
+    const inputs = [...store.inputs, ...configFile(settings)]
+    checkApart(output, inputs)
+    if (force) checkHoldsNone(output, inputs)
+    const { written, narBytes } = await saveStore(store, output, {
+      ...input,
+      paths: settings.wholeStore ? 'all' : 'made',
+      force,
+    })
+    progress.clear()
+    process.stdout.write(
+      closureRoots(store.closure)
+        .map((name) => `${storePath(name)}\n`)
+        .join(''),
+    )
+    if (!settings.quiet) {
+      const seconds = run.seconds().toFixed(1)
+      const counts = `${store.overlay.size} paths rewritten, ${written.length} written (${formatBytes(narBytes)})`
+      process.stderr.write(`${output}: ${counts}, ${store.closure.paths.length} in the closure, ${seconds} s\n`)
+    }
+    return 0
   })
 }

@@ -3,10 +3,8 @@ import { saveStore } from '../images/saved-store.ts'
 import { loadClosure } from '../images/store.ts'
 import { checkApart, checkHoldsNone } from '../io/apart.ts'
 import type { Settings } from './options.ts'
-import { createProgress } from './progress.ts'
 import { storeInput } from './recipes.ts'
-import { configFile, printPlan, progressMode } from './run-common.ts'
-import { withSignals } from './signals.ts'
+import { configFile, printPlan, withProgress } from './run-common.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
 
@@ -14,31 +12,26 @@ import { usage } from './values.ts'
 export async function runToplevel(settings: Settings): Promise<number> {
   const { output = '-', dryRun, force } = settings
   if (output === '-' && !dryRun) throw usage('--output is -; a store cannot be streamed, name a folder to write')
-  const started = performance.now()
-  const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
-  return withSignals(async (signal) => {
-    try {
-      const input = { ...storeInput(settings, { signal, onProgress: progress.listener }), toplevelSpec: settings.spec ?? '' }
-      const store = await loadClosure(input)
-      const { assembled: toplevel } = store
-      if (dryRun) {
-        const made = store.closure.paths.filter(({ baseName }) => store.overlay.has(baseName)).map(({ path }) => path)
-        return printPlan({ toplevel, made, pathCount: store.closure.paths.length, narBytes: store.narBytes }, settings)
-      }
-      const inputs = [...store.inputs, ...configFile(settings)]
-      checkApart(output, inputs)
-      if (force) checkHoldsNone(output, inputs)
-      const { written, narBytes } = await saveStore(store, output, { ...input, paths: settings.wholeStore ? 'all' : 'made', force })
-      progress.clear()
-      process.stdout.write(`${toplevel}\n`)
-      if (!settings.quiet) {
-        const seconds = ((performance.now() - started) / 1000).toFixed(1)
-        const paths = `${written.length} store ${written.length === 1 ? 'path' : 'paths'} written (${formatBytes(narBytes)})`
-        process.stderr.write(`${output}: ${paths}, ${store.closure.paths.length} in the closure, ${seconds} s\n`)
-      }
-      return 0
-    } finally {
-      progress.clear()
+  return withProgress(settings, async (run) => {
+    const { signal, progress } = run
+    const input = { ...storeInput(settings, { signal, onProgress: progress.listener }), toplevelSpec: settings.spec ?? '' }
+    const store = await loadClosure(input)
+    const { assembled: toplevel } = store
+    if (dryRun) {
+      const made = store.closure.paths.filter(({ baseName }) => store.overlay.has(baseName)).map(({ path }) => path)
+      return printPlan({ toplevel, made, pathCount: store.closure.paths.length, narBytes: store.narBytes }, settings)
     }
+    const inputs = [...store.inputs, ...configFile(settings)]
+    checkApart(output, inputs)
+    if (force) checkHoldsNone(output, inputs)
+    const { written, narBytes } = await saveStore(store, output, { ...input, paths: settings.wholeStore ? 'all' : 'made', force })
+    progress.clear()
+    process.stdout.write(`${toplevel}\n`)
+    if (!settings.quiet) {
+      const seconds = run.seconds().toFixed(1)
+      const paths = `${written.length} store ${written.length === 1 ? 'path' : 'paths'} written (${formatBytes(narBytes)})`
+      process.stderr.write(`${output}: ${paths}, ${store.closure.paths.length} in the closure, ${seconds} s\n`)
+    }
+    return 0
   })
 }

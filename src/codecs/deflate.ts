@@ -5,6 +5,7 @@
  * 64 KiB half of the time went into the kernel. So one is kept and reset.
  */
 import { constants, createDeflate, createDeflateRaw, deflateRawSync, deflateSync } from 'node:zlib'
+import { type CompressOneBlock, keptContext } from './kept-context.ts'
 import { releasing } from './release.ts'
 
 export interface DeflateSpec {
@@ -18,59 +19,14 @@ export interface DeflateSpec {
 
 const MEMORY_LEVEL = 9
 
-type Compress = (block: Uint8Array) => Uint8Array
-
-/** What Node's zlib streams have inside (lib/zlib.js, `processChunkSync`); not documented. */
-interface InnerStream {
-  readonly _handle?: {
-    reset?(): void
-    writeSync?(
-      flush: number,
-      input: Uint8Array,
-      inputAt: number,
-      inputLength: number,
-      output: Uint8Array,
-      outputAt: number,
-      room: number,
-    ): void
-  }
-  /** Room left in the output, and input left. */
-  readonly _writeState?: Uint32Array
-}
-
 /** A compressor of blocks of at most `blockSize` bytes. A result is gone with the next call. */
-export function openDeflate(spec: DeflateSpec, blockSize: number): Compress {
+export function openDeflate(spec: DeflateSpec, blockSize: number): CompressOneBlock {
   const { isRaw, ...options } = { ...spec, memLevel: MEMORY_LEVEL }
   const run = isRaw ? deflateRawSync : deflateSync
   const oneShot = releasing(outputRoom, (block, chunkSize) => run(block, { ...options, chunkSize }))
   const stream = isRaw ? createDeflateRaw(options) : createDeflate(options)
-  return keptContext(stream as unknown as InnerStream, blockSize, oneShot) ?? oneShot
-}
-
-/** Undefined where Node has no such inside, or it does not make the bytes of the documented call. */
-function keptContext(stream: InnerStream, blockSize: number, oneShot: Compress): Compress | undefined {
-  const { _handle: handle, _writeState: state } = stream
-  if (typeof handle?.writeSync !== 'function' || typeof handle.reset !== 'function' || !(state instanceof Uint32Array)) return undefined
-  const output = Buffer.allocUnsafeSlow(outputRoom(blockSize))
-  const compress = (block: Uint8Array): Uint8Array => {
-    handle.reset?.()
-    state.fill(0xffffffff)
-    handle.writeSync?.(constants.Z_FINISH, block, 0, block.length, output, 0, output.length)
-    const [roomLeft = 0, inputLeft = 1] = state
-    if (inputLeft !== 0 || roomLeft === 0 || roomLeft > output.length)
-      throw new Error(`deflate: a block of ${block.length} bytes was not compressed`)
-    return output.subarray(0, output.length - roomLeft)
-  }
-  const probe = Buffer.alloc(Math.min(blockSize, 4096), 'a block to compare')
-  try {
-    for (let length = probe.length; length > 0; length >>= 4) {
-      const block = probe.subarray(0, length)
-      if (Buffer.compare(oneShot(block), compress(block)) !== 0) return undefined
-    }
-  } catch {
-    return undefined
-  }
-  return compress
+  const kept = { name: 'deflate', blockSize, room: outputRoom(blockSize), end: constants.Z_FINISH, resets: true, oneShot }
+  return keptContext(stream, kept) ?? oneShot
 }
 
 /** Enough for the largest result (stored blocks, which small windows make shorter), so that zlib hands it over in one piece. */

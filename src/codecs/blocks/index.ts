@@ -4,16 +4,17 @@
  *
  * Memory is bounded by the slots: two batches in and out for every thread, and two more.
  */
+
 import { ImageError, throwIfAborted } from '../../errors.ts'
 import type { BlockReader } from '../../io/blocks.ts'
 import type { BuildContext } from '../../io/image.ts'
+import { workerFile } from '../../io/worker-file.ts'
 import { BatchPool } from './pool.ts'
 import { type BlockBatch, type BlockCodec, type BlockLengths, type BlockWorkerSetup, blockRoom, STORED } from './protocol.ts'
 
 export type { BlockCodec } from './protocol.ts'
 
-/** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
-const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+const WORKER_FILE = workerFile(import.meta.url)
 
 /** Bytes of a batch, unless one block is larger. */
 const BATCH_SIZE = 256 << 10

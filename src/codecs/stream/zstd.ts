@@ -12,7 +12,8 @@
  */
 import { constants, createZstdCompress, type ZstdOptions, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import type { CodecSpec } from '../codec.ts'
-import { compressBound, type InnerStream } from '../zstd.ts'
+import type { InnerStream } from '../kept-context.ts'
+import { compressBound } from '../zstd.ts'
 import { type Encoder, type EncoderSetup, NOTHING, type StreamFormat } from './format.ts'
 import { type Gathered, gathered } from './gathered.ts'
 

@@ -1,10 +1,11 @@
 /** Threads that do tasks for one build: started when there is more to do than threads, at most as many as allowed. */
+
 import { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
+import { workerFile } from '../../io/worker-file.ts'
 import type { Failure, PieceResult, PieceTask, TaskAnswer, ThreadMessage, ThreadRequest, ThreadSetup } from './protocol.ts'
 
-/** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
-const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+const WORKER_FILE = workerFile(import.meta.url)
 
 interface Assignment {
   readonly task: PieceTask

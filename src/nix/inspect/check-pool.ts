@@ -1,10 +1,11 @@
 /** Threads that hash and scan the store paths of one closure. */
+
 import { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
+import { workerFile } from '../../io/worker-file.ts'
 import type { CheckTask, TaskResult, ThreadMessage, ThreadSetup } from './protocol.ts'
 
-/** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
-const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './check-worker.ts' : './check-worker.js', import.meta.url)
+const WORKER_FILE = workerFile(import.meta.url, 'check-worker')
 
 export interface PoolOptions {
   /** Threads at most. */

@@ -12,9 +12,7 @@ export interface ClosureGraph {
 
 /** Throws USAGE for a listing without references. */
 export function closureGraph(closure: Closure): ClosureGraph {
-  if (!closure.referencesKnown) {
-    throw new ImageError('USAGE', `the listing (${closure.kind}) has no references; rebuild the registration first`)
-  }
+  requireReferences(closure)
   const indexes = new Map(closure.paths.map(({ path }, index) => [path, index]))
   const referrers: number[][] = closure.paths.map(() => [])
   const references = closure.paths.map((entry, own) => {
@@ -39,8 +37,14 @@ function referrersFirst(references: readonly (readonly number[])[], referrers: r
 }
 
 /** The indexes that can be reached from `start` along `edges`, itself included. */
-export function reachable(edges: readonly (readonly number[])[], start: number): Set<number> {
+export function reachableIndexes(edges: readonly (readonly number[])[], start: number): Set<number> {
   const seen = new Set([start])
   for (const index of seen) for (const next of edges[index] ?? []) seen.add(next)
   return seen
+}
+
+/** Throws USAGE for a listing without references. */
+export function requireReferences({ referencesKnown, kind }: Closure): void {
+  if (referencesKnown) return
+  throw new ImageError('USAGE', `the listing (${kind}) has no references; rebuild the registration first`)
 }

@@ -1,23 +1,17 @@
 /** Why a path is in a closure: the references that lead to it. */
 import type { Closure } from '../closure.ts'
-import { closureGraph, reachable } from './graph.ts'
+import { chainTo, reachable } from '../reachable.ts'
+import { closureGraph, reachableIndexes, requireReferences } from './graph.ts'
 
 /**
  * A shortest chain of references from `from` to `to`, both full paths of `closure` and both in it; of several the first
  * by name. Undefined where none leads there. Throws USAGE for a listing without references.
  */
 export function referenceChain(closure: Closure, from: string, to: string): string[] | undefined {
-  const { references } = closureGraph(closure)
-  const [start, end] = [indexOf(closure, from), indexOf(closure, to)]
-  const reachedFrom = new Map<number, number | undefined>([[start, undefined]])
-  for (const index of reachedFrom.keys()) {
-    if (index === end) break
-    for (const next of references[index] ?? []) if (!reachedFrom.has(next)) reachedFrom.set(next, index)
-  }
-  if (!reachedFrom.has(end)) return undefined
-  const chain: string[] = []
-  for (let index: number | undefined = end; index !== undefined; index = reachedFrom.get(index)) chain.push(pathAt(closure, index))
-  return chain.reverse()
+  requireReferences(closure)
+  for (const path of [from, to]) indexOf(closure, path)
+  const found = reachable(closure.paths, [from])
+  return found.has(to) ? chainTo(to, found) : undefined
 }
 
 /**
@@ -27,9 +21,9 @@ export function referenceChain(closure: Closure, from: string, to: string): stri
 export function referenceChains(closure: Closure, from: string, to: string): ReadonlyMap<string, readonly string[]> {
   const { references, referrers } = closureGraph(closure)
   const [start, end] = [indexOf(closure, from), indexOf(closure, to)]
-  const below = reachable(references, start)
+  const below = reachableIndexes(references, start)
   if (!below.has(end)) return new Map()
-  const above = reachable(referrers, end)
+  const above = reachableIndexes(referrers, end)
   const chains = new Map<string, readonly string[]>()
   for (const index of below) {
     if (!above.has(index)) continue

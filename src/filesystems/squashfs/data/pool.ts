@@ -1,10 +1,11 @@
 /** The workers of one packing run: threads, or the caller's own thread. */
+
 import { Worker } from 'node:worker_threads'
 import { ImageError } from '../../../errors.ts'
+import { workerFile } from '../../../io/worker-file.ts'
 import type { CompressTask, ReadTask, Result, Task, WorkSetup } from './protocol.ts'
 
-/** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
-const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+const WORKER_FILE = workerFile(import.meta.url)
 
 /** Workers make much short-lived memory; a small nursery has it collected before it adds up. */
 const WORKER_LIMITS = { maxYoungGenerationSizeMb: 4 }

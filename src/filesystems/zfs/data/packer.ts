@@ -1,14 +1,15 @@
 /** Packs batches of records, by worker threads or in the calling thread; with either come the same bytes. */
+
 import { setImmediate } from 'node:timers/promises'
 import { BatchPool } from '../../../codecs/blocks/pool.ts'
 import { ImageError } from '../../../errors.ts'
 import type { BuildContext } from '../../../io/image.ts'
+import { workerFile } from '../../../io/worker-file.ts'
 import type { PackingSpec } from '../packing.ts'
 import type { PackedBatch, PackerSetup, RecordBatch } from './protocol.ts'
 import { openBatchWork } from './work.ts'
 
-/** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
-const WORKER_FILE = new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url)
+const WORKER_FILE = workerFile(import.meta.url)
 
 export interface Packer {
   readonly slotCount: number
