@@ -10,6 +10,7 @@ import { expect, it } from 'vitest'
 import { type Ext4Options, planExt4 } from '../../../src/filesystems/ext4/index.ts'
 import { bytesExtent } from '../../../src/io/image.ts'
 import type { Attributes, DirectoryNode, Entry, FileNode, TreeNode } from '../../../src/tree/tree.ts'
+import { Dice } from '../../dice.ts'
 import { oracle, runOk } from '../../oracles/tools.ts'
 import { treeDifferences } from './compare.ts'
 import { mounted, whyNoMount } from './mount.ts'
@@ -22,35 +23,6 @@ const canMount = whyNoMount() === ''
 /** About as many nodes a tree; what comes after them is small. */
 const NODES = 400
 const EDGES = [0, 1, 11, 59, 60, 61, 4091, 4095, 4096, 4097, 8191, 8192, 65535, 65536, 65537, 262144, 262145]
-
-/** Numbers from a seed (Marsaglia's xorshift). */
-class Dice {
-  #state: number
-
-  constructor(seed: number) {
-    this.#state = Math.imul(seed + 1, 0x9e3779b1) >>> 0 || 1
-    for (let i = 0; i < 8; i++) this.next()
-  }
-
-  next(): number {
-    this.#state ^= this.#state << 13
-    this.#state ^= this.#state >>> 17
-    this.#state ^= this.#state << 5
-    return this.#state >>> 0
-  }
-
-  below(count: number): number {
-    return this.next() % count
-  }
-
-  chance(percent: number): boolean {
-    return this.below(100) < percent
-  }
-
-  pick<T>(choices: readonly T[]): T {
-    return choices[this.below(choices.length)] as T
-  }
-}
 
 function randomName(dice: Dice): Uint8Array {
   const length = dice.chance(10) ? 255 - dice.below(3) : 1 + dice.below(dice.chance(30) ? 60 : 12)

@@ -13,6 +13,7 @@ import type { CodecSpec } from '../../../src/codecs/codec.ts'
 import { type SquashfsPackOptions, squashfs } from '../../../src/filesystems/squashfs/index.ts'
 import { BufferTarget, type Target } from '../../../src/io/target.ts'
 import type { DirectoryNode, Entry, FileNode, TreeDigest, TreeNode } from '../../../src/tree/tree.ts'
+import { Dice } from '../../dice.ts'
 import { oracle, runOk } from '../../oracles/tools.ts'
 import { readLz4Block } from '../../readers/lz4-reader.ts'
 import { bytesSource, readSquashfs } from '../../readers/squashfs-reader.ts'
@@ -35,35 +36,6 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'kilnix-fuzz-'))
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
-
-/** Numbers from a seed (Marsaglia's xorshift). */
-class Dice {
-  #state: number
-
-  constructor(seed: number) {
-    this.#state = Math.imul(seed + 1, 0x9e3779b1) >>> 0 || 1
-    for (let i = 0; i < 8; i++) this.next()
-  }
-
-  next(): number {
-    this.#state ^= this.#state << 13
-    this.#state ^= this.#state >>> 17
-    this.#state ^= this.#state << 5
-    return this.#state >>> 0
-  }
-
-  below(count: number): number {
-    return this.next() % count
-  }
-
-  chance(percent: number): boolean {
-    return this.below(100) < percent
-  }
-
-  pick<T>(choices: readonly T[]): T {
-    return choices[this.below(choices.length)] as T
-  }
-}
 
 interface Case {
   readonly tree: DirectoryNode

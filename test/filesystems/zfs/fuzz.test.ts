@@ -9,6 +9,7 @@ import { type ZfsDataset, type ZfsPoolOptions, type ZfsProperties, zfsPool } fro
 import { bytesExtent } from '../../../src/io/image.ts'
 import { BufferTarget } from '../../../src/io/target.ts'
 import type { Attributes, DirectoryNode, Entry, FileNode, TreeNode } from '../../../src/tree/tree.ts'
+import { Dice } from '../../dice.ts'
 import { checkZfs, openZfs } from '../../readers/zfs-reader/index.ts'
 import { nameHash, readZap } from '../../readers/zfs-reader/zap.ts'
 import { type Mounts, partOf, poolDifferences } from './compare.ts'
@@ -20,35 +21,6 @@ const HANG_MILLISECONDS = 60_000
 /** About as many nodes a tree; what comes after them is small. */
 const NODES = 300
 const EDGES = [0, 1, 95, 104, 112, 113, 511, 512, 513, 4095, 4096, 4097, 16384, 65536, 131071, 131072, 131073, 262144, 400_000]
-
-/** Numbers from a seed (Marsaglia's xorshift). */
-class Dice {
-  #state: number
-
-  constructor(seed: number) {
-    this.#state = Math.imul(seed + 1, 0x9e3779b1) >>> 0 || 1
-    for (let i = 0; i < 8; i++) this.next()
-  }
-
-  next(): number {
-    this.#state ^= this.#state << 13
-    this.#state ^= this.#state >>> 17
-    this.#state ^= this.#state << 5
-    return this.#state >>> 0
-  }
-
-  below(count: number): number {
-    return this.next() % count
-  }
-
-  chance(percent: number): boolean {
-    return this.below(100) < percent
-  }
-
-  pick<T>(choices: readonly T[]): T {
-    return choices[this.below(choices.length)] as T
-  }
-}
 
 type NameOf = (dice: Dice) => Uint8Array
 
