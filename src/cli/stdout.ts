@@ -4,9 +4,9 @@ import { write } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { ImageError, systemErrorCode } from '../errors.ts'
-import { writeError } from '../io/file-target.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import { imageStream, type OutputOptions } from '../io/output.ts'
+import { writeError } from '../io/write-error.ts'
 
 export interface StreamedImage {
   readonly size: number

@@ -10,11 +10,13 @@
  *
  * Not supported: a Nix database; `nix-store --load-db < OUT/closure-info/registration` makes one.
  */
-import { utimesSync } from 'node:fs'
+import { constants, openSync, utimesSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { utf8 } from '../bytes/text.ts'
-import { appear } from '../io/appear.ts'
 import type { ProgressListener } from '../io/progress.ts'
+import { checkReplaceable, stage } from '../io/staging.ts'
+import { SyncQueue } from '../io/sync-queue.ts'
+import { writeError } from '../io/write-error.ts'
 import { CLOSURE_INFO_FILES, type Closure } from '../nix/closure.ts'
 import { formatPathInfo } from '../nix/path-info.ts'
 import { formatRegistration } from '../nix/registration.ts'
@@ -53,25 +55,40 @@ export async function saveStore(store: StoreToSave, out: string, options: SaveSt
   const wanted = closure.paths.filter(({ baseName }) => options.paths === 'all' || overlay.has(baseName))
   const narBytes = wanted.reduce((sum, { narSize }) => sum + (narSize ?? 0), 0)
   const listings = listingTree(closure)
-  options.onProgress?.({ kind: 'stage', stage: 'write', totalBytes: narBytes })
-  await appear(out, { force: options.force === true }, async (temporary) => {
+  const { force = false, onProgress } = options
+  checkReplaceable(out, { force, onProgress })
+  onProgress?.({ kind: 'stage', stage: 'write', totalBytes: narBytes })
+  await stage(out, { force, onProgress }, async (folder) => {
     // Entries are made while they are written: no more than one path's tree is in memory.
-    await writeTree({ ...FOLDER, entries: [...listings.entries, { name: utf8('nix'), node: EMPTY }] }, temporary, { label: out })
-    await writeTree(EMPTY, `${temporary}${STORE_DIRECTORY}`, { label: `${out}${STORE_DIRECTORY}` })
+    await writeTree({ ...FOLDER, entries: [...listings.entries, { name: utf8('nix'), node: EMPTY }] }, folder, { label: out })
+    await writeTree(EMPTY, `${folder}${STORE_DIRECTORY}`, { label: `${out}${STORE_DIRECTORY}` })
     let before = 0
     for (const path of wanted) {
       await setImmediate()
       const place = path.path
-      await writeTree(checkedTree(path, store, options), `${temporary}${place}`, {
+      await writeTree(checkedTree(path, store, options), `${folder}${place}`, {
         label: `${out}${place}`,
         signal: options.signal,
-        onBytes: progressOf(options.onProgress, before),
+        onBytes: progressOf(onProgress, before),
       })
       before += path.narSize ?? 0
     }
-    for (const folder of [`${temporary}${STORE_DIRECTORY}`, `${temporary}/nix`, temporary]) utimesSync(folder, 1, 1)
+    for (const path of [STORE_DIRECTORY, '/nix', '']) await finishFolder(`${folder}${path}`, out)
+    checkReplaceable(out, { force })
   })
   return { written: wanted.map(({ path }) => path), narBytes }
+}
+
+/** Entries were added since it was written. */
+async function finishFolder(path: string, label: string): Promise<void> {
+  const queue = new SyncQueue(label)
+  try {
+    utimesSync(path, 1, 1)
+    queue.add(openSync(path, constants.O_RDONLY))
+  } catch (error) {
+    throw writeError(label, error)
+  }
+  await queue.finish()
 }
 
 function progressOf(onProgress: ProgressListener | undefined, before: number): (doneBytes: number) => void {

@@ -1,16 +1,43 @@
 /** A target that is a file, and the rule that nothing stands at the final path before it is whole. */
-import { type FileHandle, lstat, open, rename, rm } from 'node:fs/promises'
+import { fdatasync, ftruncate, read, write } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join, resolve } from 'node:path'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { ImageError, systemErrorCode } from '../errors.ts'
+import { PrivateFolder } from './private-folder.ts'
+import { existsError, stage, statusAt } from './staging.ts'
 import type { Target } from './target.ts'
+import { writeError } from './write-error.ts'
 
 /** Bytes after which what was written is sent on its way to the disk, so that little is left for the end. */
 const FLUSH_SIZE = 64 << 20
 
+/** What a target needs of a file that is open for reading and writing; `FileHandle` of node:fs/promises is one. */
+export interface OpenFile {
+  write(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesWritten: number }>
+  read(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>
+  truncate(size: number): Promise<void>
+  datasync(): Promise<void>
+  close(): Promise<void>
+}
+
+const calls = { write: promisify(write), read: promisify(read), truncate: promisify(ftruncate), datasync: promisify(fdatasync) }
+
+/** A file by its descriptor, which any thread of the process may use; whoever opened it closes it. */
+export function lentFile(descriptor: number): OpenFile {
+  return {
+    write: (bytes, offset, length, position) => calls.write(descriptor, bytes, offset, length, position),
+    read: (bytes, offset, length, position) => calls.read(descriptor, bytes, offset, length, position),
+    truncate: (size) => calls.truncate(descriptor, size),
+    datasync: () => calls.datasync(descriptor),
+    close: async () => undefined,
+  }
+}
+
 /** A target over an open file. Errors are WRITE_FAILED and name `label`. */
 export class FileTarget implements Target {
-  readonly #handle: FileHandle
+  readonly #handle: OpenFile
   readonly #label: string
   readonly #isKept: boolean
   #unflushed = 0
@@ -19,7 +46,7 @@ export class FileTarget implements Target {
   #flushError: unknown
 
   /** `isKept` is false for scratch files, which need not get to the disk. */
-  constructor(handle: FileHandle, label: string, isKept = true) {
+  constructor(handle: OpenFile, label: string, isKept = true) {
     this.#handle = handle
     this.#label = label
     this.#isKept = isKept
@@ -97,29 +124,6 @@ export class FileTarget implements Target {
   }
 }
 
-const REMEDIES: Readonly<Record<string, string>> = {
-  ENOSPC: 'the file system is full; free space there or choose another output',
-  EDQUOT: 'the disk quota is used up; free space there or choose another output',
-  EFBIG: 'the file system or ulimit -f does not allow a file of this size',
-  EACCES: 'no permission to write there; choose another output',
-  EPERM: 'no permission to write there; choose another output',
-  EROFS: 'the file system is read-only; choose another output',
-  ENOENT: 'its folder does not exist; create it first',
-  ENOTDIR: 'a part of the path is not a folder',
-  ENAMETOOLONG: 'the name is too long for the file system',
-  EBUSY: 'something is mounted there or uses it; choose another output',
-}
-
-/** WRITE_FAILED for `label` from a system error, with a remedy where one is known. */
-export function writeError(label: string, error: unknown): ImageError {
-  if (error instanceof ImageError) return error
-  const code = systemErrorCode(error) ?? 'unknown error'
-  return new ImageError('WRITE_FAILED', `${label}: cannot be written (${code}): ${REMEDIES[code] ?? 'see the cause'}`, {
-    path: label,
-    cause: error,
-  })
-}
-
 function readBackError(label: string, error: unknown): ImageError {
   const code = systemErrorCode(error) ?? 'unknown error'
   return new ImageError('UNREADABLE', `${label}: what was written cannot be read back (${code}); choose another disk`, {
@@ -136,82 +140,41 @@ export interface OutputOptions {
 }
 
 /**
- * Build a file: `build` writes to a hidden temporary file beside `path`, which is synced and renamed
- * when `build` returns and removed when it throws. Nothing but a whole file ever stands at `path`.
- * A killed process may leave `.kilnix-*.partial` beside it, never `path`.
- *
- * Throws EXISTS, WRITE_FAILED, or what `build` throws.
+ * Build a file: `build` writes to a hidden file, which is synced and appears at `path` when `build` returns, and is removed
+ * when it throws (see `stage`). Nothing but a whole file ever stands at `path`. Throws EXISTS, WRITE_FAILED, or what `build`
+ * throws.
  */
 export async function writeFileAtomically<T>(path: string, options: OutputOptions, build: (target: FileTarget) => Promise<T>): Promise<T> {
-  const destination = resolve(path)
-  await checkDestination(path, options.force === true)
-  const { handle, temporary } = await openTemporary(path, dirname(destination))
-  const target = new FileTarget(handle, path)
-  let renamed = false
-  try {
-    const result = await build(target)
-    options.onSync?.()
-    await target.sync()
-    await target.close()
-    // A file that came up meanwhile is not replaced without `force`.
-    await checkDestination(path, options.force === true)
+  const { force = false } = options
+  checkDestination(path, force)
+  return stage(path, { force }, async (place) => {
+    const target = new FileTarget(await open(place, 'wx+'), path)
+    let isClosed = false
     try {
-      await rename(temporary, destination)
-    } catch (error) {
-      throw writeError(path, error)
+      const result = await build(target)
+      options.onSync?.()
+      await target.sync()
+      isClosed = true
+      await target.close()
+      // What came up meanwhile may be no file.
+      checkDestination(path, force)
+      return result
+    } finally {
+      if (!isClosed) await target.close().catch(() => undefined)
     }
-    renamed = true
-    await syncFolder(dirname(destination))
-    return result
-  } finally {
-    if (!renamed) {
-      await target.close().catch(() => undefined)
-      await rm(temporary, { force: true })
-    }
-  }
+  })
 }
 
-/** Throws EXISTS or USAGE when nothing may be written at `path`; for a check before the work begins. */
-export async function checkDestination(path: string, force: boolean): Promise<void> {
-  let stat: Awaited<ReturnType<typeof lstat>>
-  try {
-    stat = await lstat(resolve(path))
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return
-    throw writeError(path, error)
-  }
-  if (stat.isDirectory())
+/** Throws EXISTS, UNSUPPORTED or WRITE_FAILED when no file may be written at `path`; for a check before the work begins. */
+export function checkDestination(path: string, force: boolean): void {
+  const status = statusAt(path)
+  if (status === undefined) return
+  if (status.isDirectory())
     throw new ImageError('EXISTS', `${path}: is a folder; name the file to write, such as ${join(path, 'nixos.iso')}`, { path })
-  if (!stat.isFile() && !stat.isSymbolicLink()) {
+  if (!status.isFile() && !status.isSymbolicLink()) {
     throw new ImageError('UNSUPPORTED', `${path}: is not a regular file; write to a file, or stream with '-o -' and redirect`, { path })
   }
-  if (!force) throw new ImageError('EXISTS', `${path}: exists already; use --force to replace it`, { path })
-}
-
-/** A new file with a hidden name of this process in `folder`. Throws WRITE_FAILED for `label`. */
-export async function openTemporary(label: string, folder: string): Promise<{ handle: FileHandle; temporary: string }> {
-  for (let attempt = 0; ; attempt++) {
-    const temporary = join(folder, `.kilnix-${process.pid}-${attempt}.partial`)
-    try {
-      return { handle: await open(temporary, 'wx+'), temporary }
-    } catch (error) {
-      if (systemErrorCode(error) === 'EEXIST' && attempt < 1000) continue
-      throw writeError(label, error)
-    }
-  }
-}
-
-/** Make the rename itself durable. Some file systems cannot sync a folder; the file is whole all the same. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r').catch(() => undefined)
-  if (handle === undefined) return
-  try {
-    await handle.sync()
-  } catch (error) {
-    if (systemErrorCode(error) === 'EIO') throw writeError(basename(folder), error)
-  } finally {
-    await handle.close()
-  }
+  if (!force) throw existsError(path)
 }
 
 /** A scratch file without a name, so that even a killed process leaves nothing behind. */
@@ -220,11 +183,24 @@ export interface Spool {
   close(): Promise<void>
 }
 
-/** Open a spool for targets that only take bytes in order. `folder` defaults to the system's temporary folder. */
+/**
+ * Open a spool for targets that only take bytes in order. `folder` defaults to the system's temporary folder. Nobody else
+ * can open it: it has its name only in a private folder, and no longer than it takes to remove it. Throws WRITE_FAILED.
+ */
 export async function openSpool(folder = tmpdir()): Promise<Spool> {
   const label = `scratch file in ${folder} (TMPDIR chooses the folder)`
-  const { handle, temporary } = await openTemporary(label, folder)
-  await rm(temporary, { force: true })
-  const target = new FileTarget(handle, label, false)
-  return { target, close: () => target.close() }
+  try {
+    const partial = PrivateFolder.create(folder)
+    try {
+      const target = new FileTarget(await open(partial.folder.at('scratch'), 'wx+', SCRATCH_MODE), label, false)
+      return { target, close: () => target.close() }
+    } finally {
+      partial.remove()
+    }
+  } catch (error) {
+    throw writeError(label, error)
+  }
 }
+
+/** Of a scratch file, which may hold what is a secret on the host. */
+const SCRATCH_MODE = 0o600

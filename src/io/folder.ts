@@ -1,13 +1,17 @@
 /** A folder of images, which appears whole or not at all. */
-import { chmod, copyFile, link, lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { constants, openSync } from 'node:fs'
+import { copyFile, link, lstat, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { ImageError, systemErrorCode, throwIfAborted } from '../errors.ts'
 import { imageSha256 } from './digest.ts'
-import { FileTarget, syncFolder, writeError } from './file-target.ts'
+import { FileTarget } from './file-target.ts'
 import { type BuildContext, type GrowingImage, type Image, isGrowing } from './image.ts'
 import type { ProgressListener } from './progress.ts'
 import { regionImage } from './region.ts'
+import { checkReplaceable, existsError, recover, stage } from './staging.ts'
 import { writeImage } from './stream.ts'
+import { SyncQueue } from './sync-queue.ts'
+import { writeError } from './write-error.ts'
 
 /** Files that are written already, by path, as they can be read back. */
 export type WrittenFiles = ReadonlyMap<string, Image>
@@ -42,8 +46,8 @@ export interface FolderOptions {
 }
 
 /**
- * Write the files to a hidden folder beside `path`, sync it and rename it. Throws EXISTS, WRITE_FAILED, ABORTED, or
- * what an image throws; then nothing is at `path` that was not there before.
+ * Write the files to a hidden folder, which appears at `path` once all is on stable storage (see `stage`). Throws EXISTS,
+ * WRITE_FAILED, ABORTED, or what an image throws; then nothing is at `path` that was not there before.
  */
 export async function saveFolder(
   files: readonly FolderFile[],
@@ -51,27 +55,27 @@ export async function saveFolder(
   options: FolderOptions,
   context: BuildContext,
 ): Promise<SavedFile[]> {
-  const destination = resolve(path)
   await checkFolderDestination(path, options)
-  const temporary = await makeTemporary(path, destination)
-  const open = new OpenFiles()
-  try {
-    const place = { label: path, folder: temporary, digest: options.digest }
-    const saved = await writeFiles(files, place, open, { ...context, onProgress: oneWriteStage(files, context.onProgress) })
-    await open.close()
-    throwIfAborted(context.signal)
-    await checkFolderDestination(path, options)
-    await moveInto(temporary, destination, path, options.force)
-    return saved
-  } finally {
-    // Only after an error is anything open here, and that error is the one to tell.
-    await open.close().catch(() => undefined)
-    await rm(temporary, { recursive: true, force: true })
-  }
+  const { onProgress } = context
+  return stage(path, { force: options.force, onProgress }, async (folder) => {
+    const open = new OpenFiles()
+    try {
+      const place = { label: path, folder, digest: options.digest }
+      const saved = await writeFiles(files, place, open, { ...context, onProgress: oneWriteStage(files, onProgress) })
+      await open.close()
+      throwIfAborted(context.signal)
+      await checkFolderDestination(path, options)
+      return saved
+    } finally {
+      // Only after an error is anything open here, and that error is the one to tell.
+      await open.close().catch(() => undefined)
+    }
+  })
 }
 
-/** Throws EXISTS when nothing may be written at `path`; for a check before the work begins. */
+/** Throws EXISTS or WRITE_FAILED when nothing may be written at `path`; for a check before the work begins. */
 export async function checkFolderDestination(path: string, { force, replaceable }: Omit<FolderOptions, 'digest'>): Promise<void> {
+  recover(path)
   const destination = resolve(path)
   let foreign: string | undefined
   try {
@@ -88,6 +92,7 @@ export async function checkFolderDestination(path: string, { force, replaceable 
   if (foreign !== undefined) {
     throw new ImageError('EXISTS', `${path}: holds '${foreign}', which was not written by this command; choose another folder`, { path })
   }
+  checkReplaceable(path, { force })
 }
 
 /** The first path below `folder` that is none of `known`, nor a folder of theirs; `prefix` is the folder's own, with a slash behind it. */
@@ -177,8 +182,21 @@ async function writeFiles(files: readonly FolderFile[], place: Place, open: Open
       written.set(path, result.image)
     }
   }
-  for (const folder of new Set([...saved.keys()].map((path) => dirname(join(place.folder, path))))) await syncFolder(folder)
+  await syncFolders([...saved.keys()], place)
   return [...saved.values()]
+}
+
+/** All folders that the files lie in, but the outermost. */
+async function syncFolders(paths: readonly string[], { folder, label }: Place): Promise<void> {
+  const folders = new Set(paths.flatMap((path) => path.split('/').map((_, count, names) => names.slice(0, count).join('/'))))
+  const queue = new SyncQueue(label)
+  try {
+    for (const path of folders) if (path !== '') queue.add(openSync(join(folder, path), constants.O_RDONLY))
+  } catch (error) {
+    throw writeError(label, error)
+  } finally {
+    await queue.finish()
+  }
 }
 
 async function writeFile(
@@ -191,10 +209,11 @@ async function writeFile(
 ): Promise<{ readonly image: Image; readonly sha256: string | undefined }> {
   let target: FileTarget
   try {
-    target = new FileTarget(await open(hostPath, 'wx+', mode), label)
+    const handle = await open(hostPath, 'wx+', mode)
+    target = new FileTarget(handle, label)
     openFiles.add(target)
     // Whatever the umask says.
-    await chmod(hostPath, mode)
+    await handle.chmod(mode)
   } catch (error) {
     throw writeError(label, error)
   }
@@ -209,74 +228,18 @@ async function writeFile(
 /** Some file systems have no hard links; there the bytes are copied. */
 async function linkOrCopy(from: string, to: string, label: string): Promise<void> {
   try {
-    await link(from, to).catch(() => copyFile(from, to))
+    await link(from, to).catch(() => copied(from, to))
   } catch (error) {
     throw writeError(label, error)
   }
 }
 
-async function makeTemporary(label: string, destination: string): Promise<string> {
-  for (let attempt = 0; ; attempt++) {
-    const temporary = join(dirname(destination), `.kilnix-${process.pid}-${attempt}.partial`)
-    try {
-      await mkdir(temporary)
-      return temporary
-    } catch (error) {
-      if (systemErrorCode(error) === 'EEXIST' && attempt < 1000) continue
-      throw writeError(label, error)
-    }
-  }
-}
-
-/** What a rename gives where a folder stands that is not empty; EPERM is how Windows says it of any. */
-const TAKEN = ['ENOTEMPTY', 'EEXIST', 'EPERM']
-
-/** An empty folder is replaced by the rename itself; another, with `force`, is put aside for the moment of the rename. */
-async function moveInto(temporary: string, destination: string, label: string, force: boolean): Promise<void> {
-  const asides: string[] = []
+async function copied(from: string, to: string): Promise<void> {
+  await copyFile(from, to, constants.COPYFILE_EXCL)
+  const handle = await open(to, 'r+')
   try {
-    // Another run may put its own result there again and again, but each does so once.
-    while (!(await renamedInto(temporary, destination, label, force))) {
-      const aside = `${temporary}.old-${asides.length}`
-      if (await renamedFrom(destination, aside)) asides.push(aside)
-    }
-  } catch (error) {
-    const last = asides.pop()
-    if (last !== undefined) await rename(last, destination).catch(() => undefined)
-    await removeAll(asides)
-    throw writeError(label, error)
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
-  await syncFolder(dirname(destination)).finally(() => removeAll(asides))
-}
-
-async function removeAll(folders: readonly string[]): Promise<void> {
-  for (const folder of folders) await rm(folder, { recursive: true, force: true })
-}
-
-/** False where another folder has to be put aside first. */
-async function renamedInto(temporary: string, destination: string, label: string, force: boolean): Promise<boolean> {
-  try {
-    await rename(temporary, destination)
-    return true
-  } catch (error) {
-    const code = systemErrorCode(error) ?? ''
-    if (!TAKEN.includes(code)) throw error
-    if (!force && code !== 'EPERM') throw existsError(label)
-    return false
-  }
-}
-
-/** False where there is nothing any more. */
-async function renamedFrom(destination: string, aside: string): Promise<boolean> {
-  try {
-    await rename(destination, aside)
-    return true
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return false
-    throw error
-  }
-}
-
-function existsError(path: string): ImageError {
-  return new ImageError('EXISTS', `${path}: exists already; use --force to replace it`, { path })
 }

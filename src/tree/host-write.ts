@@ -2,7 +2,7 @@
  * A tree as files, folders and links of the host, with its modes and times.
  *
  * Not supported: owners, which are those of the process; devices, pipes and sockets; hard links, each name becomes a file
- * of its own; names and targets that the host's file system cannot hold (WRITE_FAILED). Files are not synced one by one.
+ * of its own; names and targets that the host's file system cannot hold (WRITE_FAILED).
  */
 import {
   chmodSync,
@@ -20,8 +20,9 @@ import {
 } from 'node:fs'
 import { printable } from '../bytes/text.ts'
 import { ImageError, throwIfAborted } from '../errors.ts'
-import { writeError } from '../io/file-target.ts'
 import { checkImage, extentChunks } from '../io/stream.ts'
+import { SyncQueue } from '../io/sync-queue.ts'
+import { writeError } from '../io/write-error.ts'
 import { contentExtents } from './content.ts'
 import { readHostFile, SMALL_FILE_SIZE } from './host-file.ts'
 import { type FileNode, sortedEntries, type TreeNode } from './tree.ts'
@@ -37,6 +38,8 @@ export interface WriteTreeOptions {
 /** A file is new, or there is an error: nothing that is there already is written to or followed. */
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
+const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
+
 /** Until they have what is in them. */
 const OPEN_FOLDER_MODE = 0o700
 const OPEN_FILE_MODE = 0o600
@@ -44,12 +47,20 @@ const OPEN_FILE_MODE = 0o600
 const CHUNK_SIZE = 1 << 20
 
 /**
- * Write `node` to `path`, where nothing may be. Holes of images stay holes. Throws WRITE_FAILED, what reading throws,
- * UNSUPPORTED and ABORTED; what was written until then stays.
+ * Write `node` to `path`, where nothing may be, and bring all to stable storage, but for the entry of `path` in its folder.
+ * Holes of images stay holes. Throws WRITE_FAILED, what reading throws, UNSUPPORTED and ABORTED; what was written until then
+ * stays.
  */
 export async function writeTree(node: TreeNode, path: string, options: WriteTreeOptions = {}): Promise<void> {
   const root = Buffer.from(path).toString('latin1')
-  await new TreeWriter(root, options.label ?? path, options).add(node, root)
+  const writer = new TreeWriter(root, options.label ?? path, options)
+  try {
+    await writer.add(node, root)
+  } catch (error) {
+    await writer.finish().catch(() => undefined)
+    throw error
+  }
+  await writer.finish()
 }
 
 /** Paths are byte strings, one character a byte. */
@@ -58,11 +69,13 @@ class TreeWriter {
   readonly #label: string
   readonly #options: WriteTreeOptions
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK_SIZE)
+  readonly #syncs: SyncQueue
   #doneBytes = 0
 
   constructor(root: string, label: string, options: WriteTreeOptions) {
     this.#root = root
     this.#label = label
+    this.#syncs = new SyncQueue(label)
     this.#options = options
   }
 
@@ -83,16 +96,23 @@ class TreeWriter {
         this.#guarded(path, (place) => {
           chmodSync(place, node.mode)
           utimesSync(place, node.mtimeSeconds, node.mtimeSeconds)
+          this.#syncs.add(openSync(place, FOLDER))
         })
-        return
+        return this.#syncs.room()
       default:
         throw new ImageError('UNSUPPORTED', `${this.#shown(path)}: a ${node.kind} cannot be written`, { path: this.#shown(path) })
     }
   }
 
+  /** To be called once, after an error too. Throws WRITE_FAILED. */
+  finish(): Promise<void> {
+    return this.#syncs.finish()
+  }
+
   async #addFile(node: FileNode, path: string): Promise<void> {
     const { content, size, mode, mtimeSeconds } = node
     const file = this.#guarded(path, (place) => openSync(place, NEW_FILE, OPEN_FILE_MODE))
+    let isWhole = false
     try {
       if (content.kind === 'hostFile' && size <= SMALL_FILE_SIZE) {
         const bytes = this.#buffer.subarray(0, size)
@@ -114,9 +134,12 @@ class TreeWriter {
         fchmodSync(file, mode)
         futimesSync(file, mtimeSeconds, mtimeSeconds)
       })
+      isWhole = true
+      this.#syncs.add(file)
     } finally {
-      closeSync(file)
+      if (!isWhole) closeSync(file)
     }
+    if (this.#syncs.isFull) await this.#syncs.room()
   }
 
   #write(file: number, bytes: Uint8Array, position: number, path: string): void {

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { PARTIAL_NAME } from '../../src/io/private-folder.ts'
 
 const BIN = fileURLToPath(new URL('../../bin/kilnix.js', import.meta.url))
 
@@ -58,7 +59,7 @@ async function said(child: ChildProcess, text: string): Promise<void> {
   throw new Error(`'${text}' was not said, but: ${seen}`)
 }
 
-const partials = (): string[] => readdirSync(folder).filter((name) => name.includes('.partial'))
+const partials = (): string[] => readdirSync(folder).filter((name) => PARTIAL_NAME.test(name))
 
 describe('texts', () => {
   test.each([[['--help']], [['help']], [['schema', '-h']]])('%j is the general help', async (args) => {

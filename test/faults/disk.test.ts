@@ -165,15 +165,18 @@ describe('a write that fails', () => {
     }
   })
 
-  it('in rename', async () => {
-    const { rename } = fs.promises
-    fs.promises.rename = () => Promise.reject(Object.assign(new Error('EXDEV'), { code: 'EXDEV' }))
+  it('in link', async () => {
+    const { linkSync } = fs
+    fs.linkSync = () => {
+      throw Object.assign(new Error('EXDEV'), { code: 'EXDEV' })
+    }
     syncBuiltinESMExports()
     try {
       expect(await save({})).toMatchObject({ code: 'WRITE_FAILED', message: expect.stringContaining('EXDEV') })
       expect(leftIn(folder)).toEqual([])
     } finally {
-      fs.promises.rename = rename
+      fs.linkSync = linkSync
+      syncBuiltinESMExports()
     }
   })
 

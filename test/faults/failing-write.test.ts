@@ -20,7 +20,16 @@ let folder: string
 /** What all open files have in common; the calls of the output's file go through it. */
 let handles: Record<Method, Call>
 let originals: Record<Method, Call>
-const { rename } = fs.promises
+const { linkSync, renameSync, fsync } = fs
+/** Of the calls that make the output appear, these are others. */
+function replaceCalls(calls: Partial<Pick<typeof fs, 'linkSync' | 'renameSync' | 'fsync'>>): void {
+  Object.assign(fs, { linkSync, renameSync, fsync }, calls)
+  syncBuiltinESMExports()
+}
+function fail(code: string): never {
+  throw systemError(code)
+}
+
 const liveWorkers = new Set<Worker>()
 const onWorker = (worker: Worker): void => {
   liveWorkers.add(worker)
@@ -51,8 +60,7 @@ beforeEach(() => {
 })
 afterEach(() => {
   Object.assign(handles, originals)
-  fs.promises.rename = rename
-  syncBuiltinESMExports()
+  replaceCalls({})
   const left = leftIn(folder)
   for (const name of left) fs.rmSync(join(folder, name))
   expect(left).toEqual([])
@@ -145,10 +153,14 @@ describe('a build whose output fails', () => {
     expect(await save()).toMatchObject({ code: 'WRITE_FAILED', message: expect.stringContaining('quota') })
   })
 
-  it('in rename', async () => {
-    fs.promises.rename = () => Promise.reject(systemError('EXDEV'))
-    syncBuiltinESMExports()
+  it('in link, and in rename where there are no links', async () => {
+    replaceCalls({ linkSync: () => fail('EXDEV') })
     expect(await save()).toMatchObject({ code: 'WRITE_FAILED', message: expect.stringContaining('EXDEV') })
+    replaceCalls({ linkSync: () => fail('EPERM'), renameSync: () => fail('EIO') })
+    expect(await save()).toMatchObject({ code: 'WRITE_FAILED', message: expect.stringContaining('EIO') })
+    replaceCalls({ linkSync: () => fail('EPERM') })
+    expect(await save()).toMatchObject({ sha256: expect.stringMatching(/^[0-9a-f]{64}$/) })
+    fs.rmSync(join(folder, 'image.iso'))
   })
 
   it('is built by the next run all the same', async () => {

@@ -18,6 +18,7 @@ import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type InitrdOptions, initrd } from '../../src/images/initrd.ts'
 import { type SaveOptions, saveImage } from '../../src/io/output.ts'
+import { PARTIAL_NAME } from '../../src/io/private-folder.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
 import type { Target } from '../../src/io/target.ts'
 import { changesOf, flipByte, grow, type Harm, type HarmableStore, harmableStore, removed, shrinkTo, toPipe } from './harm.ts'
@@ -386,9 +387,9 @@ describe('an initrd that is interrupted', () => {
       if (status === 0) expect(isThere).toBe(true)
       rmSync(output, { force: true })
       const left = leftIn(places.output)
-      for (const file of left) rmSync(join(places.output, file))
+      for (const file of left) rmSync(join(places.output, file), { recursive: true })
       if (name === 'SIGKILL') {
-        for (const file of left) expect(file).toBe(`.kilnix-${child.pid}-0.partial`)
+        for (const file of left) expect(file).toMatch(PARTIAL_NAME)
       } else {
         expect(left).toEqual([])
         if (signal === null) expect([0, STATUS[name]]).toContain(status)

@@ -4,8 +4,8 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { removeTree } from '../../src/io/appear.ts'
 import { entry, fileNode, folderNode, linkNode, nar } from '../nix/nar/words.ts'
+import { removeTree } from '../remove-tree.ts'
 import { errorLine, finish, kilnix, leftIn, NO_MOUNT, NOT_UNPRIVILEGED, start, UNPRIVILEGED, withDisk } from './support.ts'
 
 const PAGE = 4096

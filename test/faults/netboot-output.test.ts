@@ -45,11 +45,19 @@ describe('a folder that cannot be written', () => {
   afterEach(() => {
     Object.assign(handles, originals)
     Object.assign(fs.promises, calls)
+    fs.renameSync = renameSync
     syncBuiltinESMExports()
   })
   /** Let a function of node:fs/promises be another one. */
-  function replaceCall(name: 'rename' | 'mkdir' | 'link' | 'copyFile', call: Call): void {
+  function replaceCall(name: 'mkdir' | 'link' | 'copyFile', call: Call): void {
     Object.assign(fs.promises, { [name]: call })
+    syncBuiltinESMExports()
+  }
+
+  const { renameSync } = fs
+  /** Let the renames of the finished folder, and of the one that it replaces, be another call. */
+  function replaceRename(call: (from: string, to: string) => void): void {
+    fs.renameSync = (from, to) => (/\/(?:content|netboot)$/.test(String(from)) ? call(String(from), String(to)) : renameSync(from, to))
     syncBuiltinESMExports()
   }
 
@@ -137,9 +145,9 @@ describe('a folder that cannot be written', () => {
     await f.save({ pieces: f.pieces, style: 'manifest' })
     for (const failing of [0, 1, 2]) {
       let count = 0
-      replaceCall('rename', (...args) => {
-        const isFinal = String(args[0]).includes('.partial') || String(args[1]).includes('.partial')
-        return isFinal && count++ === failing ? Promise.reject(systemError('EIO')) : (calls.rename as Call)(...args)
+      replaceRename((from, to) => {
+        if (count++ === failing) throw systemError('EIO')
+        renameSync(from, to)
       })
       const error = await errorOf(f.save({ pieces: f.pieces }, { force: true }))
       expect(error, `rename ${failing}`).toMatchObject({ code: 'WRITE_FAILED', message: expect.stringContaining('EIO') })
@@ -152,14 +160,13 @@ describe('a folder that cannot be written', () => {
   it('because another run was faster: its result stays, or is replaced with --force', async () => {
     const race = (force: boolean, style: (typeof STYLES)[number]) => {
       let isLate = false
-      replaceCall('rename', async (...args) => {
-        const isFinal = String(args[1]) === f.result
-        if (isFinal && !isLate) {
+      replaceRename((from, to) => {
+        if (!isLate) {
           isLate = true
           mkdirSync(f.result, { recursive: true })
           writeFileSync(join(f.result, 'initrd'), 'of another run')
         }
-        return (calls.rename as Call)(...args)
+        renameSync(from, to)
       })
       return f.save({ pieces: f.pieces, style }, { force })
     }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { PARTIAL_NAME } from '../../src/io/private-folder.ts'
 import { digestsIn, expectWholePieces } from './netboot-support.ts'
 import { type Ended, finish, kilnix, leftIn, randomNumbers, smallWork, start, type Work } from './support.ts'
 
@@ -37,21 +38,24 @@ beforeEach(() => {
 
 const begin = (args: readonly string[]) => start(['netboot', ...work.input, '--force', '-o', result, ...args], { env: { TMPDIR: scratch } })
 
-/** Hidden files of a run: of its output, and of its pieces. */
-const partialsOf = (pid: number | undefined, folder: string): string[] =>
-  leftIn(folder).filter((name) => name.startsWith(`.kilnix-${pid}-`))
+/** What processes left that SIGKILL ended. */
+const killed = new Set<string>()
+
+/** Private folders of a run, for its output and for its pieces. */
+const partialsOf = (folder: string): string[] => leftIn(folder).filter((name) => PARTIAL_NAME.test(name) && !killed.has(name))
 
 /** What may be seen after a signal; returns what happened, for the log. */
-function judge(name: Name, pid: number | undefined, ended: Ended, pieces: string | undefined, right: object, wasThere: boolean): string {
+function judge(name: Name, ended: Ended, pieces: string | undefined, right: object, wasThere: boolean): string {
   const { status, signal, stdout, stderr } = ended
   const isThere = existsSync(result)
   if (isThere) expect(digestsIn(result)).toEqual(right)
   if (pieces !== undefined && existsSync(pieces)) expectWholePieces(pieces)
-  const left = [...partialsOf(pid, output), ...leftIn(scratch), ...(pieces && existsSync(pieces) ? partialsOf(pid, pieces) : [])]
+  const left = [...partialsOf(output), ...leftIn(scratch), ...(pieces && existsSync(pieces) ? partialsOf(pieces) : [])]
   if (name === 'SIGKILL') {
     expect([status, signal]).toEqual(status === 0 ? [0, null] : [null, 'SIGKILL'])
-    // Between two renames the older result has another name.
-    if (wasThere && !isThere) expect(left.filter((file) => file.includes('.old-'))).toHaveLength(1)
+    for (const name of left) killed.add(name)
+    // Between two renames the older result has another name, until the next run.
+    if (wasThere && !isThere) expect(left.filter((name) => existsSync(join(output, name, 'replaced-0-755/netboot')))).toHaveLength(1)
   } else {
     expect(left).toEqual([])
     if (wasThere) expect(isThere).toBe(true)
@@ -93,7 +97,7 @@ describe('signals', () => {
       await Promise.race([setTimeout(delay), ended])
       child.kill(name)
       try {
-        seen.push(judge(name, child.pid, await ended, pieces, right, wasThere))
+        seen.push(judge(name, await ended, pieces, right, wasThere))
       } catch (error) {
         throw new Error(`seed ${seed}, ${name} after ${Math.round(delay)} ms`, { cause: error })
       }
@@ -120,6 +124,6 @@ describe('signals', () => {
     const ended = await finish(child)
     expect(said).toContain(stage)
     const isThere = existsSync(result)
-    judge(name, child.pid, ended, undefined, isThere ? digestsIn(result) : {}, false)
+    judge(name, ended, undefined, isThere ? digestsIn(result) : {}, false)
   })
 })

@@ -10,6 +10,7 @@ import { netbootFolder, netbootNames } from '../../src/images/netboot/folder.ts'
 import { type NetbootOptions, netboot } from '../../src/images/netboot/index.ts'
 import { type SavedFile, saveFolder } from '../../src/io/folder.ts'
 import type { BuildContext } from '../../src/io/image.ts'
+import { PARTIAL_NAME } from '../../src/io/private-folder.ts'
 import { generatedClosure } from '../e2e/closures.ts'
 import { type HarmableStore, harmableStore } from './harm.ts'
 import { leftIn, smallWork, type Work } from './support.ts'
@@ -118,7 +119,7 @@ export function digestsIn(folder: string): Record<string, string> {
 /** Each piece in `folder` has the content that its name says; other names are those of runs that were killed. */
 export function expectWholePieces(folder: string): void {
   for (const name of leftIn(folder)) {
-    if (/^\.kilnix-\d+-\d+\.partial$/.test(name)) continue
+    if (PARTIAL_NAME.test(name)) continue
     const [, sha256] = /-([0-9a-f]{64})\.[a-z0-9.]+$/.exec(name) ?? []
     expect(
       createHash('sha256')

@@ -8,6 +8,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openPieces, type PieceInput, type PieceSettings } from '../../src/images/pieces/index.ts'
+import { PARTIAL_NAME } from '../../src/io/private-folder.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
 import { buildIn, CPIO, contentsOf, fewPaths, type PieceWork, pieceWork, SQUASHFS } from '../images/pieces-support.ts'
 import { NO_MOUNT, withDisk } from './support.ts'
@@ -154,7 +155,7 @@ it('processes that share a folder, and one that is killed, do each other no harm
   const codes = await Promise.all(both.map(async (child) => (await once(child, 'exit'))[0]))
   expect(codes).toEqual([0, 0])
   const left = contentsOf(folder)
-  for (const name of left.keys()) if (/^\.kilnix-\d+-\d+\.partial$/.test(name)) left.delete(name)
+  for (const name of left.keys()) if (PARTIAL_NAME.test(name.split('/')[0] ?? '')) left.delete(name)
   expect(left).toEqual(contentsOf(whole))
 })
 

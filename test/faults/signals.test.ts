@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { PARTIAL_NAME } from '../../src/io/private-folder.ts'
 import { type Ended, finish, kilnix, leftIn, randomNumbers, sha256Of, smallWork, start, type Work } from './support.ts'
 
 const STATUS = { SIGINT: 130, SIGTERM: 143, SIGKILL: undefined } as const
@@ -30,7 +31,11 @@ beforeAll(async () => {
   rightDigest = sha256Of(output)
 })
 afterAll(() => work.remove())
+/** Partials of processes that SIGKILL ended. */
+const killed = new Set<string>()
+
 beforeEach(() => {
+  killed.clear()
   rmSync(folder, { recursive: true })
   mkdirSync(folder)
 })
@@ -42,13 +47,14 @@ async function expectBuilt(): Promise<void> {
 }
 
 /** What may be seen after a signal; returns what happened, for the log. */
-function judge(name: Name, pid: number | undefined, { status, signal, stderr }: Ended): string {
+function judge(name: Name, { status, signal, stderr }: Ended): string {
   const complete = existsSync(output)
   if (complete) expect(sha256Of(output)).toBe(rightDigest)
   // Those of processes that were killed before lie there as well.
-  const partials = leftIn(folder).filter((file) => file.startsWith(`.kilnix-${pid}-`))
+  const partials = leftIn(folder).filter((file) => PARTIAL_NAME.test(file) && !killed.has(file))
   if (name === 'SIGKILL') {
     expect([status, signal]).toEqual(status === 0 ? [0, null] : [null, 'SIGKILL'])
+    for (const partial of partials) killed.add(partial)
   } else {
     expect(partials).toEqual([])
     // Node ends the process by the signal itself where no handler is there yet, or none any more.
@@ -74,7 +80,7 @@ describe('a signal', () => {
       child.kill(name)
       let what: string
       try {
-        what = judge(name, child.pid, await ended)
+        what = judge(name, await ended)
       } catch (error) {
         throw new Error(`seed ${seed}, ${name} after ${Math.round(delay)} ms`, { cause: error })
       }
@@ -83,7 +89,7 @@ describe('a signal', () => {
     }
     console.log(`seed ${seed}, a build of ${Math.round(milliseconds)} ms:`, Object.fromEntries([...seen].sort()))
     // What SIGKILL left is in nobody's way, and there is nothing else.
-    for (const file of leftIn(folder)) expect(file).toMatch(/^\.kilnix-\d+-\d+\.partial$/)
+    for (const file of leftIn(folder)) expect([...killed]).toContain(file)
     await expectBuilt()
     expect(sha256Of(output)).toBe(rightDigest)
   })
@@ -101,7 +107,7 @@ describe('a signal', () => {
     })
     const ended = await finish(child)
     expect(said).toContain(stage)
-    judge(name, child.pid, ended)
+    judge(name, ended)
   })
 
   it.each(NAMES)('%s leaves no scratch file of a stream', async (name) => {

@@ -356,16 +356,17 @@ describe('a folder of pieces', () => {
 
   it('loses what killed runs left, but not at once', async () => {
     const folder = work.newFolder()
-    const [old, recent, foreign] = ['.kilnix-1-0.partial', '.kilnix-1-1.partial', '.other.partial'].map((name) => join(folder, name))
-    for (const file of [old, recent, foreign]) writeFileSync(file ?? '', 'x')
-    for (const file of [old, foreign]) utimesSync(file ?? '', 1, 1)
+    const [old, recent, foreign] = ['.kilnix-partial-1aB2cD', '.kilnix-partial-2aB2cD', '.other-partial'].map((name) => join(folder, name))
+    for (const one of [old, recent, foreign]) mkdirSync(one ?? '')
+    writeFileSync(join(old ?? '', 'piece-0'), 'x')
+    for (const one of [old, foreign]) utimesSync(one ?? '', 1, 1)
     mkdirSync(join(folder, 'folder'))
     await buildIn(folder, few, SQUASHFS)
     expect(
       readdirSync(folder)
         .filter((name) => !name.endsWith('.squashfs'))
         .sort(),
-    ).toEqual(['.kilnix-1-1.partial', '.other.partial', 'folder'])
+    ).toEqual(['.kilnix-partial-2aB2cD', '.other-partial', 'folder'])
   })
 
   it('is read by many at once, in ranges, while its times change', async () => {

@@ -10,7 +10,6 @@ import { ext4 } from '../../src/filesystems/ext4/index.ts'
 import { fat } from '../../src/filesystems/fat/index.ts'
 import { iso9660 } from '../../src/filesystems/iso9660/index.ts'
 import { squashfs } from '../../src/filesystems/squashfs/index.ts'
-import { removeTree } from '../../src/io/appear.ts'
 import type { GrowingImage, Image } from '../../src/io/image.ts'
 import { saveImage } from '../../src/io/output.ts'
 import { hashNar } from '../../src/nix/nar/digest.ts'
@@ -21,6 +20,7 @@ import { plainTree } from '../../src/tree/plain.ts'
 import { HOST_ATTRIBUTES, scanHost } from '../../src/tree/scan.ts'
 import type { DirectoryNode, FileNode, TreeNode } from '../../src/tree/tree.ts'
 import { verifiedTree } from '../../src/tree/verified.ts'
+import { removeTree } from '../remove-tree.ts'
 
 const OWNED = { uid: 0, gid: 0, mtimeSeconds: 1 } as const
 const MEBIBYTE = 1 << 20

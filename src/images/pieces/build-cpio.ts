@@ -4,7 +4,7 @@ import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
 import { cpioPieces } from '../../archives/cpio/index.ts'
 import type { StreamCompressor } from '../../codecs/stream/index.ts'
 import { ImageError } from '../../errors.ts'
-import { writeError } from '../../io/file-target.ts'
+import { writeError } from '../../io/write-error.ts'
 import { changedError, HOST_FILE_FLAGS, readError } from '../../tree/host-file.ts'
 import { applyPatches } from '../../tree/patch.ts'
 import type { FileNode, TreeDigest } from '../../tree/tree.ts'
@@ -27,13 +27,13 @@ type CpioSettings = PieceSettings & { readonly kind: 'cpio' }
 
 /** Throws what `cpioPieces` and `openStreamCompressor` throw, HASH_MISMATCH, CHANGED, UNREADABLE, WRITE_FAILED, ABORTED. */
 export async function buildCpio(
-  { partial, label }: BuildTask,
+  { descriptor, label }: BuildTask,
   { codec }: CpioSettings,
   { root, digest }: StorePathContent,
   control: TaskControl,
 ): Promise<Built> {
   const compressor = await control.compressors.open(codec)
-  const writer = new PieceWriter(partial, label, compressor)
+  const writer = new PieceWriter(descriptor, label, compressor)
   try {
     const check = digest && new DigestCheck(digest)
     let doneBytes = 0
@@ -149,14 +149,10 @@ class PieceWriter {
   #size = 0
   #isWhole = false
 
-  constructor(partial: string, label: string, compressor: StreamCompressor) {
+  constructor(descriptor: number, label: string, compressor: StreamCompressor) {
+    this.#file = descriptor
     this.#label = label
     this.#compressor = compressor
-    try {
-      this.#file = openSync(partial, 'r+')
-    } catch (error) {
-      throw writeError(label, error)
-    }
   }
 
   add(bytes: Uint8Array): void {
@@ -188,7 +184,6 @@ class PieceWriter {
   }
 
   close(): void {
-    closeSync(this.#file)
     if (!this.#isWhole) this.#compressor.reset()
   }
 

@@ -1,8 +1,7 @@
 /** A store path as a squashfs image, made in the thread that calls. */
-import { open } from 'node:fs/promises'
 import { squashfs } from '../../filesystems/squashfs/index.ts'
 import { imageSha256 } from '../../io/digest.ts'
-import { FileTarget, writeError } from '../../io/file-target.ts'
+import { FileTarget, lentFile } from '../../io/file-target.ts'
 import type { PieceSettings } from './key.ts'
 import type { BuildTask, Built } from './protocol.ts'
 import type { StorePathContent } from './store-path.ts'
@@ -12,27 +11,20 @@ type SquashfsSettings = PieceSettings & { readonly kind: 'squashfs' }
 
 /** Throws what `squashfs` and its `pack` throw, and WRITE_FAILED. */
 export async function buildSquashfs(
-  { partial, label }: BuildTask,
+  { descriptor, label }: BuildTask,
   { codec, blockSize }: SquashfsSettings,
   { root, digest }: StorePathContent,
   { signal, onProgress }: TaskControl,
 ): Promise<Built> {
   const image = squashfs(root, { codec, blockSize, modificationTimeSeconds: 0, digests: digest ? [digest] : [] })
-  const handle = await open(partial, 'r+').catch((error: unknown) => {
-    throw writeError(label, error)
+  const target = new FileTarget(lentFile(descriptor), label, false)
+  const packed = await image.pack(target, 0, {
+    jobs: 1,
+    threads: 'none',
+    ...(signal && { signal }),
+    onProgress: (event) => event.kind === 'bytes' && onProgress(event.doneBytes),
   })
-  const target = new FileTarget(handle, label, false)
-  try {
-    const packed = await image.pack(target, 0, {
-      jobs: 1,
-      threads: 'none',
-      ...(signal && { signal }),
-      onProgress: (event) => event.kind === 'bytes' && onProgress(event.doneBytes),
-    })
-    await target.setSize(packed.size)
-    // The first bytes of the image are written last, so it is read back.
-    return { kind: 'built', size: packed.size, sha256: await imageSha256(packed, signal) }
-  } finally {
-    await target.close()
-  }
+  await target.setSize(packed.size)
+  // The first bytes of the image are written last, so it is read back.
+  return { kind: 'built', size: packed.size, sha256: await imageSha256(packed, signal) }
 }

@@ -7,7 +7,7 @@ import type { ClosurePath } from '../../nix/closure.ts'
 import { checkPresent, hostStorePath } from '../../nix/store-tree.ts'
 import { plainTree } from '../../tree/plain.ts'
 import { Compressors } from './compressors.ts'
-import { type FoundPiece, indexOf, type PieceFiles } from './files.ts'
+import { type FoundPiece, indexOf, type PartialPiece, type PieceFiles } from './files.ts'
 import type { PieceInput } from './index.ts'
 import { type PieceKey, type PieceSettings, storePathKey } from './key.ts'
 import { checkHere, firstSound, type Piece, pieceOf } from './piece.ts'
@@ -73,7 +73,7 @@ class Run {
   readonly #pool: TaskPool
   /** Of this thread. */
   readonly #compressors = new Compressors()
-  readonly #partials: string[] = []
+  readonly #partials: PartialPiece[] = []
   /** Everything that was begun. */
   readonly #begun: Promise<unknown>[] = []
   readonly #abort = (): void => this.#pool.fail(new ImageError('ABORTED', 'cancelled', { cause: this.#context.signal?.reason }))
@@ -118,12 +118,12 @@ class Run {
     const largestFirst = [...wanted].sort((a, b) => b.path.narSize - a.path.narSize)
     await this.#each(largestFirst, isTiny, async (one) => {
       const { narSize, baseName } = one.path
-      const partial = await this.#files.openPartial()
+      const partial = this.#files.openPartial()
       this.#partials.push(partial)
       const task = this.#task(one, partial)
       const { size, sha256 } = await this.#run(task, isTiny, (doneBytes) => progress(one, Math.min(doneBytes, narSize)))
       progress(one, narSize)
-      pieces.set(one, pieceOf(baseName, { file: await this.#files.finish(partial, one.key, sha256), sha256 }, size, false))
+      pieces.set(one, pieceOf(baseName, { file: this.#files.finish(partial, one.key, sha256), sha256 }, size, false))
     })
     return pieces
   }
@@ -134,7 +134,7 @@ class Run {
     await this.#pool.close()
     await Promise.allSettled(this.#begun)
     this.#compressors.close()
-    await this.#files.discard(this.#partials)
+    this.#files.discard(this.#partials)
   }
 
   /** Do `work` for each, in order, for as many at a time as keep the threads busy. The first error counts; `close` waits for the rest. */
@@ -159,7 +159,7 @@ class Run {
     }
   }
 
-  #task({ path }: Wanted, partial: string): BuildTask {
+  #task({ path }: Wanted, { descriptor }: PartialPiece): BuildTask {
     const { root, overlay, caseHack = false, verify = true } = this.#input
     const node = overlay?.get(path.baseName)
     return {
@@ -171,7 +171,7 @@ class Run {
       node: node && plainTree(node),
       caseHack,
       nar: verify ? { hash: path.narHash, size: path.narSize } : undefined,
-      partial,
+      descriptor,
       label: this.#files.label,
     }
   }

@@ -1,8 +1,12 @@
 /** The files of a folder of pieces: what is there, how a new one comes, which go. */
-import { lstat, mkdir, readdir, rename, rm, utimes } from 'node:fs/promises'
+import { closeSync, renameSync } from 'node:fs'
+import { lstat, mkdir, readdir, rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ImageError, systemErrorCode } from '../../errors.ts'
-import { openTemporary, writeError } from '../../io/file-target.ts'
+import { HeldFolder } from '../../io/held-folder.ts'
+import { PARTIAL_NAME, PrivateFolder } from '../../io/private-folder.ts'
+import { removeEntry } from '../../io/remove.ts'
+import { writeError } from '../../io/write-error.ts'
 import { type PieceKey, parseFileName, pieceFileName } from './key.ts'
 
 /** A piece whose content nobody has looked at yet. */
@@ -14,14 +18,25 @@ export interface FoundPiece {
 /** What other runs left unfinished is theirs for a day, and then nobody's. */
 const ABANDONED_MILLISECONDS = 24 * 60 * 60 * 1000
 
-const PARTIAL = /^\.kilnix-\d+-\d+\.partial$/
+/** A piece that is being written. It stays open from its creation until it is finished or discarded. */
+export interface PartialPiece {
+  /** In the private folder. */
+  readonly name: string
+  /** For reading and writing, by any thread of the process; not to be closed. */
+  readonly descriptor: number
+}
+
+/** Less the umask: a piece that others may write to is of no use. */
+const PIECE_MODE = 0o644
 
 export class PieceFiles {
   readonly folder: string
   /** The folder as messages name it. */
   readonly label: string
-  /** Files that are being written. */
-  readonly #partials = new Set<string>()
+  /** What is being written, and where; there is a private folder as long as there is any. */
+  readonly #partials = new Set<PartialPiece>()
+  #private: PrivateFolder | undefined
+  #serial = 0
 
   constructor(folder: string, label: string) {
     this.folder = folder
@@ -58,33 +73,56 @@ export class PieceFiles {
   }
 
   /** An empty hidden file to write a piece to. Throws WRITE_FAILED. */
-  async openPartial(): Promise<string> {
-    const { handle, temporary } = await openTemporary(this.label, this.folder)
-    this.#partials.add(temporary)
-    await handle.close()
-    return temporary
+  openPartial(): PartialPiece {
+    try {
+      this.#private ??= PrivateFolder.create(this.folder)
+      const name = `piece-${this.#serial++}`
+      const partial = { name, descriptor: this.#private.openFile(name, PIECE_MODE) }
+      this.#partials.add(partial)
+      return partial
+    } catch (error) {
+      throw writeError(this.label, error)
+    }
   }
 
   /**
    * A partial is whole: give it its name. It is not synced to the disk, for its checksum tells whether it got there.
    * Throws WRITE_FAILED.
    */
-  async finish(partial: string, key: PieceKey, sha256: string): Promise<string> {
-    const file = join(this.folder, pieceFileName(key, sha256))
+  finish(partial: PartialPiece, key: PieceKey, sha256: string): string {
+    const fileName = pieceFileName(key, sha256)
+    const file = join(this.folder, fileName)
+    const { folder, parent } = this.#privateFolder()
     try {
-      await rename(partial, file)
+      renameSync(folder.at(partial.name), parent.at(fileName))
     } catch (error) {
       throw writeError(file, error)
     }
-    this.#partials.delete(partial)
+    this.#close(partial)
     return file
   }
 
-  /** Remove the partials among `partials` that are not finished. */
-  async discard(partials: Iterable<string>): Promise<void> {
-    for (const partial of partials) {
-      if (this.#partials.delete(partial)) await rm(partial, { force: true })
+  /** Remove the partials among `partials` that are not finished; nothing may write to them any more. */
+  discard(partials: Iterable<PartialPiece>): void {
+    for (const partial of partials) if (this.#partials.has(partial)) this.#close(partial)
+    if (this.#partials.size > 0) return
+    const unused = this.#private
+    this.#private = undefined
+    try {
+      unused?.remove()
+    } catch {
+      // Another run removes it when it is old.
     }
+  }
+
+  #privateFolder(): PrivateFolder {
+    if (this.#private === undefined) throw new RangeError('pieces: nothing is being written')
+    return this.#private
+  }
+
+  #close(partial: PartialPiece): void {
+    this.#partials.delete(partial)
+    closeSync(partial.descriptor)
   }
 
   /** Remove a damaged piece, unless another process has put a new one in its place. Throws WRITE_FAILED. */
@@ -107,14 +145,24 @@ export class PieceFiles {
    * that all times are of one clock, the file system's. A folder that cannot be written to keeps its times.
    */
   async touch(files: readonly string[]): Promise<void> {
-    const now = await this.#now()
+    const now = this.#now()
     if (now === undefined) return
     await Promise.all(files.map((file) => utimes(file, now, now).catch(() => undefined)))
-    for (const name of await this.#names()) {
-      const file = join(this.folder, name)
-      if (!PARTIAL.test(name) || this.#partials.has(file)) continue
-      const stats = await lstat(file).catch(() => undefined)
-      if (stats && now.getTime() - stats.mtimeMs > ABANDONED_MILLISECONDS) await rm(file, { force: true }).catch(() => undefined)
+    this.#removeAbandoned(now)
+  }
+
+  #removeAbandoned(now: Date): void {
+    let folder: HeldFolder | undefined
+    try {
+      folder = HeldFolder.open(this.folder)
+      for (const name of folder.names()) {
+        const status = PARTIAL_NAME.test(name) && name !== this.#private?.name ? folder.status(name) : undefined
+        if (status && now.getTime() - Number(status.mtimeMs) > ABANDONED_MILLISECONDS) removeEntry(folder, name)
+      }
+    } catch {
+      // They are no harm, and the next run tries again.
+    } finally {
+      folder?.close()
     }
   }
 
@@ -148,17 +196,16 @@ export class PieceFiles {
     }
   }
 
-  async #now(): Promise<Date | undefined> {
+  #now(): Date | undefined {
+    let made: PrivateFolder | undefined
     try {
-      const { handle, temporary } = await openTemporary(this.label, this.folder)
-      try {
-        return (await handle.stat()).mtime
-      } finally {
-        await handle.close()
-        await rm(temporary, { force: true })
-      }
+      made = PrivateFolder.create(this.folder)
+      const status = made.folder.status('.')
+      return status && new Date(Number(status.mtimeMs))
     } catch {
       return undefined
+    } finally {
+      made?.remove()
     }
   }
 }

@@ -5,12 +5,12 @@
  * Not supported: pieces in a store that is not local, such as S3; a promise that a piece which another process uses is
  * not pruned.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { ImageError } from '../../errors.ts'
-import { writeError } from '../../io/file-target.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image } from '../../io/image.ts'
+import { PrivateFolder } from '../../io/private-folder.ts'
+import { writeError } from '../../io/write-error.ts'
 import type { Closure } from '../../nix/closure.ts'
 import type { StoreOverlay } from '../../nix/store-tree.ts'
 import { buildPieces } from './build.ts'
@@ -64,8 +64,9 @@ export interface PieceFolder {
  * WRITE_FAILED, or USAGE for what is no folder.
  */
 export async function openPieces(folder: string | undefined): Promise<PieceFolder> {
-  const files = folder === undefined ? await temporaryFiles() : new PieceFiles(resolve(folder), folder)
-  if (folder !== undefined) await files.create()
+  const temporary = folder === undefined ? temporaryFolder() : undefined
+  const files = temporary ? new PieceFiles(temporary.folder.at('.'), TEMPORARY_LABEL) : new PieceFiles(resolve(folder ?? ''), folder ?? '')
+  if (temporary === undefined) await files.create()
   return {
     build(input, settings, context) {
       checkJobs(context.jobs)
@@ -80,16 +81,17 @@ export async function openPieces(folder: string | undefined): Promise<PieceFolde
       await files.prune(limitBytes, new Set(inUse.map(({ file }) => file)))
     },
     async close() {
-      if (folder === undefined) await rm(files.folder, { recursive: true, force: true })
+      temporary?.remove()
     },
   }
 }
 
-async function temporaryFiles(): Promise<PieceFiles> {
-  const label = `temporary folder in ${tmpdir()} (TMPDIR chooses the place)`
+const TEMPORARY_LABEL = `temporary folder in ${tmpdir()} (TMPDIR chooses the place)`
+
+function temporaryFolder(): PrivateFolder {
   try {
-    return new PieceFiles(await mkdtemp(join(tmpdir(), 'kilnix-pieces-')), label)
+    return PrivateFolder.create(tmpdir())
   } catch (error) {
-    throw writeError(label, error)
+    throw writeError(TEMPORARY_LABEL, error)
   }
 }

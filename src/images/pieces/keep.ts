@@ -1,12 +1,11 @@
 /** Any image as a piece. */
-import { open } from 'node:fs/promises'
 import { throwIfAborted } from '../../errors.ts'
 import { imageSha256 } from '../../io/digest.ts'
-import { FileTarget, writeError } from '../../io/file-target.ts'
+import { FileTarget, lentFile } from '../../io/file-target.ts'
 import { type BuildContext, type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import { writeImage } from '../../io/stream.ts'
-import { indexOf, type PieceFiles } from './files.ts'
+import { indexOf, type PartialPiece, type PieceFiles } from './files.ts'
 import type { OtherPieceKey } from './index.ts'
 import { otherKey } from './key.ts'
 import { checkHere, firstSound, type Piece, pieceOf } from './piece.ts'
@@ -28,27 +27,20 @@ export async function keepPiece(
     return pieceOf(name, sound.found, sound.size, true)
   }
   const image = await make()
-  const partial = await files.openPartial()
+  const partial = files.openPartial()
   try {
     const { size, sha256 } = await writePartial(image, partial, files.label, context)
-    return pieceOf(name, { file: await files.finish(partial, key, sha256), sha256 }, size, false)
+    return pieceOf(name, { file: files.finish(partial, key, sha256), sha256 }, size, false)
   } finally {
-    await files.discard([partial])
+    files.discard([partial])
   }
 }
 
-async function writePartial(image: Image | GrowingImage, partial: string, label: string, context: BuildContext) {
-  const handle = await open(partial, 'r+').catch((error: unknown) => {
-    throw writeError(label, error)
-  })
-  const target = new FileTarget(handle, label, false)
-  try {
-    const packed = isGrowing(image) ? await image.pack(target, 0, context) : image
-    if (!isGrowing(image)) await writeImage(image, target, 0, context)
-    const { size } = packed
-    await target.setSize(size)
-    return { size, sha256: await imageSha256(regionImage(target, 0, size), context.signal) }
-  } finally {
-    await target.close()
-  }
+async function writePartial(image: Image | GrowingImage, { descriptor }: PartialPiece, label: string, context: BuildContext) {
+  const target = new FileTarget(lentFile(descriptor), label, false)
+  const packed = isGrowing(image) ? await image.pack(target, 0, context) : image
+  if (!isGrowing(image)) await writeImage(image, target, 0, context)
+  const { size } = packed
+  await target.setSize(size)
+  return { size, sha256: await imageSha256(regionImage(target, 0, size), context.signal) }
 }

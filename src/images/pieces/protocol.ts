@@ -23,8 +23,8 @@ export interface BuildTask {
   readonly caseHack: boolean
   /** What the NAR has to be; undefined where it is not to be checked. */
   readonly nar: { readonly hash: Uint8Array; readonly size: number } | undefined
-  /** An empty file to write to. */
-  readonly partial: string
+  /** Of an empty file to write to; the thread that built the task closes it. */
+  readonly descriptor: number
   /** The folder as messages name it. */
   readonly label: string
 }

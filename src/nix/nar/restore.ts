@@ -2,7 +2,7 @@
  * Unpacking a NAR: what Nix leaves in a store, files 0444 or 0555, folders 0555, all of time 1.
  *
  * Not supported: names and targets that the host's file system cannot hold (WRITE_FAILED); owners are those of the
- * process. Files are not synced one by one.
+ * process.
  */
 import {
   chmodSync,
@@ -19,9 +19,10 @@ import {
 } from 'node:fs'
 import { printable } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
-import { appear } from '../../io/appear.ts'
-import { writeError } from '../../io/file-target.ts'
 import type { ProgressListener } from '../../io/progress.ts'
+import { checkReplaceable, stage } from '../../io/staging.ts'
+import { SyncQueue } from '../../io/sync-queue.ts'
+import { writeError } from '../../io/write-error.ts'
 import { type NarEvent, type ReadNarOptions, readNar } from './read.ts'
 
 export interface RestoreOptions extends ReadNarOptions {
@@ -48,6 +49,8 @@ const OPEN_FILE_MODE = 0o600
 /** A file is new, or there is an error: nothing that is there already is written to or followed. */
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
+const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
+
 const CASE_HACK = '~nix~case~hack~'
 
 /**
@@ -55,13 +58,20 @@ const CASE_HACK = '~nix~case~hack~'
  * ABORTED, and what the input throws.
  */
 export async function restoreNar(chunks: AsyncIterable<Uint8Array>, path: string, options: RestoreOptions = {}): Promise<void> {
-  await appear(path, options, async (temporary) => {
-    const writer = new NodeWriter(Buffer.from(temporary).toString('latin1'), path, options)
+  checkReplaceable(path, options)
+  await stage(path, options, async (place) => {
+    const writer = new NodeWriter(Buffer.from(place).toString('latin1'), path, options)
     try {
-      for await (const event of readNar(chunks, options)) writer.add(event)
-    } finally {
-      writer.close()
+      for await (const event of readNar(chunks, options)) {
+        writer.add(event)
+        if (writer.isAhead) await writer.room()
+      }
+    } catch (error) {
+      await writer.finish().catch(() => undefined)
+      throw error
     }
+    await writer.finish()
+    checkReplaceable(path, options)
   })
 }
 
@@ -84,6 +94,7 @@ class NodeWriter {
   readonly #label: string
   readonly #options: RestoreOptions
   readonly #folders: OpenFolder[] = []
+  readonly #syncs: SyncQueue
   #file: OpenFile | undefined
   #doneBytes = 0
 
@@ -91,6 +102,7 @@ class NodeWriter {
     this.#root = root
     this.#label = label
     this.#options = options
+    this.#syncs = new SyncQueue(label)
     options.onProgress?.({ kind: 'stage', stage: 'write' })
   }
 
@@ -125,11 +137,22 @@ class NodeWriter {
     }
   }
 
-  /** After an error a file may be open. */
-  close(): void {
+  /** Much is on its way to stable storage; `room` waits for some of it. */
+  get isAhead(): boolean {
+    return this.#syncs.isFull
+  }
+
+  /** Throws WRITE_FAILED. */
+  room(): Promise<void> {
+    return this.#syncs.room()
+  }
+
+  /** To be called once, after an error too, when a file may be open. Throws WRITE_FAILED. */
+  finish(): Promise<void> {
     const file = this.#file
     this.#file = undefined
     if (file !== undefined) closeSync(file.descriptor)
+    return this.#syncs.finish()
   }
 
   #write(bytes: Uint8Array): void {
@@ -150,15 +173,16 @@ class NodeWriter {
     this.#guarded(file.path, () => {
       fchmodSync(file.descriptor, file.mode)
       futimesSync(file.descriptor, STORE_TIME, STORE_TIME)
-      this.#file = undefined
-      closeSync(file.descriptor)
     })
+    this.#file = undefined
+    this.#syncs.add(file.descriptor)
   }
 
   #finishFolder(path: string): void {
     this.#guarded(path, () => {
       chmodSync(hostPath(path), EXECUTABLE_MODE)
       utimesSync(hostPath(path), STORE_TIME, STORE_TIME)
+      this.#syncs.add(openSync(hostPath(path), FOLDER))
     })
   }
 

@@ -1,11 +1,11 @@
 /** Unpacking: what lies there afterwards, and that nothing does after an error. */
 import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
-import { removeTree } from '../../../src/io/appear.ts'
 import { narChunks } from '../../../src/nix/nar/dump.ts'
 import { type RestoreOptions, restoreNar } from '../../../src/nix/nar/restore.ts'
 import { storePolicy } from '../../../src/nix/store-tree.ts'
 import { scanHost } from '../../../src/tree/scan.ts'
+import { removeTree } from '../../remove-tree.ts'
 import { makeNastyTree } from '../nasty-tree.ts'
 import { failure, scratchFolder } from '../scratch.ts'
 import { chunksOf, entry, fileNode, folderNode, linkNode, nar, word, words } from './words.ts'
