@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import { PrivateFolder } from './private-folder.ts'
-import { existsError, stage, statusAt } from './staging.ts'
+import { stage, statusAt } from './staging.ts'
 import type { Target } from './target.ts'
-import { writeError } from './write-error.ts'
+import { existsError, writeError } from './write-error.ts'
 
 /** Bytes after which what was written is sent on its way to the disk, so that little is left for the end. */
 const FLUSH_SIZE = 64 << 20

@@ -7,11 +7,12 @@ import { imageSha256 } from './digest.ts'
 import { FileTarget } from './file-target.ts'
 import { type BuildContext, type GrowingImage, type Image, isGrowing } from './image.ts'
 import type { ProgressListener } from './progress.ts'
+import { recover } from './recover.ts'
 import { regionImage } from './region.ts'
-import { checkReplaceable, existsError, recover, stage } from './staging.ts'
+import { checkReplaceable, stage } from './staging.ts'
 import { writeImage } from './stream.ts'
 import { SyncQueue } from './sync-queue.ts'
-import { writeError } from './write-error.ts'
+import { existsError, writeError } from './write-error.ts'
 
 /** Files that are written already, by path, as they can be read back. */
 export type WrittenFiles = ReadonlyMap<string, Image>

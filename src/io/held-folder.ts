@@ -3,7 +3,7 @@
  * leads to by then. Linux reaches the entries of a descriptor through /proc (proc_pid_fd(5)), since Node has no openat(2);
  * elsewhere, and where /proc is not mounted, the path is taken, and the folder is compared before each use.
  */
-import { closeSync, constants, fstatSync, fsync, lstatSync, openSync, readdirSync } from 'node:fs'
+import { type BigIntStats, closeSync, constants, fstatSync, fsync, lstatSync, openSync, readdirSync } from 'node:fs'
 import { systemErrorCode } from '../errors.ts'
 
 /** What tells a file or folder from all others. */
@@ -67,7 +67,7 @@ export class HeldFolder {
   }
 
   /** Of the entry itself, not of what a link leads to; undefined where there is none. */
-  status(name: string): ReturnType<typeof statusOf> {
+  status(name: string): Status | undefined {
     return statusOf(this.at(name))
   }
 
@@ -86,7 +86,10 @@ export class HeldFolder {
   }
 }
 
-function statusOf(path: string) {
+/** What the system says of a file, a folder or a link. */
+export type Status = BigIntStats
+
+function statusOf(path: string): Status | undefined {
   return lstatSync(path, { bigint: true, throwIfNoEntry: false })
 }
 

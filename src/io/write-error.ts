@@ -1,4 +1,4 @@
-/** That an output cannot be written. */
+/** That an output cannot be written, or may not be replaced. */
 import { ImageError, systemErrorCode } from '../errors.ts'
 
 const REMEDIES: Readonly<Record<string, string>> = {
@@ -23,4 +23,8 @@ export function writeError(label: string, error: unknown): ImageError {
     path: label,
     cause: error,
   })
+}
+
+export function existsError(path: string): ImageError {
+  return new ImageError('EXISTS', `${path}: exists already; use --force to replace it`, { path })
 }
