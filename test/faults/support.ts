@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { removeStore, type SmallClosure, unpackSmall } from '../../fixtures/unpack.ts'
 import { run } from '../oracles/tools.ts'
 
-const BIN = fileURLToPath(new URL('../../bin/kilnix.js', import.meta.url))
+export const BIN = fileURLToPath(new URL('../../bin/kilnix.js', import.meta.url))
 const PEAK_MEMORY = new URL('./peak-memory.ts', import.meta.url).href
 
 export interface Ended {
