@@ -12,6 +12,7 @@ import { readSettings } from './settings.ts'
 import { say } from './stderr.ts'
 import { printJson, printLines } from './stdout.ts'
 import { usage } from './values.ts'
+import { leaveRemovedFolder } from './working-folder.ts'
 
 /** Exit status of a program that SIGPIPE ends, as a shell reports it. */
 const BROKEN_PIPE_STATUS = 141
@@ -21,6 +22,7 @@ export const OTHER_COMMANDS = ['presets', 'schema', 'help', '--help', '-h', '--v
 
 /** Run the command; resolves to the exit status and never rejects. */
 export async function main(args: readonly string[]): Promise<number> {
+  leaveRemovedFolder()
   try {
     return await dispatch(args)
   } catch (error) {
