@@ -2,6 +2,7 @@
  * Every error that Kilnix reports on purpose. A message says what went wrong, where, the limit that
  * was met, and the remedy; `code` is for programs.
  */
+import { constants } from 'node:os'
 
 export const ERROR_CODES = {
   /** An option or argument is malformed or does not fit with another. */
@@ -59,8 +60,37 @@ export class ImageError extends Error {
 
 /** The `code` of a Node system error (`ENOENT`, `ENOSPC` ...), or undefined. */
 export function systemErrorCode(error: unknown): string | undefined {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code
-  return undefined
+  if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) return undefined
+  if (!/^(?:UNKNOWN$|Unknown system error)/.test(error.code)) return error.code
+  return errorName('errno' in error ? Math.abs(Number(error.errno)) : Number.NaN) ?? error.code
+}
+
+/**
+ * Numbers of the system's errors that neither libuv nor Node has a name for: of Linux from `asm-generic/errno.h` (and 512 and
+ * more from `linux/errno.h`, which are to stay in the kernel but do not always), of the others from `sys/errno.h`.
+ */
+const FURTHER_ERRORS: Readonly<Record<string, string>> = {
+  linux:
+    '15 ENOTBLK 44 ECHRNG 45 EL2NSYNC 46 EL3HLT 47 EL3RST 48 ELNRNG 50 ENOCSI 51 EL2HLT 52 EBADE 53 EBADR 54 EXFULL 55 ENOANO ' +
+    '56 EBADRQC 57 EBADSLT 59 EBFONT 65 ENOPKG 66 EREMOTE 68 EADV 69 ESRMNT 70 ECOMM 73 EDOTDOT 76 ENOTUNIQ 77 EBADFD 78 EREMCHG ' +
+    '79 ELIBACC 80 ELIBBAD 81 ELIBSCN 82 ELIBMAX 83 ELIBEXEC 85 ERESTART 86 ESTRPIPE 87 EUSERS 96 EPFNOSUPPORT 109 ETOOMANYREFS ' +
+    '117 EUCLEAN 118 ENOTNAM 119 ENAVAIL 120 EISNAM 123 ENOMEDIUM 124 EMEDIUMTYPE 126 ENOKEY 127 EKEYEXPIRED 128 EKEYREVOKED ' +
+    '129 EKEYREJECTED 130 EOWNERDEAD 131 ENOTRECOVERABLE 132 ERFKILL 133 EHWPOISON 512 ERESTARTSYS 514 ERESTARTNOHAND ' +
+    '521 EBADHANDLE 523 EBADCOOKIE 524 ENOTSUPP 526 ESERVERFAULT 528 EJUKEBOX',
+  darwin:
+    '15 ENOTBLK 46 EPFNOSUPPORT 59 ETOOMANYREFS 67 EPROCLIM 68 EUSERS 71 EREMOTE 72 EBADRPC 73 ERPCMISMATCH 74 EPROGUNAVAIL ' +
+    '75 EPROGMISMATCH 76 EPROCUNAVAIL 80 EAUTH 81 ENEEDAUTH 82 EPWROFF 83 EDEVERR 85 EBADEXEC 86 EBADARCH 87 ESHLIBVERS ' +
+    '88 EBADMACHO 93 ENOATTR 103 ENOPOLICY 104 ENOTRECOVERABLE 105 EOWNERDEAD 106 EQFULL',
+  freebsd:
+    '15 ENOTBLK 46 EPFNOSUPPORT 59 ETOOMANYREFS 67 EPROCLIM 68 EUSERS 71 EREMOTE 72 EBADRPC 73 ERPCMISMATCH 74 EPROGUNAVAIL ' +
+    '75 EPROGMISMATCH 76 EPROCUNAVAIL 80 EAUTH 81 ENEEDAUTH 87 ENOATTR 88 EDOOFUS 93 ENOTCAPABLE 94 ECAPMODE ' +
+    '95 ENOTRECOVERABLE 96 EOWNERDEAD 97 EINTEGRITY',
+}
+
+/** The name of an error number of this platform, of which libuv knows some only. */
+function errorName(number: number): string | undefined {
+  const [known] = Object.entries(constants.errno).find(([, value]) => value === number) ?? []
+  return known ?? new RegExp(`(?:^| )${number} (\\w+)`).exec(FURTHER_ERRORS[process.platform] ?? '')?.[1]
 }
 
 /** Throws ABORTED when `signal` has come; `message` says what was cancelled. */

@@ -9,11 +9,11 @@ import { formatBytes } from './units.ts'
 export type NamedHolders = (path: string, reference: string) => readonly ReferenceHolder[]
 
 /** One line a path, and the sum. */
-export function sizesText({ pathCount, narSize, paths }: ClosureSizes & { readonly pathCount: number }): string {
+export function sizesText({ pathCount, narSize, paths }: ClosureSizes & { readonly pathCount: number }): string[] {
   const rows = paths.map((entry) => [formatBytes(entry.narSize), formatBytes(entry.closureSize), formatBytes(entry.addedSize), entry.path])
   const table = columns([['own', 'with closure', 'added by it', 'path'], ...rows])
   const shown = paths.length < pathCount ? `${paths.length} of ${countOf(pathCount, 'path')}` : countOf(pathCount, 'path')
-  return lines([...table, `${shown}, ${formatBytes(narSize)} in all`])
+  return [...table, `${shown}, ${formatBytes(narSize)} in all`]
 }
 
 /** The first columns to the right, the last as it is. */
@@ -26,7 +26,7 @@ function columns(rows: readonly (readonly string[])[]): string[] {
 const SHOWN_HOLDERS = 5
 
 /** A tree of references from `from` on. What stands below a path is shown where the path comes first. */
-export function chainText(from: string, edges: ReadonlyMap<string, readonly string[]>, holders: NamedHolders | undefined): string {
+export function chainText(from: string, edges: ReadonlyMap<string, readonly string[]>, holders: NamedHolders | undefined): string[] {
   const out = [from]
   const shown = new Set<string>()
   const addBelow = (path: string, indent: string): void => {
@@ -45,7 +45,7 @@ export function chainText(from: string, edges: ReadonlyMap<string, readonly stri
     }
   }
   addBelow(from, '')
-  return lines(out)
+  return out
 }
 
 function holderText({ member, kind, offset }: ReferenceHolder): string {
@@ -64,7 +64,7 @@ function holderText({ member, kind, offset }: ReferenceHolder): string {
 const SHOWN_DIFFERENCE = 8 << 10
 
 /** A line a package that has other versions or another size, as `nix store diff-closures` has it, and the sums. */
-export function differenceText({ old, new: next, packages }: ClosureDifference): string {
+export function differenceText({ old, new: next, packages }: ClosureDifference): string[] {
   const changed = packages.flatMap((entry) => packageLine(entry))
   const rebuilt = packages.filter(({ kind }) => kind === 'rebuilt').length
   const added = packages.reduce((sum, { newPaths }) => sum + newPaths.length, 0)
@@ -72,7 +72,7 @@ export function differenceText({ old, new: next, packages }: ClosureDifference):
   const paths = `paths: ${old.pathCount} → ${next.pathCount} (${added} added, ${removed} removed)`
   const builds = rebuilt === 0 ? '' : `; ${countOf(rebuilt, 'package')} rebuilt in the same version`
   const size = `size: ${formatBytes(old.narSize)} → ${formatBytes(next.narSize)} (${signedBytes(next.narSize - old.narSize)})`
-  return lines([...changed, `${paths}${builds}`, size])
+  return [...changed, `${paths}${builds}`, size]
 }
 
 function packageLine({ name, oldVersions, newVersions, oldSize, newSize }: PackageDifference): string[] {
@@ -92,20 +92,16 @@ function signedBytes(delta: number): string {
 }
 
 /** A line a problem and a note, and the result. */
-export function checkText({ pathCount, hashedBytes, problems, notes }: ClosureReport): string {
+export function checkText({ pathCount, hashedBytes, problems, notes }: ClosureReport): string[] {
   const found = problems.length === 0 ? 'no problem' : countOf(problems.length, 'problem')
   const read = hashedBytes === 0 ? '' : `, ${formatBytes(hashedBytes)} read`
-  return lines([
+  return [
     ...problems.map(({ path, kind, message }) => `${path}: ${kind}: ${message}`),
     ...notes.map(({ path, kind, message }) => `${path}: note, ${kind}: ${message}`),
     `${countOf(pathCount, 'path')}${read}: ${found}`,
-  ])
+  ]
 }
 
 function countOf(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
-}
-
-function lines(texts: readonly string[]): string {
-  return `${texts.join('\n')}\n`
 }

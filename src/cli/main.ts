@@ -9,17 +9,20 @@ import { COMMAND_FAMILIES, COMMAND_NAMES, commandOf, isFamily } from './commands
 import { commandHelp, familyHelp, generalHelp } from './help.ts'
 import type { CommandName, Settings } from './options.ts'
 import { readSettings } from './settings.ts'
+import { say } from './stderr.ts'
+import { printJson, printLines } from './stdout.ts'
 import { usage } from './values.ts'
+import { leaveRemovedFolder } from './working-folder.ts'
 
 /** Exit status of a program that SIGPIPE ends, as a shell reports it. */
 const BROKEN_PIPE_STATUS = 141
 
-const OTHER_COMMANDS = ['presets', 'schema', 'help', '--help', '-h', '--version', '-V']
+/** What can stand in place of a command. */
+export const OTHER_COMMANDS = ['presets', 'schema', 'help', '--help', '-h', '--version', '-V']
 
 /** Run the command; resolves to the exit status and never rejects. */
 export async function main(args: readonly string[]): Promise<number> {
-  // A reader that leaves, such as head, is no failure of ours; writes report it to whom it concerns.
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined)
+  leaveRemovedFolder()
   try {
     return await dispatch(args)
   } catch (error) {
@@ -31,12 +34,12 @@ async function dispatch(args: readonly string[]): Promise<number> {
   const found = commandOf(args)
   if (found) {
     const settings = readSettings(found.command, found.rest, process.env)
-    if (!settings) return print(commandHelp(found.command))
+    if (!settings) return show(commandHelp(found.command))
     return await runCommand(found.command, settings)
   }
   const [name, ...rest] = args
   if (isFamily(name) && (rest[0] === undefined || ['--help', '-h'].includes(rest[0]))) {
-    return print(familyHelp(name))
+    return show(familyHelp(name))
   }
   switch (name) {
     case undefined:
@@ -48,15 +51,16 @@ async function dispatch(args: readonly string[]): Promise<number> {
     case '--version':
     case '-V':
       noMore(rest)
-      return print(`${version()}\n`)
+      return show(`${version()}\n`)
     case 'presets':
       return presets(rest)
     case 'schema': {
       const [topic, ...more] = rest
-      if (['--help', '-h'].includes(topic ?? '')) return print(generalHelp())
+      if (['--help', '-h'].includes(topic ?? '')) return show(generalHelp())
       noMore(topic === 'toplevel' ? more : rest)
       const { configSchema, toplevelSchema } = await import('./schema.ts')
-      return print(`${JSON.stringify(topic === 'toplevel' ? toplevelSchema() : configSchema(), null, 2)}\n`)
+      await printJson(topic === 'toplevel' ? toplevelSchema() : configSchema(), 2)
+      return 0
     }
     default:
       throw unknownCommand(args)
@@ -72,7 +76,7 @@ function unknownCommand([first = '', second]: readonly string[]): Error {
 
 async function presets(rest: readonly string[]): Promise<number> {
   const [option, ...more] = rest
-  if (option === '--help' || option === '-h') return print(generalHelp())
+  if (option === '--help' || option === '-h') return show(generalHelp())
   if (option !== undefined && option !== '--json') throw usage(`'${option}' is not expected; --json is`)
   noMore(more)
   const { DISK_PRESETS } = await import('../images/disk/presets.ts')
@@ -81,9 +85,13 @@ async function presets(rest: readonly string[]): Promise<number> {
     ...DISK_PRESETS.map((preset) => ({ command: 'disk', ...preset })),
     ...ZFS_PRESETS.map((preset) => ({ command: 'zfs', ...preset })),
   ]
-  if (option === '--json') return print(`${JSON.stringify(all, null, 2)}\n`)
+  if (option === '--json') {
+    await printJson(all, 2)
+    return 0
+  }
   const width = Math.max(...all.map(({ name }) => name.length))
-  return print(all.map(({ command, name, about }) => `${command.padEnd(4)}  ${name.padEnd(width)}  ${about}\n`).join(''))
+  await printLines(all.map(({ command, name, about }) => `${command.padEnd(4)}  ${name.padEnd(width)}  ${about}`))
+  return 0
 }
 
 async function runCommand(command: CommandName, settings: Settings): Promise<number> {
@@ -129,15 +137,15 @@ async function runCommand(command: CommandName, settings: Settings): Promise<num
   }
 }
 
-function help(rest: readonly string[]): number {
+async function help(rest: readonly string[]): Promise<number> {
   const [topic] = rest
-  if (topic === undefined || OTHER_COMMANDS.includes(topic)) return print(generalHelp())
+  if (topic === undefined || OTHER_COMMANDS.includes(topic)) return show(generalHelp())
   const found = commandOf(rest)
   if (found) {
     noMore(found.rest)
-    return print(commandHelp(found.command))
+    return show(commandHelp(found.command))
   }
-  if (isFamily(topic) && rest.length === 1) return print(familyHelp(topic))
+  if (isFamily(topic) && rest.length === 1) return show(familyHelp(topic))
   throw unknownCommand(rest)
 }
 
@@ -145,8 +153,9 @@ function noMore(rest: readonly string[]): void {
   if (rest[0] !== undefined) throw usage(`'${rest[0]}' is not expected`)
 }
 
-function print(text: string): number {
-  process.stdout.write(text)
+/** A text that ends in a line feed. */
+async function show(text: string): Promise<number> {
+  await printLines(text.slice(0, -1).split('\n'))
   return 0
 }
 
@@ -171,12 +180,6 @@ function report(error: unknown, command: string | undefined): number {
     return 1
   }
   say('kilnix: internal error; please report it with the lines below')
-  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)
+  say(...String(error instanceof Error ? error.stack : error).split('\n'))
   return 1
-}
-
-/** One line: names in a message may hold anything, and a terminal obeys control characters. */
-function say(line: string): void {
-  const safe = line.replace(/[\p{Cc}\u2028\u2029]/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`)
-  process.stderr.write(`${safe}\n`)
 }

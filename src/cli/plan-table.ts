@@ -1,8 +1,8 @@
 /** Plain data, such as a plan, as text for people. */
 
-/** Nested objects become indented lines, lists of alike objects become columns. Ends with a line feed. */
-export function planTable(plan: Readonly<Record<string, unknown>>): string {
-  return `${objectLines(plan, '').join('\n')}\n`
+/** Lines: nested objects are indented, lists of alike objects become columns. */
+export function planTable(plan: Readonly<Record<string, unknown>>): string[] {
+  return objectLines(plan, '')
 }
 
 type Row = Readonly<Record<string, unknown>>

@@ -2,6 +2,7 @@
  * Progress for people: one line that is redrawn on a terminal, plain lines elsewhere. The clock and the
  * stream come from the caller.
  */
+import { printableText } from '../bytes/text.ts'
 import type { ProgressEvent, ProgressListener, Stage } from '../io/progress.ts'
 import { formatBytes, formatDuration } from './units.ts'
 
@@ -101,7 +102,7 @@ export function createProgress(mode: ProgressMode, output: ProgressOutput, now: 
         return
       case 'note':
         clear()
-        output.write(`${event.message}\n`)
+        output.write(`${printableText(event.message)}\n`)
         return
     }
   }

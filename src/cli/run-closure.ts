@@ -13,17 +13,16 @@ import { hostStorePath, storePolicy } from '../nix/store-tree.ts'
 import { scanHost } from '../tree/scan.ts'
 import { chainText, checkText, differenceText, type NamedHolders, sizesText } from './closure-text.ts'
 import type { ClosureCommand, Settings } from './options.ts'
-import { createProgress } from './progress.ts'
-import { progressMode } from './run-common.ts'
+import { progressOf } from './run-common.ts'
 import { withSignals } from './signals.ts'
 import { standardInput } from './standard-input.ts'
-import { writeText } from './stdout.ts'
+import { printJson, printLines } from './stdout.ts'
 import { usage } from './values.ts'
 
 /** What a command prints, as data and as text, and its exit status. */
 interface Answer {
   readonly json: unknown
-  text(): string
+  text(): readonly string[]
   readonly status?: number
 }
 
@@ -31,7 +30,8 @@ interface Answer {
 export function runClosure(command: ClosureCommand, settings: Settings): Promise<number> {
   return withSignals(async (signal) => {
     const { json, text, status = 0 } = await answer(command, settings, signal)
-    await writeText(settings.json ? `${JSON.stringify(json, null, 2)}\n` : text(), signal)
+    if (settings.json) await printJson(json, 2, signal)
+    else await printLines(text(), signal)
     return status
   })
 }
@@ -113,7 +113,7 @@ async function diff(settings: Settings, signal: AbortSignal): Promise<Answer> {
 }
 
 async function check(settings: Settings, signal: AbortSignal): Promise<Answer> {
-  const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
+  const progress = progressOf(settings)
   try {
     const stdin = settings.closure === '-' ? { stdin: standardInput(signal) } : {}
     const closure = await readClosure(settings.closure ?? '', { ...stdin, allowMissing: true })

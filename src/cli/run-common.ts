@@ -7,6 +7,8 @@ import type { Settings } from './options.ts'
 import { planTable } from './plan-table.ts'
 import { createProgress, type Progress, type ProgressMode } from './progress.ts'
 import { withSignals } from './signals.ts'
+import { standardError } from './stderr.ts'
+import { printJson, printLines } from './stdout.ts'
 import { formatBytes } from './units.ts'
 
 /** What a command that builds something works with. */
@@ -20,7 +22,7 @@ export interface Run {
 /** Run `work` with progress on standard error, which is cleared at the end, and with a signal that ends it in order. */
 export function withProgress(settings: Settings, work: (run: Run) => Promise<number>): Promise<number> {
   const started = performance.now()
-  const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
+  const progress = progressOf(settings)
   const seconds = (): number => (performance.now() - started) / 1000
   return withSignals(async (signal) => {
     try {
@@ -29,6 +31,11 @@ export function withProgress(settings: Settings, work: (run: Run) => Promise<num
       progress.clear()
     }
   })
+}
+
+/** Progress on standard error. */
+export function progressOf(settings: Settings): Progress {
+  return createProgress(progressMode(settings), standardError, () => performance.now())
 }
 
 /** Threads as asked for, and who is told. */
@@ -43,23 +50,22 @@ export function checkFolderApart(output: string, inputs: readonly string[]): voi
 }
 
 /** A line a file: name, size, digest. */
-export function fileLines(saved: readonly SavedFile[]): string {
+export function fileLines(saved: readonly SavedFile[]): string[] {
   const width = Math.max(...saved.map(({ path }) => path.length))
-  return saved
-    .map(({ path, size, sha256 }) => {
-      const digest = sha256 === undefined ? '' : `  sha256 ${sha256}`
-      return `  ${path.padEnd(width)}  ${formatBytes(size).padStart(10)}${digest}\n`
-    })
-    .join('')
+  return saved.map(({ path, size, sha256 }) => {
+    const digest = sha256 === undefined ? '' : `  sha256 ${sha256}`
+    return `  ${path.padEnd(width)}  ${formatBytes(size).padStart(10)}${digest}`
+  })
 }
 
 /** For --dry-run. */
-export function printPlan(plan: Readonly<Record<string, unknown>>, settings: Settings): number {
-  process.stdout.write(settings.json ? `${JSON.stringify(plan, null, 2)}\n` : planTable(plan))
+export async function printPlan(plan: Readonly<Record<string, unknown>>, { json }: Settings, { signal }: Run): Promise<number> {
+  if (json) await printJson(plan, 2, signal)
+  else await printLines(planTable(plan), signal)
   return 0
 }
 
-export function progressMode(settings: Settings): ProgressMode {
+function progressMode(settings: Settings): ProgressMode {
   if (settings.quiet || settings.dryRun) return 'none'
   if (settings.progress !== 'auto') return settings.progress
   return process.stderr.isTTY && process.env.TERM !== 'dumb' ? 'bar' : 'plain'

@@ -3,10 +3,12 @@ import { checkApart } from '../io/apart.ts'
 import { checkDestination } from '../io/file-target.ts'
 import { type GrowingImage, type Image, isGrowing } from '../io/image.ts'
 import { type SavedImage, saveImage } from '../io/output.ts'
+import { streamToStdout } from './image-stdout.ts'
 import type { Settings } from './options.ts'
 import { type ImageCommand, type Recipe, recipeOf } from './recipes.ts'
 import { configFile, printPlan, type Run, withProgress } from './run-common.ts'
-import { streamToStdout } from './stdout.ts'
+import { say } from './stderr.ts'
+import { printResult, stdoutIsTerminal } from './stdout.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
 
@@ -17,19 +19,19 @@ const IMAGE_ZSTD_LEVEL = 3
 export async function runImage(command: ImageCommand, settings: Settings): Promise<number> {
   const { output = '-' } = settings
   const toStdout = output === '-'
-  if (toStdout && !settings.dryRun && process.stdout.isTTY) throw usage('the image is not written to a terminal; redirect standard output')
+  if (toStdout && !settings.dryRun && stdoutIsTerminal()) throw usage('the image is not written to a terminal; redirect standard output')
   if (!toStdout && !settings.dryRun) await checkDestination(output, settings.force)
   return withProgress(settings, async (run) => {
     const { signal, progress } = run
     let recipe: Recipe | undefined
     try {
       recipe = await recipeOf(command, settings, { signal, onProgress: progress.listener })
-      if (settings.dryRun) return printPlan(recipe.plan, settings)
+      if (settings.dryRun) return await printPlan(recipe.plan, settings, run)
       if (!toStdout) checkApart(output, [...recipe.inputs, ...configFile(settings)])
       const saved = await writeOutput(recipe, output, settings, run)
       progress.clear()
-      if (!toStdout) process.stdout.write(`${output}\n`)
-      if (!settings.quiet) process.stderr.write(`${lastLine(output, saved, recipe, run.seconds())}\n`)
+      if (!toStdout) await printResult([output], output, signal)
+      if (!settings.quiet) say(lastLine(output, saved, recipe, run.seconds()))
       return 0
     } finally {
       await recipe?.close?.()

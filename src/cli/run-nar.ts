@@ -12,10 +12,11 @@ import { restoreNar } from '../nix/nar/restore.ts'
 import { narTree, readNarFile, treeMember } from '../nix/nar/tree.ts'
 import { storePolicy } from '../nix/store-tree.ts'
 import { scanHost } from '../tree/scan.ts'
+import { streamToStdout } from './image-stdout.ts'
 import type { NarCommand, Settings } from './options.ts'
 import { withSignals } from './signals.ts'
 import { standardInput } from './standard-input.ts'
-import { streamToStdout, writeText } from './stdout.ts'
+import { printJson, printLines, stdoutIsTerminal } from './stdout.ts'
 import { usage } from './values.ts'
 
 /** Bytes of a NAR file that are read at a time. */
@@ -29,7 +30,7 @@ export function runNar(command: NarCommand, settings: Settings): Promise<number>
         await dump(settings, signal)
         break
       case 'nar hash':
-        await writeText(`${await hash(settings, signal)}\n`, signal)
+        await printLines([await hash(settings, signal)], signal)
         break
       case 'nar restore':
         await restore(settings, signal)
@@ -43,7 +44,7 @@ export function runNar(command: NarCommand, settings: Settings): Promise<number>
 
 async function dump({ input = '', member, caseHack }: Settings, signal: AbortSignal): Promise<void> {
   if (input === '-') throw usage('nar dump does not read standard input; name a file, folder or link')
-  if (process.stdout.isTTY) throw usage('a NAR is not written to a terminal; redirect standard output')
+  if (stdoutIsTerminal()) throw usage('a NAR is not written to a terminal; redirect standard output')
   if (member === undefined) {
     await streamToStdout(narImage(scanHost(input, storePolicy(1, caseHack)), input), { signal })
     return
@@ -81,13 +82,11 @@ async function list({ input = '', member = '', recursive, long, json }: Settings
     const events = source === undefined ? readNar(standardInput(signal), { name, signal }) : readNarFile(source, { name, signal })
     const listing = listingMember(await narListing(events), member, name)
     if (json) {
-      await writeText(`${JSON.stringify(narListingJson(listing, { recursive }))}\n`, signal)
+      await printJson(narListingJson(listing, { recursive }), undefined, signal)
       return
     }
     const own = member.split('/').findLast((part) => part !== '') ?? '.'
-    let text = ''
-    for (const line of narListingLines(listing, own, { recursive, long })) text += `${line}\n`
-    await writeText(text, signal)
+    await printLines(narListingLines(listing, own, { recursive, long }), signal)
   } finally {
     await source?.close()
   }

@@ -6,6 +6,8 @@ import { checkFolderDestination, type SavedFile, saveFolder } from '../io/folder
 import type { Settings } from './options.ts'
 import { netbootOf } from './recipes.ts'
 import { checkFolderApart, configFile, contextOf, fileLines, printPlan, withProgress } from './run-common.ts'
+import { say } from './stderr.ts'
+import { printResult } from './stdout.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
 
@@ -17,7 +19,7 @@ export async function runNetboot(settings: Settings): Promise<number> {
   return withProgress(settings, async (run) => {
     const { signal, progress } = run
     const recipe = await netbootOf(settings, { signal, onProgress: progress.listener })
-    if (dryRun) return printPlan({ ...recipe.plan }, settings)
+    if (dryRun) return printPlan({ ...recipe.plan }, settings, run)
     const options = { force, replaceable: netbootNames(recipe.plan), digest: !settings.quiet }
     await checkFolderDestination(output, options)
     checkPlaces(recipe, output, settings)
@@ -26,8 +28,8 @@ export async function runNetboot(settings: Settings): Promise<number> {
     const kexec = settings.kexec ? parseCodecSpec(settings.kexecCompression) : undefined
     const saved = await saveFolder(netbootFolder(files, recipe.plan, kexec), output, options, context).finally(() => files.close())
     progress.clear()
-    process.stdout.write(`${output}\n`)
-    if (!settings.quiet) process.stderr.write(report(output, recipe, files, saved, run.seconds()))
+    await printResult([output], output, signal)
+    if (!settings.quiet) say(...report(output, recipe, files, saved, run.seconds()))
     return 0
   })
 }
@@ -41,13 +43,14 @@ function checkPlaces({ inputs }: Netboot, output: string, settings: Settings): v
 }
 
 /** A line a file, and one for the whole. */
-function report(path: string, recipe: Netboot, files: NetbootFiles, saved: readonly SavedFile[], seconds: number): string {
+function report(path: string, recipe: Netboot, files: NetbootFiles, saved: readonly SavedFile[], seconds: number): string[] {
   const { narBytes, verified, pathCount } = recipe.plan
   const loaded = [files.kernel, ...files.initrds].map(({ name }) => saved.find((file) => file.path === name)?.size ?? 0)
   const size = loaded.reduce((sum, bytes) => sum + bytes, 0)
   const ratio = narBytes === 0 ? '' : `, ${(size / narBytes).toFixed(3)} of the closure`
   const unverified = verified ? '' : ', NAR hashes not checked'
-  return `${fileLines(saved)}${path}: ${formatBytes(size)} to load${ratio}, ${pathCount} store paths${piecesText(files)}, ${seconds.toFixed(1)} s${unverified}\n`
+  const whole = `${path}: ${formatBytes(size)} to load${ratio}, ${pathCount} store paths${piecesText(files)}, ${seconds.toFixed(1)} s${unverified}`
+  return [...fileLines(saved), whole]
 }
 
 /** `, 3 of 45 pieces built anew` */

@@ -9,6 +9,8 @@ import { storePath } from '../nix/store-path.ts'
 import type { Settings } from './options.ts'
 import { storeInput } from './recipes.ts'
 import { configFile, printPlan, withProgress } from './run-common.ts'
+import { say } from './stderr.ts'
+import { printResult } from './stdout.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
 
@@ -21,7 +23,7 @@ export async function runReplace(settings: Settings): Promise<number> {
     const input = storeInput(settings, { signal, onProgress: progress.listener })
     if (dryRun) {
       const { replacements: _, ...unchanged } = input
-      return printPlan({ ...planStoreReplacement(await loadClosure(unchanged), input) }, settings)
+      return printPlan({ ...planStoreReplacement(await loadClosure(unchanged), input) }, settings, run)
     }
     const store = await loadClosure(input)
     const inputs = [...store.inputs, ...configFile(settings)]
@@ -33,15 +35,11 @@ export async function runReplace(settings: Settings): Promise<number> {
       force,
     })
     progress.clear()
-    process.stdout.write(
-      closureRoots(store.closure)
-        .map((name) => `${storePath(name)}\n`)
-        .join(''),
-    )
+    await printResult(closureRoots(store.closure).map(storePath), output, signal)
     if (!settings.quiet) {
       const seconds = run.seconds().toFixed(1)
       const counts = `${store.overlay.size} paths rewritten, ${written.length} written (${formatBytes(narBytes)})`
-      process.stderr.write(`${output}: ${counts}, ${store.closure.paths.length} in the closure, ${seconds} s\n`)
+      say(`${output}: ${counts}, ${store.closure.paths.length} in the closure, ${seconds} s`)
     }
     return 0
   })

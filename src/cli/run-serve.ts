@@ -7,11 +7,12 @@ import { type BuildContext, type Image, isGrowing } from '../io/image.ts'
 import { buildContext } from '../io/output.ts'
 import { checkAddress, type ServedFile, type ServerEvent, serveFiles } from '../server/index.ts'
 import type { Settings } from './options.ts'
-import { createProgress } from './progress.ts'
 import { netbootOf } from './recipes.ts'
-import { configFile, progressMode } from './run-common.ts'
+import { configFile, progressOf } from './run-common.ts'
 import { piecesText } from './run-netboot.ts'
 import { withSignals } from './signals.ts'
+import { say } from './stderr.ts'
+import { printResult } from './stdout.ts'
 import { formatBytes } from './units.ts'
 import { splitAddress } from './values.ts'
 
@@ -20,7 +21,7 @@ const TARGET_LENGTH = 200
 
 /** Serves until a signal comes; then the status is 0. Throws what the build throws, and LISTEN_FAILED. */
 export async function runServe(settings: Settings): Promise<number> {
-  const progress = createProgress(progressMode(settings), process.stderr, () => performance.now())
+  const progress = progressOf(settings)
   return withSignals(
     async (signal) => {
       const spools: Spool[] = []
@@ -36,10 +37,17 @@ export async function runServe(settings: Settings): Promise<number> {
           for (const file of [files.script, files.kernel, ...files.initrds]) served.push(await servedFile(file, spools, context))
           progress.clear()
           const log = settings.quiet ? () => undefined : requestLog()
-          const server = await serveFiles(served, { ...address, signal, onEvent: log })
-          process.stdout.write(`${server.url}/${files.script.name}\n`)
-          if (!settings.quiet) process.stderr.write(`${summary(recipe, served)}${piecesText(files)}; ctrl-c ends the server\n`)
-          await server.closed
+          const stop = new AbortController()
+          const server = await serveFiles(served, { ...address, signal: AbortSignal.any([signal, stop.signal]), onEvent: log })
+          try {
+            await printResult([`${server.url}/${files.script.name}`], undefined, signal)
+            if (!settings.quiet) say(`${summary(recipe, served)}${piecesText(files)}; ctrl-c ends the server`)
+            await server.closed
+          } finally {
+            // Also where nobody could be told the address.
+            stop.abort()
+            await server.closed
+          }
           return 0
         } finally {
           await files.close()
@@ -111,9 +119,4 @@ function shortened(target: string): string {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
-}
-
-/** Clients choose what stands in a line; a terminal obeys control characters. */
-function say(line: string): void {
-  process.stderr.write(`${line.replace(/[\p{Cc}\u2028\u2029]/gu, '?')}\n`)
 }

@@ -5,6 +5,8 @@ import { checkFolderDestination, type SavedFile, saveFolder } from '../io/folder
 import type { Settings } from './options.ts'
 import { zfsDisksOf } from './recipes.ts'
 import { checkFolderApart, configFile, contextOf, fileLines, printPlan, withProgress } from './run-common.ts'
+import { say } from './stderr.ts'
+import { printResult } from './stdout.ts'
 import { usage } from './values.ts'
 
 /** Resolves to the exit status; throws what the build throws. */
@@ -14,7 +16,7 @@ export async function runZfs(settings: Settings): Promise<number> {
   return withProgress(settings, async (run) => {
     const { signal, progress } = run
     const { disks, plan, inputs } = await zfsDisksOf(settings, { signal, onProgress: progress.listener })
-    if (dryRun) return printPlan({ ...plan }, settings)
+    if (dryRun) return printPlan({ ...plan }, settings, run)
     const options = { force, replaceable: ZFS_FILE_NAMES, digest: !settings.quiet && !isMostlyHoles(plan) }
     await checkFolderDestination(output, options)
     checkFolderApart(output, [...inputs, ...configFile(settings)])
@@ -22,8 +24,8 @@ export async function runZfs(settings: Settings): Promise<number> {
     const files = disks.map(({ name, image }) => ({ path: name, content: { kind: 'image', image } as const }))
     const saved = await saveFolder(files, output, options, context)
     progress.clear()
-    process.stdout.write(`${output}\n`)
-    if (!settings.quiet) process.stderr.write(report(output, saved, plan, run.seconds()))
+    await printResult([output], output, signal)
+    if (!settings.quiet) say(...report(output, saved, plan, run.seconds()))
     return 0
   })
 }
@@ -37,7 +39,7 @@ function isMostlyHoles({ bootSize, rootDiskSize = 0, contentBytes }: ZfsDisksPla
 const HASHED_HOLES = 2 ** 33
 
 /** A line a file, and one for the whole. */
-function report(path: string, saved: readonly SavedFile[], plan: ZfsDisksPlan, seconds: number): string {
+function report(path: string, saved: readonly SavedFile[], plan: ZfsDisksPlan, seconds: number): string[] {
   const unverified = plan.verified ? '' : ', NAR hashes not checked'
-  return `${fileLines(saved)}${path}: pool ${plan.pool}, ${plan.pathCount} store paths, ${seconds.toFixed(1)} s${unverified}\n`
+  return [...fileLines(saved), `${path}: pool ${plan.pool}, ${plan.pathCount} store paths, ${seconds.toFixed(1)} s${unverified}`]
 }

@@ -1,53 +1,85 @@
-/** An image to standard output. */
-import { createHash } from 'node:crypto'
+/**
+ * Standard output, of which an error counts: every command writes to it by these functions alone, and waits. They go through
+ * the thread pool and not through process.stdout, which forgets errors and leaves a pipe non-blocking for whoever has it next.
+ *
+ * Images, JSON and the one line that names a result are for programs, and are written as they are; a terminal gets what is
+ * printable of the line, and never an image. All other lines are for people, and always printable.
+ *
+ * A descriptor that was closed before the command began is /dev/null: Node opens that in its place.
+ */
 import { write } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
+import { isatty } from 'node:tty'
 import { promisify } from 'node:util'
+import { printableJson, printableText } from '../bytes/text.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
-import type { GrowingImage, Image } from '../io/image.ts'
-import { imageStream, type OutputOptions } from '../io/output.ts'
 import { writeError } from '../io/write-error.ts'
 
-export interface StreamedImage {
-  readonly size: number
-  /** Lower-case hex. */
-  readonly sha256: string
-}
+/** Its descriptor. */
+export const STDOUT = 1
 
-const STDOUT = 1
+/** In messages. */
+export const STDOUT_LABEL = 'standard output'
+
 const writeTo = promisify(write)
 
-/**
- * Write the image to standard output. Through the thread pool and not process.stdout, which writes to a
- * pipe synchronously: a reader that pauses would keep signals from being handled. Throws an EPIPE as it is.
- */
-export async function streamToStdout(image: Image | GrowingImage, options: OutputOptions): Promise<StreamedImage> {
-  const hash = createHash('sha256')
-  let size = 0
-  const aborted = abortion(options.signal)
-  for await (const chunk of imageStream(image, options) as AsyncIterable<Uint8Array>) {
-    hash.update(chunk)
-    size += chunk.length
-    await Promise.race([writeAll(chunk), aborted])
+/** Lines are written in pieces of about as many characters. */
+const PIECE_LENGTH = 1 << 18
+
+export function stdoutIsTerminal(): boolean {
+  return isatty(STDOUT)
+}
+
+/** Lines for people. Throws WRITE_FAILED, ABORTED, and an EPIPE as it is. */
+export async function printLines(lines: Iterable<string>, signal?: AbortSignal): Promise<void> {
+  let text = ''
+  for (const line of lines) {
+    text += `${printableText(line)}\n`
+    if (text.length < PIECE_LENGTH) continue
+    await writeText(text, signal)
+    text = ''
   }
-  return { size, sha256: hash.digest('hex') }
+  await writeText(text, signal)
 }
 
-/** Write a text to standard output, likewise. */
-export async function writeText(text: string, signal: AbortSignal): Promise<void> {
-  await Promise.race([writeAll(Buffer.from(text)), abortion(signal)])
+/** Throws likewise. */
+export function printJson(value: unknown, indent: number | undefined, signal?: AbortSignal): Promise<void> {
+  return writeText(`${printableJson(value, indent)}\n`, signal)
 }
 
-async function writeAll(chunk: Uint8Array): Promise<void> {
+/**
+ * The lines that name what was made, for programs. Throws likewise; an error says that `standing`, the path as the user wrote
+ * it, is there all the same.
+ */
+export async function printResult(lines: readonly string[], standing: string | undefined, signal?: AbortSignal): Promise<void> {
+  const isTerminal = stdoutIsTerminal()
+  try {
+    await writeText(lines.map((line) => `${isTerminal ? printableText(line) : line}\n`).join(''), signal)
+  } catch (error) {
+    if (standing === undefined || !(error instanceof ImageError) || error.code !== 'WRITE_FAILED') throw error
+    throw new ImageError('WRITE_FAILED', `${error.message}; ${standing} is written and whole, only its name could not be printed`, {
+      path: STDOUT_LABEL,
+      cause: error,
+    })
+  }
+}
+
+/** A reader that pauses must not keep signals from being handled. */
+async function writeText(text: string, signal: AbortSignal | undefined): Promise<void> {
+  await Promise.race([writeAll(Buffer.from(text), signal), abortion(signal)])
+}
+
+/** Throws likewise, but nothing for a signal: it ends early then. */
+export async function writeAll(chunk: Uint8Array, signal: AbortSignal | undefined): Promise<void> {
   let done = 0
-  while (done < chunk.length) {
+  while (done < chunk.length && !signal?.aborted) {
     try {
       const { bytesWritten } = await writeTo(STDOUT, chunk, done, chunk.length - done, null)
       done += bytesWritten
     } catch (error) {
       const code = systemErrorCode(error)
       if (code === 'EPIPE') throw error
-      if (code !== 'EAGAIN') throw writeError('standard output', error)
+      if (code !== 'EAGAIN') throw writeError(STDOUT_LABEL, error)
       // The other side made the pipe non-blocking, and it is full.
       await setTimeout(5)
     }
@@ -55,9 +87,11 @@ async function writeAll(chunk: Uint8Array): Promise<void> {
 }
 
 /** Never resolves; rejects when the signal comes. */
-function abortion(signal: AbortSignal | undefined): Promise<never> {
+export function abortion(signal: AbortSignal | undefined): Promise<never> {
   const promise = new Promise<never>((_, reject) => {
-    signal?.addEventListener('abort', () => reject(new ImageError('ABORTED', 'cancelled', { cause: signal.reason })), { once: true })
+    const abort = (): void => reject(new ImageError('ABORTED', 'cancelled', { cause: signal?.reason }))
+    if (signal?.aborted) abort()
+    else signal?.addEventListener('abort', abort, { once: true })
   })
   // Nobody waits for it between two chunks.
   promise.catch(() => undefined)

@@ -5,6 +5,7 @@
 import { resolve } from 'node:path'
 import { parseCodecSpec } from '../codecs/spec.ts'
 import { ImageError } from '../errors.ts'
+import { fromWorkingFolder } from './working-folder.ts'
 
 export type JsonSchema = { readonly [key: string]: unknown }
 
@@ -51,16 +52,16 @@ export function text(placeholder: string): ValueType<string> {
 
 /** A path on the host; `-` stays, for standard input or output. */
 export function path(placeholder: string): ValueType<string> {
-  const parse = (value: string, option: string): string => {
+  const check = (value: string, option: string): string => {
     if (value === '') throw usage(`${option} is empty, it must be a path`)
     return value
   }
   return {
     placeholder,
     schema: { type: 'string', minLength: 1 },
-    parse,
+    parse: (value, option) => fromWorkingFolder(check(value, option), option),
     fromJson: (value, option, folder) => {
-      const given = parse(requireText(value, option), option)
+      const given = check(requireText(value, option), option)
       return given === '-' ? given : resolve(folder, given)
     },
   }
@@ -229,7 +230,7 @@ export interface Addition {
  */
 export function addition({ withOwner = false }: { readonly withOwner?: boolean } = {}): ValueType<Addition> {
   const placeholder = withOwner ? 'TARGET=SOURCE[:MODE[:UID[:GID]]]' : 'TARGET=SOURCE'
-  const parse = (value: string, option: string): Addition => {
+  const split = (value: string, option: string): Addition => {
     const [target, rest] = splitTarget(value, option, placeholder, '/docs/README=./README.md')
     const owned = withOwner ? /^(.+?):([0-7]{3,4})(?::([0-9]{1,10})(?::([0-9]{1,10}))?)?$/s.exec(rest) : null
     if (owned === null) return { target, source: rest }
@@ -245,9 +246,12 @@ export function addition({ withOwner = false }: { readonly withOwner?: boolean }
   return {
     placeholder,
     schema: { type: 'string', pattern: TARGET_PATTERN },
-    parse,
+    parse: (value, option) => {
+      const given = split(value, option)
+      return { ...given, source: fromWorkingFolder(given.source, option) }
+    },
     fromJson: (value, option, folder) => {
-      const given = parse(requireText(value, option), option)
+      const given = split(requireText(value, option), option)
       return { ...given, source: resolve(folder, given.source) }
     },
   }

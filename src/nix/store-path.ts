@@ -1,4 +1,5 @@
 /** Store paths: `/nix/store/<32 nix32 digits>-<name>` (Nix manual, "Store Path"; `libstore/path.cc`). */
+import { printableText } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import { NIX32_ALPHABET } from './hash.ts'
 
@@ -70,14 +71,9 @@ export function sortNames(names: readonly string[]): string[] {
   return [...names].sort(compareNames)
 }
 
-/** Text of unknown origin for a message: in quotes, control characters as escapes, at most 120 characters. */
+/** Text of unknown origin for a message: in quotes, as `printableText` has it, at most 120 characters. */
 export function quote(text: string): string {
-  let plain = ''
-  for (const character of text.length > 120 ? `${text.slice(0, 117)}...` : text) {
-    const code = character.charCodeAt(0)
-    plain += code < 0x20 || (code >= 0x7f && code < 0xa0) ? `\\x${code.toString(16).padStart(2, '0')}` : character
-  }
-  return `'${plain}'`
+  return `'${printableText(text.length > 120 ? `${text.slice(0, 117)}...` : text)}'`
 }
 
 function describeCharacter(character: string): string {

@@ -210,7 +210,7 @@ describe('cancelling', () => {
     expect(status).toBe(141)
     const help = start(['iso', '--help'])
     help.stdout?.destroy()
-    expect(await finish(help)).toMatchObject({ status: 0, stderr: '' })
+    expect(await finish(help)).toMatchObject({ status: 141, stderr: '' })
   })
 
   test('a full disk under standard output is an error', async () => {

@@ -151,7 +151,7 @@ test('a plan as a table', () => {
     tags: ['a', 'b'],
     empty: [],
   }
-  expect(planTable(plan)).toBe(`kind  iso
+  expect(planTable(plan).join('\n')).toBe(`kind  iso
 size  1234
 store
   codec  zstd:19
@@ -163,6 +163,5 @@ files
 tags
   a
   b
-empty  none
-`)
+empty  none`)
 })

@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
+import { workerError } from '../../io/worker-file.ts'
 import type { FromWorker, ToWorker, WorkerSetup } from './protocol.ts'
 
 /** Workers make much short-lived memory; a small nursery has it collected before it adds up. */
@@ -34,10 +35,7 @@ export class BatchPool<Batch, Result> {
       for (let index = 0; index < count; index++) this.#workers.push(this.#start({ setup, stopFlag: this.#stopFlag }, index))
     } catch (cause) {
       void this.close()
-      const why = cause instanceof Error ? cause.message : String(cause)
-      throw new ImageError('WORKER_DIED', `worker thread ${this.#workers.length + 1} cannot be started: ${why}; try fewer --jobs`, {
-        cause,
-      })
+      throw workerError(this.#workers.length + 1, 'cannot be started', cause)
     }
   }
 
@@ -85,9 +83,7 @@ export class BatchPool<Batch, Result> {
       waiting.resolve(message.result)
     })
     const died = (cause: unknown): void => {
-      if (this.#closed) return
-      const why = cause instanceof Error ? cause.message : String(cause)
-      this.fail(new ImageError('WORKER_DIED', `worker thread ${index + 1} died: ${why}; try fewer --jobs or more memory`, { cause }))
+      if (!this.#closed) this.fail(workerError(index + 1, 'died', cause))
     }
     worker.on('error', died)
     worker.on('exit', (code) => died(new Error(`exit code ${code}`)))

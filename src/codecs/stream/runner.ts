@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
-import { workerFile } from '../../io/worker-file.ts'
+import { workerError, workerFile } from '../../io/worker-file.ts'
 import type { EncoderSetup, StreamFormat } from './format.ts'
 import type { BlockTask, Result, Task, WorkerSetup } from './protocol.ts'
 
@@ -113,10 +113,7 @@ export class ThreadRunner implements Runner {
 
   #start(): void {
     const number = this.#threads.length + 1
-    const died = (cause: unknown): void => {
-      const why = cause instanceof Error ? cause.message : String(cause)
-      this.#fail(new ImageError('WORKER_DIED', `worker thread ${number} died: ${why}; try fewer --jobs or more memory`, { cause }))
-    }
+    const died = (cause: unknown): void => this.#fail(workerError(number, 'died', cause))
     try {
       const worker = new Worker(WORKER_FILE, { workerData: this.#setup, name: `kilnix-${number}`, resourceLimits: WORKER_LIMITS })
       const jobs: Job[] = []
@@ -129,8 +126,7 @@ export class ThreadRunner implements Runner {
       worker.on('exit', (code) => died(new Error(`exit code ${code}`)))
       this.#threads.push({ worker, jobs, exit: new Promise((resolve) => worker.once('exit', () => resolve())) })
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause)
-      this.#fail(new ImageError('WORKER_DIED', `worker thread ${number} cannot be started: ${why}; try fewer --jobs`, { cause }))
+      this.#fail(workerError(number, 'cannot be started', cause))
     }
   }
 

@@ -2,7 +2,7 @@
 
 import { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
-import { workerFile } from '../../io/worker-file.ts'
+import { workerError, workerFile } from '../../io/worker-file.ts'
 import type { Failure, PieceResult, PieceTask, TaskAnswer, ThreadMessage, ThreadRequest, ThreadSetup } from './protocol.ts'
 
 const WORKER_FILE = workerFile(import.meta.url)
@@ -82,14 +82,10 @@ export class TaskPool {
       const workerData: ThreadSetup = { stopFlag: this.#stopFlag }
       thread = new Worker(WORKER_FILE, { workerData, name: `kilnix-piece-${number}` })
     } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause)
-      this.fail(new ImageError('WORKER_DIED', `worker thread ${number} cannot be started: ${why}; try fewer --jobs`, { cause }))
+      this.fail(workerError(number, 'cannot be started', cause))
       return undefined
     }
-    const died = (cause: unknown): void => {
-      const why = cause instanceof Error ? cause.message : String(cause)
-      this.fail(new ImageError('WORKER_DIED', `worker thread ${number} died: ${why}; try fewer --jobs or more memory`, { cause }))
-    }
+    const died = (cause: unknown): void => this.fail(workerError(number, 'died', cause))
     thread.on('message', (message: ThreadMessage) => this.#onMessage(thread, message))
     thread.on('error', died)
     this.#exits.push(

@@ -2,7 +2,7 @@
 
 import { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
-import { workerFile } from '../../io/worker-file.ts'
+import { workerError, workerFile } from '../../io/worker-file.ts'
 import type { CheckTask, TaskResult, ThreadMessage, ThreadSetup } from './protocol.ts'
 
 const WORKER_FILE = workerFile(import.meta.url, 'check-worker')
@@ -35,10 +35,7 @@ export async function runTasks(tasks: readonly CheckTask[], { jobs, setup, signa
   signal?.addEventListener('abort', onAbort, { once: true })
 
   const runThread = async (number: number): Promise<void> => {
-    const died = (cause: unknown): void => {
-      const why = cause instanceof Error ? cause.message : String(cause)
-      fail(new ImageError('WORKER_DIED', `worker thread ${number} died: ${why}; try fewer --jobs or more memory`, { cause }))
-    }
+    const died = (cause: unknown): void => fail(workerError(number, 'died', cause))
     let thread: Worker
     try {
       thread = new Worker(WORKER_FILE, { workerData, name: `kilnix-check-${number}` })

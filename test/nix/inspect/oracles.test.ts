@@ -73,10 +73,7 @@ describe.skipIf(skipNix)('Nix says the same', () => {
         .trim()
         .split('\n')
         .filter((line) => line !== '')
-      const ours = differenceText(closureDifference(await closureFrom(old), await closureFrom(next)))
-        .trim()
-        .split('\n')
-        .slice(0, -2)
+      const ours = differenceText(closureDifference(await closureFrom(old), await closureFrom(next))).slice(0, -2)
       // Sizes are written in another unit.
       const withoutSize = (line: string): string => line.replace(/,? [+-][0-9.]+ (KiB|MiB|B)$/, '')
       expect(ours.map(withoutSize)).toEqual(lines.map(withoutSize))

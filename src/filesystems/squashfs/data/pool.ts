@@ -1,8 +1,7 @@
 /** The workers of one packing run: threads, or the caller's own thread. */
 
 import { Worker } from 'node:worker_threads'
-import { ImageError } from '../../../errors.ts'
-import { workerFile } from '../../../io/worker-file.ts'
+import { workerError, workerFile } from '../../../io/worker-file.ts'
 import type { CompressTask, ReadTask, Result, Task, WorkSetup } from './protocol.ts'
 
 const WORKER_FILE = workerFile(import.meta.url)
@@ -39,10 +38,7 @@ export class ThreadPool implements Pool {
       for (let index = 0; index < count; index++) this.#workers.push(this.#start({ ...setup, stopFlag: this.#stopFlag }, index, listener))
     } catch (cause) {
       void this.close()
-      const why = cause instanceof Error ? cause.message : String(cause)
-      throw new ImageError('WORKER_DIED', `worker thread ${this.#workers.length + 1} cannot be started: ${why}; try fewer --jobs`, {
-        cause,
-      })
+      throw workerError(this.#workers.length + 1, 'cannot be started', cause)
     }
   }
 
@@ -80,10 +76,7 @@ export class ThreadPool implements Pool {
     const died = (cause: unknown): void => {
       if (this.#closed) return
       this.#closed = true
-      const why = cause instanceof Error ? cause.message : String(cause)
-      listener.onFailure(
-        new ImageError('WORKER_DIED', `worker thread ${index + 1} died: ${why}; try fewer --jobs or more memory`, { cause }),
-      )
+      listener.onFailure(workerError(index + 1, 'died', cause))
     }
     worker.on('error', (error) => died(error))
     worker.on('exit', (code) => died(new Error(`exit code ${code}`)))
