@@ -63,6 +63,10 @@ export const COMMANDS: Readonly<Record<CommandName, CommandInfo>> = {
     examples: [
       { about: 'For machines on this host', line: 'kilnix serve --closure ./closure-info --pieces ~/.cache/kilnix' },
       { about: 'For the machines of a network', line: 'kilnix serve --closure ./closure-info --style per-path --listen 192.168.0.1:8080' },
+      {
+        about: 'For machines that know it by a name',
+        line: 'kilnix serve --closure ./closure-info --listen 0.0.0.0:8080 --host boot.example.org',
+      },
     ],
   },
   disk: {

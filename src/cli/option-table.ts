@@ -10,7 +10,7 @@ import { INSPECT_INPUT, INSPECT_OPTIONS } from './option-table-inspect.ts'
 import { REPLACE_OPTIONS } from './option-table-replace.ts'
 import { TOPLEVEL_INPUT, TOPLEVEL_SPEC } from './option-table-toplevel.ts'
 import { ZFS_OPTIONS } from './option-table-zfs.ts'
-import { addition, address, choice, compression, flag, integer, linkage, path, size, text, time, timeout } from './values.ts'
+import { addition, address, choice, compression, flag, hostName, integer, linkage, path, size, text, time, timeout } from './values.ts'
 
 const BUILDS = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'zfs', 'convert'] as const
 const CLOSURES = ['iso', 'squashfs', 'initrd', 'netboot', 'serve', 'disk', 'zfs'] as const
@@ -341,6 +341,14 @@ export const OPTIONS = {
     commands: ['serve'],
     default: '127.0.0.1:8080',
     about: 'Address and port to listen on; port 0 takes a free one, 0.0.0.0 or [::] lets other machines in',
+  },
+  host: {
+    type: hostName(),
+    group: 'Server',
+    commands: ['serve'],
+    repeatable: true,
+    default: [],
+    about: 'A name by which machines reach the server, as in http://NAME:8080/; addresses and localhost need none, all else is refused',
   },
   config: {
     type: path('FILE'),

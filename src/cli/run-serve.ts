@@ -1,11 +1,12 @@
 /** Running `kilnix serve`: the files of a network boot over HTTP, from where their bytes are. */
+import { existsSync, readFileSync } from 'node:fs'
 import type { Netboot, NetbootFile } from '../images/netboot/index.ts'
 import { checkApart } from '../io/apart.ts'
 import { imageSha256 } from '../io/digest.ts'
 import { openSpool, type Spool } from '../io/file-target.ts'
 import { type BuildContext, type Image, isGrowing } from '../io/image.ts'
 import { buildContext } from '../io/output.ts'
-import { checkAddress, type ServedFile, type ServerEvent, serveFiles } from '../server/index.ts'
+import { checkAddress, SERVE_DEFAULTS, type ServedFile, type ServerEvent, serveFiles } from '../server/index.ts'
 import type { Settings } from './options.ts'
 import { netbootOf } from './recipes.ts'
 import { configFile, progressOf } from './run-common.ts'
@@ -38,7 +39,8 @@ export async function runServe(settings: Settings): Promise<number> {
           progress.clear()
           const log = settings.quiet ? () => undefined : requestLog()
           const stop = new AbortController()
-          const server = await serveFiles(served, { ...address, signal: AbortSignal.any([signal, stop.signal]), onEvent: log })
+          const ending = AbortSignal.any([signal, stop.signal])
+          const server = await serveFiles(served, { ...address, names: settings.host, ...connectionLimit(), signal: ending, onEvent: log })
           try {
             await printResult([`${server.url}/${files.script.name}`], undefined, signal)
             if (!settings.quiet) say(`${summary(recipe, served)}${piecesText(files)}; ctrl-c ends the server`)
@@ -60,6 +62,18 @@ export async function runServe(settings: Settings): Promise<number> {
     { isService: true },
   )
 }
+
+/** Fewer connections than by default where the system has no descriptors for them; only Linux tells. */
+function connectionLimit(): { readonly maximumConnections?: number } {
+  const limits = existsSync(PROCESS_LIMITS) ? readFileSync(PROCESS_LIMITS, 'latin1') : ''
+  const descriptors = Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY)
+  // Two each, the connection and a file, and some for all else.
+  const maximum = Math.max(1, Math.floor((descriptors - OTHER_DESCRIPTORS) / 2))
+  return maximum < SERVE_DEFAULTS.maximumConnections ? { maximumConnections: maximum } : {}
+}
+
+const PROCESS_LIMITS = '/proc/self/limits'
+const OTHER_DESCRIPTORS = 64
 
 /** A file that has to be packed first lies in a scratch file without a name. */
 async function servedFile({ name, image }: NetbootFile, spools: Spool[], context: BuildContext): Promise<ServedFile> {
@@ -93,7 +107,7 @@ function requestLog(): (event: ServerEvent) => void {
         const { request, status, bytes } = event
         const seconds = (performance.now() - (begun.get(request) ?? performance.now())) / 1000
         begun.delete(request)
-        const end = event.kind === 'drop' ? `, ended early: ${event.reason}` : ''
+        const end = event.kind === 'drop' ? `, ended early: ${event.reason}` : status === 421 ? misdirected(request.host) : ''
         say(
           `${request.client} ${request.method} ${shortened(request.target)} ${status} ${formatBytes(bytes)} ${seconds.toFixed(1)} s${end}`,
         )
@@ -110,6 +124,11 @@ function requestLog(): (event: ServerEvent) => void {
         return
     }
   }
+}
+
+/** RFC 9110, 15.5.20. */
+function misdirected(host = ''): string {
+  return `, asked for the name ${shortened(host)}: --host allows it`
 }
 
 /** A client may ask for what it likes, up to 16 KiB of it. */

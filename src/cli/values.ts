@@ -303,6 +303,22 @@ export function address(): ValueType<string> {
   }
 }
 
+/** A name under which others reach this machine, without a port. */
+export function hostName(): ValueType<string> {
+  const parse = (value: string, option: string): string => {
+    if (HOST_NAME.test(value)) return value
+    throw usage(`${option} is '${value}', it must be the name of a host without a port, such as boot.example.org`)
+  }
+  return {
+    placeholder: 'NAME',
+    schema: { type: 'string', pattern: HOST_NAME.source },
+    parse,
+    fromJson: (value, option) => parse(requireText(value, option), option),
+  }
+}
+
+const HOST_NAME = /^(?=.{1,253}$)[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*$/
+
 const ADDRESS = /^(\[[0-9A-Fa-f:.%a-z]+\]|[0-9A-Za-z.-]+):([0-9]{1,5})$/
 
 /** Of what `address` has accepted; an IPv6 address without its brackets. */

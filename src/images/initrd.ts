@@ -74,7 +74,7 @@ export async function initrd(options: InitrdOptions): Promise<Initrd> {
   const store = options.closure === undefined ? undefined : await storePart({ ...options, closure: options.closure }, folder)
   const trees = [
     ...(store === undefined ? [] : [store.tree]),
-    ...add.map((one) => addedTree(one, folder, policy)),
+    ...add.map((one) => addedTree(one, folder, policy, options.onProgress)),
     ...links.map(({ target, destination }) =>
       treeAt(target, { kind: 'symlink', ...folder, mode: 0o777, target: utf8(destination) }, folder),
     ),

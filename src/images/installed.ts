@@ -8,6 +8,7 @@
  */
 import { utf8 } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
+import type { ProgressListener } from '../io/progress.ts'
 import { type Closure, listedPath } from '../nix/closure.ts'
 import { DATABASE_SCHEMA, type DatabaseOptions, nixDatabase } from '../nix/database.ts'
 import { parseStorePath } from '../nix/store-path.ts'
@@ -29,11 +30,12 @@ export interface InstalledOptions extends DatabaseOptions {
   readonly add?: readonly InstalledAddition[]
   /** Of everything but the files of the store, in seconds since 1970. */
   readonly mtimeSeconds: number
+  readonly onProgress?: ProgressListener
 }
 
 /** A file or folder of the host. Modes are permission bits (07777); the owner is root where nothing else is said. */
 export interface InstalledAddition extends Addition {
-  /** Of the file, or of all files in the folder; folders are searchable where they are readable. Default: as on the host. */
+  /** Of the file, or of all files in the folder; folders are searchable where they are readable. Default: as on the host, less bits of another owner. */
   readonly mode?: number
   readonly uid?: number
   readonly gid?: number
@@ -113,7 +115,9 @@ export function installedTree(options: InstalledOptions): DirectoryNode {
     nodes.push([`${ROOT_PROFILES}/channels`, link('channels-1-link')])
     nodes.push([`${ROOT_PROFILES}/channels-1-link`, link(channel)])
   }
-  const added = (options.add ?? []).map((addition) => addedTree(addition, of(0o755), additionPolicy(addition, mtimeSeconds)))
+  const added = (options.add ?? []).map((addition) =>
+    addedTree(addition, of(0o755), additionPolicy(addition, mtimeSeconds), options.onProgress),
+  )
   return mergeTrees(folder(0o755), ...nodes.map(([path, node]) => treeAt(path, node, of(0o755))), ...added)
 }
 

@@ -124,7 +124,7 @@ export async function iso(options: IsoOptions): Promise<IsoImage> {
   const tree = mergeTrees(
     boot,
     treeAt(ESP_PATH_IN_ISO, esp, folder),
-    ...(options.add ?? []).map((one) => addedTree(one, folder, readOnlyPolicy(folder))),
+    ...(options.add ?? []).map((one) => addedTree(one, folder, readOnlyPolicy(folder), options.onProgress)),
   )
 
   const packed = packedStore(store, options, mtimeSeconds)

@@ -1,6 +1,6 @@
 /**
  * The Nix database of an installed system, `/nix/var/nix/db/db.sqlite`: schema 10 as Nix 2.35 and later create it
- * (`libstore/schema.sql`), written in memory by the SQLite in Node.
+ * (`libstore/schema.sql`), written by the SQLite in Node.
  *
  * The rows are those of `nix-store --load-db`: path, hash in base 16, size, references, the deriver where the listing
  * has it; and content addresses where they are known. Not supported: signatures and `ultimate`, which registrations do
@@ -9,6 +9,7 @@
 import { struct } from '../bytes/struct.ts'
 import { ImageError } from '../errors.ts'
 import type { Closure, ClosurePath } from './closure.ts'
+import { type VacuumedDatabase, vacuumedBytes } from './database-bytes.ts'
 import type { DerivationOutputs } from './derivation.ts'
 import { formatHex } from './hash.ts'
 
@@ -96,11 +97,9 @@ const HEADER_VALUES = {
   sqliteVersion: 3_046_000,
 } as const
 
-/** What is used of `node:sqlite`, typed here because Node before 24.16 has not all of it. */
-interface Database {
-  exec(sql: string): void
+/** What is used of `node:sqlite`. */
+interface Database extends VacuumedDatabase {
   prepare(sql: string): { run(...values: (string | number | null)[]): unknown }
-  serialize?(): Uint8Array
   close(): void
 }
 
@@ -109,7 +108,7 @@ interface Database {
  * content with any.
  *
  * Throws USAGE where the closure has no hashes or references (`rebuildRegistration` finds them) or the time is no whole
- * number of seconds, UNSUPPORTED where this Node has no SQLite that can be written to memory.
+ * number of seconds, UNSUPPORTED where this Node has no SQLite, and what `vacuumedBytes` throws.
  */
 export function nixDatabase(closure: Closure, options: DatabaseOptions = {}): Uint8Array {
   const { registrationTime = DATABASE_DEFAULTS.registrationTime, derivationOutputs = new Map() } = options
@@ -124,9 +123,8 @@ export function nixDatabase(closure: Closure, options: DatabaseOptions = {}): Ui
     insertOutputs(database, closure, derivationOutputs)
     const migration = database.prepare('insert into SchemaMigrations values (?)')
     for (const name of MIGRATIONS) migration.run(name)
-    // Rows were added in an order that leaves index pages half full.
-    database.exec('commit; vacuum')
-    const bytes = serialized(database)
+    database.exec('commit')
+    const bytes = vacuumedBytes(database)
     SQLITE_HEADER.write(bytes, 0, HEADER_VALUES)
     return bytes
   } finally {
@@ -140,11 +138,6 @@ function openDatabase(): Database {
   // References are looked up below; SQLite need not do it again.
   if (sqlite !== undefined) return new sqlite.DatabaseSync(':memory:', { enableForeignKeyConstraints: false })
   throw new ImageError('UNSUPPORTED', `Nix database: this Node (${process.version}) was built without SQLite; use one that has node:sqlite`)
-}
-
-function serialized(database: Database): Uint8Array {
-  if (database.serialize !== undefined) return database.serialize()
-  throw new ImageError('UNSUPPORTED', `Nix database: Node ${process.version} cannot serialize one; use Node 24.16 or later`)
 }
 
 /** Ids count from 1 in the order of base names, as Nix gives them when it registers a closure. */

@@ -1,6 +1,7 @@
 /** The connection of a client: its requests one after the other, and how it ends. */
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import type { DropReason } from './events.ts'
 import { textPlan } from './response-plan.ts'
 
 /** More requests than this without waiting for an answer are no client's habit. */
@@ -9,28 +10,50 @@ const MAXIMUM_PIPELINED = 100
 /** For how long what a client still sends is read after the last answer; else the system resets the connection, and the answer may be lost (RFC 9112, 9.6). */
 const LINGER_MILLISECONDS = 1000
 
+/**
+ * - `waiting`: there is no request to answer, and perhaps a part of one
+ * - `answering`: the client gets an answer
+ * - `slow`: it does, and takes next to nothing
+ */
+export type ConnectionState = 'waiting' | 'answering' | 'slow' | 'closed'
+
 export class Connection {
   readonly client: string
   /** There are more connections than allowed: it is told so and closed. */
   readonly isSurplus: boolean
-  readonly #socket: Socket
+  readonly socket: Socket
+  /** Told of each change of `state`. */
+  onState: (state: ConnectionState) => void = () => undefined
+  readonly #slowMilliseconds: number
+  #state: ConnectionState = 'waiting'
+  #slowTimer: NodeJS.Timeout | undefined
   #turn: Promise<void> = Promise.resolve()
   #pending = 0
   #isEnding = false
-  #isCut = false
+  #cutReason: DropReason | undefined
   #refusal: number | undefined
   #isRefused = false
 
-  constructor(socket: Socket, isSurplus: boolean) {
-    this.#socket = socket
+  /** A client is slow that takes longer than `slowMilliseconds` over a portion of an answer. */
+  constructor(socket: Socket, isSurplus: boolean, slowMilliseconds: number) {
+    this.socket = socket
     this.isSurplus = isSurplus
+    this.#slowMilliseconds = slowMilliseconds
     const { remoteAddress = 'unknown', remotePort = 0, remoteFamily } = socket
     this.client = `${remoteFamily === 'IPv6' ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`
+    socket.once('close', () => {
+      clearTimeout(this.#slowTimer)
+      this.#become('closed')
+    })
   }
 
-  /** The connection was ended by `cut`. */
-  get isCut(): boolean {
-    return this.#isCut
+  get state(): ConnectionState {
+    return this.#state
+  }
+
+  /** Why the connection was ended by `cut`; undefined when it was not. */
+  get cutReason(): DropReason | undefined {
+    return this.#cutReason
   }
 
   /**
@@ -40,12 +63,13 @@ export class Connection {
    */
   take(answer: () => Promise<void>): Promise<void> | undefined {
     if (this.#pending >= MAXIMUM_PIPELINED) {
-      this.#socket.destroy()
+      this.socket.destroy()
       return undefined
     }
     this.#pending++
+    this.#become('answering')
     this.#turn = this.#turn.then(async () => {
-      if (!this.#socket.destroyed) await answer()
+      if (!this.socket.destroyed) await answer()
       this.#pending--
       if (this.#pending === 0) this.#rest()
     })
@@ -67,20 +91,35 @@ export class Connection {
   }
 
   /** Close now, whatever is under way. */
-  cut(): void {
-    this.#isCut = true
-    this.#socket.destroy()
+  cut(reason: DropReason): void {
+    this.#cutReason = reason
+    this.socket.destroy()
+    this.#become('closed')
+  }
+
+  /** The client has a portion of an answer to take, or has taken it. */
+  gives(isUnderWay: boolean): void {
+    clearTimeout(this.#slowTimer)
+    if (isUnderWay) this.#slowTimer = setTimeout(() => this.#become('slow'), this.#slowMilliseconds)
+    else if (this.#state === 'slow') this.#become('answering')
+  }
+
+  #become(state: ConnectionState): void {
+    if (this.#state === state || this.#state === 'closed') return
+    this.#state = state
+    this.onState(state)
   }
 
   #rest(): void {
+    this.#become('waiting')
     if (this.#refusal !== undefined && !this.#isRefused) this.#sayAndClose(this.#refusal)
-    else if (this.#isEnding) this.#socket.destroySoon()
+    else if (this.#isEnding) this.socket.destroySoon()
   }
 
   /** Without Node's help, which has no request to answer to. */
   #sayAndClose(status: number): void {
     this.#isRefused = true
-    const socket = this.#socket
+    const socket = this.socket
     if (!socket.writable) {
       socket.destroy()
       return

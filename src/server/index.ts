@@ -2,7 +2,7 @@
  * HTTP/1.1 (RFC 9110, RFC 9112) over finished images: a fixed table of files, streamed from where their bytes are.
  *
  * Supported: GET and HEAD, single byte ranges, strong entity tags with If-Match, If-None-Match and If-Range, persistent
- * and pipelined connections, HTTP/1.0.
+ * and pipelined connections, HTTP/1.0. Who asks by a name that the server was not given gets 421.
  * Not supported, and answered as the specification allows: several ranges in one request and other units (200 with the
  * whole file), dates (no Last-Modified is sent, conditions with dates are not met), content codings, TLS, HTTP/2.
  */

@@ -5,14 +5,17 @@ import { bytesImage, type Image } from '../io/image.ts'
 import { imageSlice } from '../io/slice.ts'
 import { type ConditionFields, chooseRange, matchHolds, noneMatchHolds, rangeHolds } from './conditions.ts'
 import type { FileTable, ServedFile } from './files.ts'
+import { type AskedHost, type HostNames, hostProblem } from './hosts.ts'
 
-export interface RequestHead {
+export interface RequestHead extends AskedHost {
   readonly method: string
-  /** As it was sent. */
-  readonly target: string
-  /** How many Host fields came; undefined for HTTP/1.0, which need not have one. */
-  readonly hostCount: number | undefined
   readonly fields: ConditionFields
+}
+
+/** What is served, and under which names. */
+export interface Site {
+  readonly table: FileTable
+  readonly names: HostNames
 }
 
 export interface ResponsePlan {
@@ -25,13 +28,18 @@ export interface ResponsePlan {
 /** RFC 9112, 3 asks for at least 8000. */
 const MAXIMUM_TARGET_LENGTH = 8000
 
+/** Those of RFC 9112. Node's parser takes HTTP/0.9 and HTTP/2.0 for what they are not. */
+const VERSIONS: readonly string[] = ['1.0', '1.1']
+
 /** Seconds after which a client that was sent away may come again. iPXE does by itself. */
 const RETRY_SECONDS = 5
 
 /** The answer to `request`. The order of conditions is that of RFC 9110, 13.2.2. */
-export function planResponse(table: FileTable, { method, target, hostCount, fields }: RequestHead): ResponsePlan {
-  // RFC 9112, 3.2.
-  if (hostCount !== undefined && hostCount !== 1) return textPlan(400)
+export function planResponse({ table, names }: Site, request: RequestHead): ResponsePlan {
+  const { method, target, version, fields } = request
+  if (!VERSIONS.includes(version)) return textPlan(505)
+  const problem = hostProblem(names, request)
+  if (problem !== undefined) return textPlan(problem.status, problem.why)
   if (target.length > MAXIMUM_TARGET_LENGTH) return textPlan(414)
   if (method !== 'GET' && method !== 'HEAD') return textPlan(405)
   const file = table.get(pathOf(target))
@@ -43,13 +51,14 @@ export function planResponse(table: FileTable, { method, target, hostCount, fiel
   return rangePlan(file, isRanged ? fields.range : undefined)
 }
 
-/** A status and its name as text, with what goes with the status. */
-export function textPlan(status: number): ResponsePlan {
+/** A status and its name as text, with a line that says why, and with what goes with the status. */
+export function textPlan(status: number, why?: string): ResponsePlan {
   const extra: Readonly<Record<number, Readonly<Record<string, string>>>> = {
     405: { Allow: 'GET, HEAD' },
     503: { 'Retry-After': String(RETRY_SECONDS) },
   }
-  return contentPlan(status, bytesImage(utf8(`${status} ${STATUS_CODES[status] ?? ''}\n`)), {
+  const line = why === undefined ? '' : `${why}\n`
+  return contentPlan(status, bytesImage(utf8(`${status} ${STATUS_CODES[status] ?? ''}\n${line}`)), {
     'Content-Type': 'text/plain; charset=utf-8',
     'Cache-Control': 'no-cache',
     ...extra[status],

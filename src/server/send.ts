@@ -20,6 +20,8 @@ export interface SendOptions {
   /** A client that takes nothing for as long is dropped. */
   readonly idleMilliseconds: number
   readonly onReadError: (error: unknown) => void
+  /** Whether the client has a portion to take: told before and after each. */
+  readonly onGive: (isUnderWay: boolean) => void
 }
 
 export interface Sent {
@@ -71,14 +73,16 @@ type Done = (error?: Error | null) => void
  * Runs `write` and waits until the system has all of it; false when the connection closes before. A client that takes
  * nothing meanwhile gives 'timeout'.
  */
-function settled(response: ServerResponse, { idleMilliseconds }: SendOptions, write: (done: Done) => void): Promise<boolean> {
+function settled(response: ServerResponse, { idleMilliseconds, onGive }: SendOptions, write: (done: Done) => void): Promise<boolean> {
   return new Promise((resolve) => {
     const { socket } = response
     const onClose = (): void => resolve(false)
     response.once('close', onClose)
     // Node takes any progress of a write that is under way as activity.
     socket?.setTimeout(idleMilliseconds)
+    onGive(true)
     write((error) => {
+      onGive(false)
       response.off('close', onClose)
       // The time that a disk takes is not the client's; after an answer Node sets a time of its own.
       if (!response.writableEnded) socket?.setTimeout(0)

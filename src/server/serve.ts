@@ -2,10 +2,12 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { ImageError, systemErrorCode, throwIfAborted } from '../errors.ts'
-import { Connection } from './connection.ts'
+import type { Connection } from './connection.ts'
+import { ConnectionTable } from './connections.ts'
 import type { ServedRequest, ServerEvent } from './events.ts'
-import { type FileTable, fileTable, type ServedFile } from './files.ts'
-import { planResponse, textPlan } from './response-plan.ts'
+import { fileTable, type ServedFile } from './files.ts'
+import { hostNames } from './hosts.ts'
+import { planResponse, type Site, textPlan } from './response-plan.ts'
 import { sendResponse } from './send.ts'
 
 export interface ServeOptions {
@@ -21,8 +23,15 @@ export interface ServeOptions {
   readonly graceMilliseconds?: number
   /** After how long without progress a client is dropped; default 120 000. */
   readonly idleMilliseconds?: number
-  /** Clients beyond as many get 503 and are asked to come again; twice as many are not answered at all. Default 1000. */
+  /**
+   * Connections at a time; default 1000, which take two file descriptors each. For a further one another has to go that waits or takes next to nothing. Where
+   * all are busy the further one gets 503 and is asked to come again.
+   */
   readonly maximumConnections?: number
+  /** The same of one client: an IPv4 address, or 64 bits of an IPv6 address. Default three quarters of `maximumConnections`. */
+  readonly maximumPerClient?: number
+  /** Names of the server beside `host`; its addresses and localhost need none. Requests for others get 421. */
+  readonly names?: readonly string[]
 }
 
 export interface RunningServer {
@@ -40,8 +49,14 @@ export const SERVE_DEFAULTS = { graceMilliseconds: 5000, idleMilliseconds: 120_0
 /** What `setTimeout` takes. */
 const MAXIMUM_MILLISECONDS = 2 ** 31 - 1
 
-/** How long a client may take for a request head; a shorter idle time counts. */
-const HEAD_MILLISECONDS = 60_000
+/** How long a client may take for a request head from its first byte, or from the beginning, to its end; a shorter idle time counts. */
+const HEAD_MILLISECONDS = 20_000
+
+/** How often it is looked for heads that are late. */
+const CHECK_MILLISECONDS = 1000
+
+/** A client that takes longer over a portion of an answer (send.ts: 128 KiB) is slow; a quarter of the idle time counts, if shorter. */
+const SLOW_MILLISECONDS = 30_000
 
 /** How long a connection stays open for the next request. */
 const KEEP_ALIVE_MILLISECONDS = 5000
@@ -52,7 +67,7 @@ const KEEP_ALIVE_MILLISECONDS = 5000
  */
 export async function serveFiles(files: readonly ServedFile[], options: ServeOptions): Promise<RunningServer> {
   const settings = settingsOf(options)
-  const service = new Service(fileTable(files), settings)
+  const service = new Service({ table: fileTable(files), names: hostNames(settings.host, settings.names) }, settings)
   const { signal } = options
   throwIfAborted(signal, 'the server was cancelled')
   const { address, family, port } = await service.listen(settings)
@@ -74,20 +89,25 @@ export async function checkAddress(host: string, port: number): Promise<void> {
   })
 }
 
+/** All machines of a network may be one client, but not quite all of the places are for one. */
+const PER_CLIENT = 0.75
+
 type Settings = Required<Omit<ServeOptions, 'signal'>>
 
 /** Throws USAGE. */
 function settingsOf(options: ServeOptions): Settings {
   const { host, port, onEvent = () => undefined, graceMilliseconds = SERVE_DEFAULTS.graceMilliseconds } = options
   const { idleMilliseconds = SERVE_DEFAULTS.idleMilliseconds, maximumConnections = SERVE_DEFAULTS.maximumConnections } = options
-  const settings = { host, port, onEvent, graceMilliseconds, idleMilliseconds, maximumConnections }
+  const { maximumPerClient = Math.ceil(maximumConnections * PER_CLIENT), names = [] } = options
+  const settings = { host, port, onEvent, graceMilliseconds, idleMilliseconds, maximumConnections, maximumPerClient, names }
   const limits = {
     port: [0, 65_535],
     graceMilliseconds: [0, MAXIMUM_MILLISECONDS],
     idleMilliseconds: [1, MAXIMUM_MILLISECONDS],
     maximumConnections: [1, 1_000_000],
+    maximumPerClient: [1, 1_000_000],
   } as const
-  for (const name of ['port', 'graceMilliseconds', 'idleMilliseconds', 'maximumConnections'] as const) {
+  for (const name of ['port', 'graceMilliseconds', 'idleMilliseconds', 'maximumConnections', 'maximumPerClient'] as const) {
     const [least, most] = limits[name]
     const value = settings[name]
     if (!Number.isInteger(value) || value < least || value > most) {
@@ -100,24 +120,27 @@ function settingsOf(options: ServeOptions): Settings {
 
 class Service {
   readonly closed: Promise<void>
-  readonly #table: FileTable
+  readonly #site: Site
   readonly #settings: Settings
   readonly #server: Server
-  readonly #connections = new Map<Socket, Connection>()
+  readonly #connections: ConnectionTable
   readonly #answers = new Set<Promise<void>>()
-  /** Connections that are not surplus. */
-  #served = 0
   #isClosing = false
   #grace: NodeJS.Timeout | undefined
 
-  constructor(table: FileTable, settings: Settings) {
-    this.#table = table
+  constructor(site: Site, settings: Settings) {
+    this.#site = site
     this.#settings = settings
+    const slowMilliseconds = Math.min(SLOW_MILLISECONDS, Math.ceil(settings.idleMilliseconds / 4))
+    this.#connections = new ConnectionTable({ ...settings, slowMilliseconds }, ({ client }, wasAnswered) => {
+      const reason = wasAnswered ? 'too slow, others need its place' : 'nothing asked for, others need its place'
+      this.#tell({ kind: 'refuse', client, status: undefined, reason })
+    })
     const headMilliseconds = Math.min(HEAD_MILLISECONDS, settings.idleMilliseconds)
     this.#server = createServer({
       headersTimeout: headMilliseconds,
       requestTimeout: settings.idleMilliseconds,
-      connectionsCheckingInterval: Math.min(30_000, settings.idleMilliseconds),
+      connectionsCheckingInterval: Math.min(CHECK_MILLISECONDS, settings.idleMilliseconds),
       keepAliveTimeout: KEEP_ALIVE_MILLISECONDS,
       keepAlive: true,
       // Node's own answer would not be in turn with ours.
@@ -125,7 +148,6 @@ class Service {
     })
     // A client may end its side after the request and still wait for the answer, as busybox wget did. Node has no option for this.
     Object.assign(this.#server, { httpAllowHalfOpen: true })
-    this.#server.maxConnections = 2 * settings.maximumConnections
     this.closed = new Promise((resolve) => {
       this.#server.once('close', () => {
         clearTimeout(this.#grace)
@@ -152,9 +174,9 @@ class Service {
     if (!this.#isClosing) {
       this.#isClosing = true
       this.#server.close()
-      for (const connection of this.#connections.values()) connection.end()
+      for (const connection of this.#connections.all()) connection.end()
       this.#grace = setTimeout(() => {
-        for (const connection of this.#connections.values()) connection.cut()
+        for (const connection of this.#connections.all()) connection.cut('shutdown')
       }, this.#settings.graceMilliseconds)
     }
     return this.closed
@@ -173,20 +195,10 @@ class Service {
         this.#refuse(socket as Socket, 405, 'CONNECT')
       })
       .on('clientError', (error, socket) => this.#onClientError(error, socket as Socket))
-      .on('drop', (data) => {
-        const client = `${data?.remoteAddress ?? 'unknown'}:${data?.remotePort ?? 0}`
-        this.#tell({ kind: 'refuse', client, status: undefined, reason: 'too many connections' })
-      })
   }
 
   #onConnection(socket: Socket): void {
-    const connection = new Connection(socket, this.#served >= this.#settings.maximumConnections)
-    this.#connections.set(socket, connection)
-    if (!connection.isSurplus) this.#served++
-    socket.once('close', () => {
-      this.#connections.delete(socket)
-      if (!connection.isSurplus) this.#served--
-    })
+    const connection = this.#connections.admit(socket)
     if (this.#isClosing) connection.end()
   }
 
@@ -203,20 +215,22 @@ class Service {
   }
 
   async #answer(connection: Connection, incoming: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { method = '', url: target = '', headers: fields } = incoming
-    const request: ServedRequest = { client: connection.client, method, target }
+    const { method = '', url: target = '', headers: fields, httpVersion: version } = incoming
+    const hosts = incoming.headersDistinct['host'] ?? []
+    const request: ServedRequest = { client: connection.client, method, target, host: hosts[0] }
     this.#tell({ kind: 'start', request })
     const isUnwelcome = connection.isSurplus || this.#isClosing
     if (isUnwelcome) response.shouldKeepAlive = false
-    const hostCount = incoming.httpVersion === '1.0' ? undefined : (incoming.headersDistinct['host']?.length ?? 0)
-    const plan = isUnwelcome ? textPlan(503) : planResponse(this.#table, { method, target, hostCount, fields })
+    const plan = isUnwelcome ? textPlan(503) : planResponse(this.#site, { method, target, version, hosts, fields })
+    if (plan.status === 505) response.shouldKeepAlive = false
     const { status, bytes, reason } = await sendResponse(response, plan, {
       isHead: method === 'HEAD',
       idleMilliseconds: this.#settings.idleMilliseconds,
       onReadError: (error) => this.#tell({ kind: 'readError', request, error }),
+      onGive: (isUnderWay) => connection.gives(isUnderWay),
     })
     if (reason === undefined) this.#tell({ kind: 'finish', request, status, bytes })
-    else this.#tell({ kind: 'drop', request, status, bytes, reason: connection.isCut ? 'shutdown' : reason })
+    else this.#tell({ kind: 'drop', request, status, bytes, reason: connection.cutReason ?? reason })
   }
 
   #onClientError(error: NodeJS.ErrnoException, socket: Socket): void {

@@ -15,8 +15,11 @@ import { ImageError, systemErrorCode } from '../errors.ts'
 import type { Attributes, DirectoryNode, Entry, FileNode, TreeNode } from './tree.ts'
 
 export interface ScanPolicy {
-  /** What the node carries, from what the host says of the file. Called once a node, so it may return the same object each time. */
-  readonly attributes: (kind: 'file' | 'directory' | 'symlink', host: Attributes) => Attributes
+  /**
+   * What the node carries, from what the host says of the file. Called once a node, so it may return the same object each
+   * time. `path` is a byte string, one character a byte.
+   */
+  readonly attributes: (kind: 'file' | 'directory' | 'symlink', host: Attributes, path: string) => Attributes
   /**
    * Undo what Nix does on file systems that ignore case (`use-case-hack`): cut names at
    * `~nix~case~hack~`. Off by default.
@@ -72,14 +75,14 @@ interface Place {
 function scanNode(path: string, stats: Stats, policy: Scan, place?: Place): TreeNode {
   const host: Attributes = { mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtimeSeconds: Math.floor(stats.mtimeMs / 1000) }
   if (stats.isFile()) {
-    return scanFile(path, stats, policy, policy.attributes('file', host), place ?? splitPath(path))
+    return scanFile(path, stats, policy, policy.attributes('file', host, path), place ?? splitPath(path))
   }
   if (stats.isDirectory()) {
-    return { kind: 'directory', ...policy.attributes('directory', host), entries: scanEntries(path, policy) }
+    return { kind: 'directory', ...policy.attributes('directory', host, path), entries: scanEntries(path, policy) }
   }
   if (stats.isSymbolicLink()) {
     const target = guarded(path, 'CHANGED', () => readlinkSync(hostPath(path), 'latin1'))
-    return { kind: 'symlink', ...policy.attributes('symlink', host), target: Buffer.from(target, 'latin1') }
+    return { kind: 'symlink', ...policy.attributes('symlink', host, path), target: Buffer.from(target, 'latin1') }
   }
   const kind = stats.isFIFO() ? 'a pipe' : stats.isSocket() ? 'a socket' : 'a device'
   throw new ImageError('UNSUPPORTED', `${shown(path)}: is ${kind}; only files, directories and symbolic links can be taken from the host`, {

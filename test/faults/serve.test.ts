@@ -88,7 +88,7 @@ async function stalledClient(port: number, path: string): Promise<Socket> {
   const socket = connect(port, '127.0.0.1')
   socket.on('error', () => undefined)
   await once(socket, 'connect')
-  socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`)
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
   await once(socket, 'readable')
   return socket
 }
@@ -321,7 +321,7 @@ describe('while it serves', () => {
   it('a target with control characters does not reach the terminal', async () => {
     const server = await serve(['--pieces', f.pieces])
     const socket = connect(server.port, '127.0.0.1')
-    socket.end(`GET /\u009b2J\u0085${'x'.repeat(5000)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`, 'latin1')
+    socket.end(`GET /\u009b2J\u0085${'x'.repeat(5000)} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`, 'latin1')
     socket.resume()
     await once(socket, 'close')
     expect(await stopped(server)).toMatchObject({ status: 0 })

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { unpackSmall } from '../../fixtures/unpack.ts'
 import { type Closure, type ClosurePath, readClosure } from '../../src/nix/closure.ts'
 import { DATABASE_SCHEMA, nixDatabase, SQLITE_HEADER } from '../../src/nix/database.ts'
@@ -107,21 +107,60 @@ describe('errors', () => {
     }
   })
 
-  it('of a Node without SQLite, or with one that cannot serialize', async () => {
-    const { getBuiltinModule } = process
-    const pretend = (module: unknown): void => {
-      process.getBuiltinModule = (() => module) as unknown as typeof getBuiltinModule
+  it('of a Node without SQLite', async () => {
+    await pretending(undefined, () => failure(() => nixDatabase(syntheticClosure(1, 0)), 'UNSUPPORTED', /was built without SQLite/))
+  })
+})
+
+/** Runs `action` as if the SQLite of this Node were `module`. */
+async function pretending(module: unknown, action: () => unknown): Promise<void> {
+  const { getBuiltinModule } = process
+  process.getBuiltinModule = (() => module) as unknown as typeof getBuiltinModule
+  try {
+    await action()
+  } finally {
+    process.getBuiltinModule = getBuiltinModule
+  }
+}
+
+describe('with a Node before 24.16, which gives no bytes from memory', () => {
+  const old = () => {
+    class Old extends process.getBuiltinModule('node:sqlite').DatabaseSync {}
+    Object.defineProperty(Old.prototype, 'serialize', { value: undefined })
+    return { DatabaseSync: Old }
+  }
+  const { TMPDIR } = process.env
+  afterEach(() => {
+    if (TMPDIR === undefined) delete process.env['TMPDIR']
+    else process.env['TMPDIR'] = TMPDIR
+  })
+
+  it('the bytes are the same, through a file that nobody else can reach and that is gone afterwards', async () => {
+    const closure = syntheticClosure(3000, 4)
+    const expected = nixDatabase(closure)
+    // The path stands in a statement.
+    process.env['TMPDIR'] = scratch("it's")
+    mkdirSync(scratch("it's"))
+    const seen: string[] = []
+    const { DatabaseSync } = old()
+    class Watched extends DatabaseSync {
+      override exec(sql: string): void {
+        super.exec(sql)
+        for (const name of readdirSync(scratch("it's"))) seen.push(`${name} ${(statSync(scratch("it's", name)).mode & 0o777).toString(8)}`)
+      }
     }
-    try {
-      pretend(undefined)
-      await failure(() => nixDatabase(syntheticClosure(1, 0)), 'UNSUPPORTED', /was built without SQLite/)
-      class Old extends getBuiltinModule('node:sqlite').DatabaseSync {}
-      Object.defineProperty(Old.prototype, 'serialize', { value: undefined })
-      pretend({ DatabaseSync: Old })
-      await failure(() => nixDatabase(syntheticClosure(1, 0)), 'UNSUPPORTED', /use Node 24\.16 or later/)
-    } finally {
-      process.getBuiltinModule = getBuiltinModule
-    }
+    await pretending({ DatabaseSync: Watched }, () => expect(Buffer.compare(nixDatabase(closure), expected)).toBe(0))
+    // This very Node may be such a one.
+    expect(seen).toEqual([expect.stringMatching(/^kilnix-database-\w{6} 700$/)])
+    expect(readdirSync(scratch("it's"))).toEqual([])
+  })
+
+  it('a folder for scratch files that is not there is an error that names it', async () => {
+    process.env['TMPDIR'] = scratch('nowhere')
+    await pretending(old(), async () => {
+      const error = await failure(() => nixDatabase(syntheticClosure(1, 0)), 'WRITE_FAILED', /ENOENT.*TMPDIR.*24\.16/)
+      expect(error.path).toBe(scratch('nowhere'))
+    })
   })
 })
 

@@ -17,7 +17,7 @@ afterAll(() => expect(unhandled).toEqual([]))
 
 const text = bytesImage(Buffer.from('content\n'))
 const small = served('/small', text)
-const get = (path: string, fields = ''): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n${fields}\r\n`
+const get = (path: string, fields = ''): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${fields}\r\n`
 const getAndClose = (path: string): string => get(path, 'Connection: close\r\n')
 
 /** More than the system holds for a connection. */
@@ -90,13 +90,26 @@ describe('a client that stalls', () => {
   it.each([
     ['says nothing', ''],
     ['sends half a request', 'GET /small HTTP/1.1\r\nHo'],
-    ['sends half of the content', 'POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc'],
+    ['sends half of the content', 'POST /small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc'],
   ])('is told so when it %s', async (_name, sent) => {
     const { port } = await startServer([small], { idleMilliseconds: 200 })
     const socket = await rawSocket(port)
     if (sent !== '') socket.write(sent)
     expect((await untilClosed(socket)).toString()).toMatch(/HTTP\/1\.1 408 Request Timeout\r\n[\s\S]*408 Request Timeout\n$/)
     await stillServes(port)
+  })
+})
+
+describe('a head that comes byte by byte', () => {
+  it('has to be there in the time for the whole of it', async () => {
+    const { port, events } = await startServer([small], { idleMilliseconds: 600 })
+    const socket = await rawSocket(port)
+    const answer = untilClosed(socket)
+    socket.write('GET /small HTTP/1.1\r\nX: ')
+    const drip = setInterval(() => socket.writable && socket.write('y'), 50)
+    expect((await answer).toString()).toMatch(/^HTTP\/1\.1 408 Request Timeout\r\n/)
+    clearInterval(drip)
+    expect(events).toMatchObject([{ kind: 'refuse', status: 408 }])
   })
 })
 
@@ -253,7 +266,7 @@ describe('garbage', () => {
     '/large',
     ' HTTP/1.1\r\n',
     ' HTTP/1.0\r\n',
-    'Host: x\r\n',
+    'Host: localhost\r\n',
     '\r\n',
     '\r\n\r\n',
     'Range: bytes=',

@@ -1,9 +1,8 @@
 /** Many clients at once: each byte right, memory bounded, and an orderly end. */
-import { execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
@@ -11,8 +10,8 @@ import { bytesImage } from '../../src/io/image.ts'
 import type { ServerEvent } from '../../src/server/index.ts'
 import { hostFileImage } from '../../src/tree/host-file.ts'
 import { MEBIBYTE, sampleImage, served } from './sample.ts'
-import { SAMPLE_MEBIBYTES, type ServingReport } from './serving-report.ts'
-import { eventually, folder, headAndBody, openFiles, rawSocket, sha256, startServer, untilClosed } from './support.ts'
+import { SAMPLE_MEBIBYTES } from './serving-report.ts'
+import { eventually, folder, headAndBody, openFiles, rawSocket, sha256, startServer, startServing, untilClosed } from './support.ts'
 
 const CLIENTS = 200
 
@@ -21,31 +20,13 @@ async function downloads(url: string, count: number): Promise<Record<string, num
   return JSON.parse(stdout) as Record<string, number>
 }
 
-/** A server in a process of its own, and what it says at its end. */
-function startServing() {
-  const child = spawn(process.execPath, ['--expose-gc', join(import.meta.dirname, 'serving.ts'), folder], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
-  const next = async (): Promise<unknown> => JSON.parse((await lines.next()).value ?? 'null')
-  return {
-    async addresses(): Promise<{ url: string; port: number }> {
-      return (await next()) as { url: string; port: number }
-    },
-    async end(): Promise<ServingReport> {
-      child.stdin.end()
-      return (await next()) as ServingReport
-    },
-  }
-}
-
 const LARGE = 64 * MEBIBYTE
 const sparse = join(folder, 'sparse')
 writeFileSync(sparse, '')
 truncateSync(sparse, LARGE)
 const large = served('/large', hostFileImage(sparse, LARGE))
 const small = served('/small', bytesImage(Buffer.from('content\n')))
-const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
 
 describe(`${CLIENTS} clients`, () => {
   const sample = sampleImage(SAMPLE_MEBIBYTES, folder)

@@ -3,6 +3,7 @@ import { bytesImage, type Image } from '../../src/io/image.ts'
 import { imageChunks } from '../../src/io/stream.ts'
 import type { ConditionFields } from '../../src/server/conditions.ts'
 import { fileTable } from '../../src/server/files.ts'
+import { hostNames } from '../../src/server/hosts.ts'
 import { planResponse, textPlan } from '../../src/server/response-plan.ts'
 import { served } from './sample.ts'
 
@@ -12,8 +13,10 @@ const table = fileTable([
   served('/empty', bytesImage(new Uint8Array(0))),
 ])
 
-const plan = (target: string, fields: ConditionFields = {}, method = 'GET', hostCount: number | undefined = 1) =>
-  planResponse(table, { method, target, hostCount, fields })
+const site = { table, names: hostNames('127.0.0.1', ['Boot.Example.org', 'any.where', 'host']) }
+
+const plan = (target: string, fields: ConditionFields = {}, method = 'GET', hosts = ['192.0.2.1:8080'], version = '1.1') =>
+  planResponse(site, { method, target, version, hosts, fields })
 
 async function text(image: Image | undefined): Promise<string | undefined> {
   if (image === undefined) return undefined
@@ -131,7 +134,6 @@ describe('planResponse', () => {
     'initrd',
     'ftp://host/initrd',
     'file:///initrd',
-    'http:///x/initrd',
     '*',
     '/constructor',
     '/__proto__',
@@ -147,10 +149,68 @@ describe('planResponse', () => {
     expect(plan(`/initrd?${'x'.repeat(7993)}`).status).toBe(414)
   })
 
+  const statusFor = (hosts: string[], version = '1.1', target = '/initrd') => plan(target, {}, 'GET', hosts, version).status
+
   it('wants one Host, but from HTTP/1.0', () => {
-    expect(planResponse(table, { method: 'GET', target: '/initrd', hostCount: undefined, fields: {} }).status).toBe(200)
-    expect(plan('/initrd', {}, 'GET', 0).status).toBe(400)
-    expect(plan('/initrd', {}, 'GET', 2).status).toBe(400)
+    expect(statusFor([], '1.0')).toBe(200)
+    expect(statusFor([])).toBe(400)
+    for (const version of ['1.0', '1.1']) expect(statusFor(['192.0.2.1', '192.0.2.1'], version)).toBe(400)
+  })
+
+  it.each([
+    '127.0.0.1',
+    '192.0.2.1:8080',
+    '192.0.2.1:',
+    '[::1]',
+    '[2001:db8::1]:80',
+    '[fe80::1%25eth0]:8080',
+    'localhost',
+    'LocalHost:8080',
+    'localhost.:8080',
+    'boot.example.org',
+    'BOOT.example.ORG.:8080',
+  ])('goes by %s', (host) => {
+    expect(statusFor([host])).toBe(200)
+    expect(statusFor([host], '1.0')).toBe(200)
+    expect(statusFor(['127.0.0.1'], '1.1', `http://${host}/initrd`)).toBe(200)
+  })
+
+  it.each([
+    ['attacker.example', 421],
+    ['attacker.example:8080', 421],
+    ['boot.example.org.attacker.example', 421],
+    ['notboot.example.org', 421],
+    ['example.org', 421],
+    ['localhost.attacker.example', 421],
+    ['127.0.0.1.attacker.example', 421],
+    ['127.0.0.1.', 421],
+    ['0x7f.1', 421],
+    ['[::1].attacker.example', 400],
+    ['[localhost]', 421],
+    ['::1', 400],
+    ['', 421],
+    ['a b', 421],
+    ['user@127.0.0.1', 421],
+    ['127.0.0.1:80:80', 400],
+    ['127.0.0.1/', 421],
+    ['127.0.0.1, 127.0.0.1', 421],
+    ['127.0.0.1\0', 421],
+  ])('does not go by %j', async (host, status) => {
+    for (const version of ['1.0', '1.1']) expect(statusFor([host], version)).toBe(status)
+    // What the target says counts more (RFC 9112, 3.2.2); there a slash ends it.
+    if (!/[/@]/.test(host)) expect(statusFor(['127.0.0.1'], '1.1', `http://${host}/initrd`)).toBe(status)
+    const { content } = plan('/initrd', {}, 'GET', [host])
+    expect(await text(content)).toMatch(/^4\d\d [A-Z].*\n(its Host is none|the server does not go by the name .* --host NAME)\n$/)
+  })
+
+  it('looks behind the name of a user', () => {
+    expect(statusFor(['127.0.0.1'], '1.1', 'http://127.0.0.1@attacker.example/initrd')).toBe(421)
+    expect(statusFor(['127.0.0.1'], '1.1', 'http://a@127.0.0.1@attacker.example/initrd')).toBe(421)
+    expect(statusFor(['127.0.0.1'], '1.1', 'http://attacker.example@127.0.0.1/initrd')).toBe(200)
+  })
+
+  it.each(['0.9', '1.2', '2.0', '3.0'])('does not answer HTTP/%s', (version) => {
+    expect(statusFor(['127.0.0.1'], version)).toBe(505)
   })
 })
 

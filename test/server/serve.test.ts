@@ -1,12 +1,13 @@
 /** A running server, judged by curl and raw sockets: what it answers, tells and refuses. */
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { bytesImage } from '../../src/io/image.ts'
-import type { ServeOptions, ServerEvent } from '../../src/server/index.ts'
+import type { ServeOptions } from '../../src/server/index.ts'
 import { serveFiles } from '../../src/server/index.ts'
 import { oracle } from '../oracles/tools.ts'
 import { MEBIBYTE, sampleImage, served } from './sample.ts'
@@ -29,6 +30,8 @@ function fieldsOf(head: string): Record<string, string> {
 const small = served('/netboot.ipxe', bytesImage(Buffer.from('#!ipxe\nboot\n')), 'script')
 const sample = sampleImage(4, folder)
 const initrd = served('/initrd', sample.image, 'initrd-1')
+/** More than the system holds for a connection. */
+const large = served('/large', { size: 64 * MEBIBYTE, extents: [] })
 
 describe.skipIf(oracle('curl').skip)('with curl', () => {
   it('sends files, lists and heads', async () => {
@@ -136,8 +139,10 @@ describe.skipIf(oracle('curl').skip)('with curl', () => {
   })
 
   it('takes absolute targets, as for a proxy', async () => {
-    const { url } = await startServer([small])
-    expect((await curl('--noproxy', '', '--proxy', url, 'http://another.invalid/netboot.ipxe')).toString()).toBe('#!ipxe\nboot\n')
+    const { url } = await startServer([small], { names: ['another.invalid'] })
+    const byProxy = (target: string) => curl('--noproxy', '', '--proxy', url, '--write-out', '%{http_code}', target)
+    expect((await byProxy('http://another.invalid/netboot.ipxe')).toString()).toBe('#!ipxe\nboot\n200')
+    expect((await byProxy('http://a-third.invalid/netboot.ipxe')).toString()).toMatch(/--host NAME\n421$/)
   })
 
   it('allows GET and HEAD, and drops what is uploaded', async () => {
@@ -190,7 +195,7 @@ describe.skipIf(oracle('busybox').skip)('with busybox', () => {
 describe('protocol', () => {
   it('sends no content for HEAD and 304, so that the next answer follows at once', async () => {
     const { port } = await startServer([small])
-    const common = 'Host: x\r\n'
+    const common = 'Host: localhost\r\n'
     const answer = await rawAnswer(
       port,
       `HEAD /netboot.ipxe HTTP/1.1\r\n${common}\r\n` +
@@ -213,19 +218,23 @@ describe('protocol', () => {
 
   it.each([
     ['no Host', 'GET / HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
-    ['two Hosts', 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n', 400],
-    ['an unknown version', 'GET / HTTP/4.2\r\nHost: a\r\n\r\n', 505],
+    ['two Hosts', 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n', 400],
+    ['HTTP/2.0', 'GET / HTTP/2.0\r\nHost: 127.0.0.1\r\n\r\n', 505],
+    ['HTTP/0.9', 'GET / HTTP/0.9\r\n\r\n', 505],
+    ['a name that is not its own', 'GET / HTTP/1.1\r\nHost: attacker.example\r\nConnection: close\r\n\r\n', 421],
+    ['an old form with such a name', 'GET / HTTP/1.0\r\nHost: attacker.example\r\n\r\n', 421],
+    ['an unknown version', 'GET / HTTP/4.2\r\nHost: 127.0.0.1\r\n\r\n', 505],
     ['no HTTP', 'hello\r\n\r\n', 400],
     ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
     ['TLS', Buffer.from('160301020001000001fc0303', 'hex'), 400],
-    ['a space in the target', 'GET /a b HTTP/1.1\r\nHost: a\r\n\r\n', 400],
-    ['two lengths', 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
-    ['a length and chunks', 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n', 400],
-    ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 405],
-    ['an Expect', 'GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n', 200],
-    ['an unknown Expect', 'GET / HTTP/1.1\r\nHost: a\r\nExpect: more\r\nConnection: close\r\n\r\n', 200],
-    ['an Upgrade', 'GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade, close\r\n\r\n', 200],
-    ['content', 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc', 200],
+    ['a space in the target', 'GET /a b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', 400],
+    ['two lengths', 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 400],
+    ['a length and chunks', 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n', 400],
+    ['CONNECT', 'CONNECT a:1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', 405],
+    ['an Expect', 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n', 200],
+    ['an unknown Expect', 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: more\r\nConnection: close\r\n\r\n', 200],
+    ['an Upgrade', 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: h2c\r\nConnection: Upgrade, close\r\n\r\n', 200],
+    ['content', 'GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc', 200],
     ['the oldest form', 'GET / HTTP/1.0\r\n\r\n', 200],
   ])('answers %s', async (_name, text, status) => {
     const { port } = await startServer([small])
@@ -246,13 +255,13 @@ describe('protocol', () => {
 
   it('answers a client that has ended its side', async () => {
     const { port } = await startServer([initrd])
-    const { body } = headAndBody(await rawAnswer(port, 'GET /initrd HTTP/1.1\r\nHost: x\r\n\r\n', { end: true }))
+    const { body } = headAndBody(await rawAnswer(port, 'GET /initrd HTTP/1.1\r\nHost: localhost\r\n\r\n', { end: true }))
     expect(body.equals(sample.bytes)).toBe(true)
   })
 
   it('answers what came before garbage, then refuses the garbage', async () => {
     const { port, events } = await startServer([initrd])
-    const answer = await rawAnswer(port, 'GET /initrd HTTP/1.1\r\nHost: x\r\n\r\n\x01garbage\r\n\r\n')
+    const answer = await rawAnswer(port, 'GET /initrd HTTP/1.1\r\nHost: localhost\r\n\r\n\x01garbage\r\n\r\n')
     const { body } = headAndBody(answer)
     expect(body.subarray(0, sample.bytes.length).equals(sample.bytes)).toBe(true)
     expect(body.subarray(sample.bytes.length).toString()).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/)
@@ -263,10 +272,10 @@ describe('protocol', () => {
 describe('events', () => {
   it('tell the start and the end of each request with one object', async () => {
     const { port, events } = await startServer([small])
-    await rawAnswer(port, 'GET /netboot.ipxe?q HTTP/1.1\r\nHost: x\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n')
+    await rawAnswer(port, 'GET /netboot.ipxe?q HTTP/1.1\r\nHost: localhost\r\nRange: bytes=1-2\r\nConnection: close\r\n\r\n')
     await rawAnswer(port, 'POST /a HTTP/1.0\r\n\r\n')
     const [start, finish, ...others] = events
-    const request = { client: expect.stringMatching(/^127\.0\.0\.1:\d+$/), method: 'GET', target: '/netboot.ipxe?q' }
+    const request = { client: expect.stringMatching(/^127\.0\.0\.1:\d+$/), method: 'GET', target: '/netboot.ipxe?q', host: 'localhost' }
     expect(start).toEqual({ kind: 'start', request })
     expect(finish).toEqual({ kind: 'finish', request, status: 206, bytes: 2 })
     expect((finish as { request?: unknown }).request).toBe((start as { request?: unknown }).request)
@@ -319,6 +328,9 @@ describe('serveFiles', () => {
     { idleMilliseconds: 0 },
     { idleMilliseconds: 2 ** 31 },
     { maximumConnections: 0 },
+    { maximumPerClient: 0 },
+    { names: ['a b'] },
+    { names: ['boot.example.org:8080'] },
   ])('refuses %o', async (options) => {
     await expect(listen(options)).rejects.toThrow(expect.objectContaining({ code: 'USAGE' }))
   })
@@ -345,24 +357,27 @@ describe('serveFiles', () => {
   })
 
   it('sends clients away that are too many, and takes them when there is room', async () => {
-    const refused: ServerEvent[] = []
-    const { port } = await startServer([small], {
-      maximumConnections: 2,
-      onEvent: (event) => event.kind === 'refuse' && refused.push(event),
-    })
-    const get = 'GET /netboot.ipxe HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'
+    const { port, event } = await startServer([large, small], { maximumConnections: 2 })
+    const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`
     const held = [await rawSocket(port), await rawSocket(port)]
-    const away = headAndBody(await rawAnswer(port, get.replace('close', 'keep-alive')))
+    for (const socket of held) {
+      socket.pause().write(get('/large'))
+      await once(socket, 'readable')
+    }
+    const away = headAndBody(await rawAnswer(port, get('/netboot.ipxe').replace('close', 'keep-alive')))
     expect(away.head).toMatch(/^HTTP\/1\.1 503 Service Unavailable\r\n/)
     expect(fieldsOf(away.head)).toMatchObject({ 'retry-after': '5', connection: 'close' })
-    const silent = [await rawSocket(port), await rawSocket(port)]
-    expect(await rawAnswer(port, get)).toHaveLength(0)
-    expect(refused).toMatchObject([{ kind: 'refuse', status: undefined, reason: 'too many connections' }])
+    const silent = [await rawSocket(port), await rawSocket(port), await rawSocket(port)]
+    const [longest] = silent
+    expect(await untilClosed(longest ?? (await rawSocket(port)))).toHaveLength(0)
+    expect(await event(({ kind }) => kind === 'refuse')).toMatchObject({
+      status: undefined,
+      reason: expect.stringMatching(/need its place/),
+    })
     for (const socket of silent) socket.destroy()
-    const [first] = held
-    first?.write(get)
-    expect((await untilClosed(first ?? (await rawSocket(port)))).toString()).toMatch(/boot\n$/)
-    expect((await rawAnswer(port, get)).toString()).toMatch(/boot\n$/)
     held[1]?.destroy()
+    await event(({ kind }) => kind === 'drop')
+    expect((await rawAnswer(port, get('/netboot.ipxe'))).toString()).toMatch(/boot\n$/)
+    held[0]?.destroy()
   })
 })

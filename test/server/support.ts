@@ -1,13 +1,16 @@
 /** A server in this process, raw clients, and what the system knows of this process. */
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach } from 'vitest'
 import { type RunningServer, type ServedFile, type ServeOptions, type ServerEvent, serveFiles } from '../../src/server/index.ts'
+import type { ServingReport } from './serving-report.ts'
 
 export const folder = mkdtempSync(join(tmpdir(), 'kilnix-server-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -57,8 +60,26 @@ export async function startServer(files: readonly ServedFile[], options: Partial
   return { ...server, events, event }
 }
 
-export async function rawSocket(port: number): Promise<Socket> {
-  const socket = connect(port, '127.0.0.1')
+/** A server in a process of its own, and what it says at its end. */
+export function startServing() {
+  const child = spawn(process.execPath, ['--expose-gc', join(import.meta.dirname, 'serving.ts'), folder], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
+  const next = async (): Promise<unknown> => JSON.parse((await lines.next()).value ?? 'null')
+  return {
+    async addresses(): Promise<{ url: string; port: number }> {
+      return (await next()) as { url: string; port: number }
+    },
+    async end(): Promise<ServingReport> {
+      child.stdin.end()
+      return (await next()) as ServingReport
+    },
+  }
+}
+
+export async function rawSocket(port: number, localAddress?: string): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', ...(localAddress !== undefined && { localAddress }) })
   socket.on('error', () => undefined)
   await once(socket, 'connect')
   return socket
@@ -92,9 +113,9 @@ export function openFiles(): number {
 }
 
 /** Waits until `isSo`, for ten seconds at most. */
-export async function eventually(isSo: () => boolean): Promise<boolean> {
+export async function eventually(isSo: () => boolean | Promise<boolean>): Promise<boolean> {
   for (let wait = 0; wait < 1000; wait++) {
-    if (isSo()) return true
+    if (await isSo()) return true
     await sleep(10)
   }
   return isSo()

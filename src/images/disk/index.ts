@@ -214,6 +214,7 @@ function rootTree(store: LoadedStore, toplevel: string, boot: DiskBoot, options:
     ...(configuration !== undefined && { configuration }),
     ...(channel !== undefined && { channel }),
     ...(add && { add }),
+    ...(options.onProgress && { onProgress: options.onProgress }),
   })
   const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
   return boot.rootBoot === undefined ? tree : mergeTrees(tree, treeAt('boot', boot.rootBoot, folder))

@@ -171,6 +171,7 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
     configuration: zfsConfiguration(chosen.datasets, options.configuration),
     ...(channel !== undefined && { channel }),
     ...(options.add && { add: options.add }),
+    ...(options.onProgress && { onProgress: options.onProgress }),
   })
   const place = poolPlace(layout, bootSize)
   const pool = sizedPool(settings.rootSize, place.overhead - (layout === 'single-disk' ? bootSize : 0), () =>
