@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { Readable } from 'node:stream'
-import { constants, createZstdCompress } from 'node:zlib'
+import { constants } from 'node:zlib'
 import { imageSha256 } from './digest.ts'
 import { type FileTarget, openSpool, writeFileAtomically } from './file-target.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing } from './image.ts'
@@ -10,6 +10,7 @@ import type { ProgressListener } from './progress.ts'
 import { regionImage } from './region.ts'
 import { imageChunks, writeImage } from './stream.ts'
 import type { Target } from './target.ts'
+import { zstdChunks } from './zstd.ts'
 
 export interface OutputOptions {
   /** Worker threads; default: as many as the process may use. */
@@ -57,19 +58,13 @@ export async function saveImage(image: Image | GrowingImage, path: string, optio
  * scratch file without a name, because its first bytes are known last; `destroy()` cancels that.
  */
 export function imageStream(image: Image | GrowingImage, options: OutputOptions = {}): Readable {
-  const plain = Readable.from(
-    cancelledByReturn((signal) => chunksOf(image, { ...options, signal }), options.signal),
-    {
-      objectMode: false,
-      highWaterMark: 1 << 20,
-    },
-  )
-  if (options.zstdLevel === undefined) return plain
-  const params = { [constants.ZSTD_c_compressionLevel]: options.zstdLevel, [constants.ZSTD_c_checksumFlag]: 1 }
-  const compress = createZstdCompress({ params, chunkSize: 1 << 20 })
-  plain.on('error', (error) => compress.destroy(error))
-  compress.on('close', () => plain.destroy())
-  return plain.pipe(compress)
+  const { zstdLevel } = options
+  const generate = (signal: AbortSignal): AsyncGenerator<Uint8Array> => {
+    const chunks = chunksOf(image, { ...options, signal })
+    if (zstdLevel === undefined) return chunks
+    return zstdChunks(chunks, { params: { [constants.ZSTD_c_compressionLevel]: zstdLevel, [constants.ZSTD_c_checksumFlag]: 1 } })
+  }
+  return Readable.from(cancelledByReturn(generate, options.signal), { objectMode: false, highWaterMark: 1 << 20 })
 }
 
 /** A generator at work hears of `return` only when it next yields; a build must hear of it at once. */
