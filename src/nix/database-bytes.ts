@@ -2,10 +2,10 @@
  * From a database in memory to the bytes of its file. Rows were added in an order that leaves index pages half full, so it
  * is vacuumed: the bytes then depend on what the database holds alone.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { ImageError, systemErrorCode } from '../errors.ts'
+import { PrivateFolder } from '../io/private-folder.ts'
 
 /** What is used of `node:sqlite`, typed here because Node before 24.16 has not all of it. */
 export interface VacuumedDatabase {
@@ -25,11 +25,10 @@ export function vacuumedBytes(database: VacuumedDatabase): Uint8Array {
 }
 
 function throughFile(database: VacuumedDatabase): Uint8Array {
-  let folder: string | undefined
+  let partial: PrivateFolder | undefined
   try {
-    // With mode 0700: nobody else can put a file there.
-    folder = mkdtempSync(join(tmpdir(), 'kilnix-database-'))
-    const path = join(folder, 'db.sqlite')
+    partial = PrivateFolder.create(tmpdir())
+    const path = partial.folder.at('db.sqlite')
     database.exec(`vacuum into '${path.replaceAll("'", "''")}'`)
     return readFileSync(path)
   } catch (error) {
@@ -40,6 +39,6 @@ function throughFile(database: VacuumedDatabase): Uint8Array {
       cause: error,
     })
   } finally {
-    if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
+    partial?.remove()
   }
 }

@@ -151,7 +151,7 @@ describe('with a Node before 24.16, which gives no bytes from memory', () => {
     }
     await pretending({ DatabaseSync: Watched }, () => expect(Buffer.compare(nixDatabase(closure), expected)).toBe(0))
     // This very Node may be such a one.
-    expect(seen).toEqual([expect.stringMatching(/^kilnix-database-\w{6} 700$/)])
+    expect(seen).toEqual([expect.stringMatching(/^\.kilnix-partial-\w{6} 700$/)])
     expect(readdirSync(scratch("it's"))).toEqual([])
   })
 
