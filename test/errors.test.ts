@@ -3,7 +3,7 @@ import { constants } from 'node:os'
 import { getSystemErrorMap } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { systemErrorCode } from '../src/errors.ts'
-import { writeError } from '../src/io/file-target.ts'
+import { writeError } from '../src/io/write-error.ts'
 
 /** As Node makes it of a number that libuv has no name for. */
 function unknownError(number: number): Error {

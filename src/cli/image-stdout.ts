@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto'
 import { fstat, fsync } from 'node:fs'
 import { promisify } from 'node:util'
 import { systemErrorCode } from '../errors.ts'
-import { writeError } from '../io/write-error.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import { imageStream, type OutputOptions } from '../io/output.ts'
+import { writeError } from '../io/write-error.ts'
 import { abortion, STDOUT, STDOUT_LABEL, writeAll } from './stdout.ts'
 
 export interface StreamedImage {
