@@ -68,7 +68,10 @@ function cliPage(): string {
           'the build failed, and nothing stands at the output path that was not there before; or standard output could not be written, and the message says what stands; or `kilnix closure check` found a problem',
         ],
         ['2', 'usage: an option is unknown, malformed or missing, or Node is too old'],
-        ['130, 143', 'cancelled by SIGINT or SIGTERM; the temporary file is removed'],
+        [
+          '129 and more',
+          'cancelled by a signal: 128 and its number (129 SIGHUP, 130 SIGINT, 131 SIGQUIT, 143 SIGTERM); what is not whole is removed',
+        ],
         ['141', 'the reader of standard output went away'],
       ],
     ),

@@ -17,7 +17,7 @@ ${commands.join('\n')}
   kilnix help [COMMAND]   Print this help, or that of a command
   kilnix --version        Print the version
 
-Exit status: 0 done, 1 failed, 2 usage, 130 or 143 cancelled by a signal.
+Exit status: 0 done, 1 failed, 2 usage, 128 and the number of a signal that cancelled it: 130 for ctrl-c.
 `
 }
 

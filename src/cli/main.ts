@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { nearest } from '../bytes/nearest.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import { COMMAND_FAMILIES, COMMAND_NAMES, commandOf, isFamily } from './commands.ts'
+import { keepIgnoringHangUp } from './hang-up.ts'
 import { commandHelp, familyHelp, generalHelp } from './help.ts'
 import type { CommandName, Settings } from './options.ts'
 import { readSettings } from './settings.ts'
@@ -22,7 +23,10 @@ export const OTHER_COMMANDS = ['presets', 'schema', 'help', '--help', '-h', '--v
 
 /** Run the command; resolves to the exit status and never rejects. */
 export async function main(args: readonly string[]): Promise<number> {
+  keepIgnoringHangUp(process.env)
   leaveRemovedFolder()
+  // Errors that no promise leads to here, and that leave nobody to clean up: `exit` does.
+  process.on('uncaughtException', (error) => process.exit(report(error, undefined)))
   try {
     return await dispatch(args)
   } catch (error) {

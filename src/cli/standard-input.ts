@@ -1,9 +1,13 @@
 /** Standard input that can be cancelled. */
-import { ImageError } from '../errors.ts'
+import { ImageError, throwIfAborted } from '../errors.ts'
 
-/** Standard input; a read that waits for bytes ends with ABORTED when `signal` comes. */
+/** Standard input; a read that waits for bytes ends with ABORTED when `signal` comes. Throws ABORTED where it has come. */
 export function standardInput(signal: AbortSignal): AsyncIterable<Uint8Array> {
-  const stop = (): unknown => process.stdin.destroy(new ImageError('ABORTED', 'cancelled', { cause: signal.reason }))
+  throwIfAborted(signal)
+  const { stdin } = process
+  const stop = (): unknown => stdin.destroy(new ImageError('ABORTED', 'cancelled', { cause: signal.reason }))
   signal.addEventListener('abort', stop, { once: true })
-  return process.stdin
+  // Where nobody reads yet, whoever begins to will hear of it.
+  stdin.on('error', () => undefined)
+  return stdin
 }

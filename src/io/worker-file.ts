@@ -1,4 +1,5 @@
-/** Worker threads: where their code lies, and the error of one that is gone. */
+/** Worker threads: where their code lies, how they are started, and the error of one that is gone. */
+import { Worker, type WorkerOptions } from 'node:worker_threads'
 import { ImageError } from '../errors.ts'
 
 /**
@@ -7,6 +8,14 @@ import { ImageError } from '../errors.ts'
  */
 export function workerFile(moduleUrl: string, name = 'worker'): URL {
   return new URL(`./${name}.${moduleUrl.endsWith('.ts') ? 'ts' : 'js'}`, moduleUrl)
+}
+
+/**
+ * Start a thread. It prints nothing: where it could, Node would open the streams of this process for it, which makes a pipe
+ * that is standard output non-blocking for all who have it.
+ */
+export function startWorker(file: URL, options: Pick<WorkerOptions, 'workerData' | 'name' | 'resourceLimits'>): Worker {
+  return new Worker(file, { ...options, stdout: true, stderr: true })
 }
 
 /** WORKER_DIED for thread `number`, counted from 1, which could not start or has ended: why, and the remedy. */

@@ -2,9 +2,9 @@
  * The worker threads of one run over batches of blocks. What is done with a batch is the business of the threads' own
  * file, which answers with `answerBatches`; blocks lie in shared memory, and messages name places in it.
  */
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
-import { workerError } from '../../io/worker-file.ts'
+import { startWorker, workerError } from '../../io/worker-file.ts'
 import type { FromWorker, ToWorker, WorkerSetup } from './protocol.ts'
 
 /** Workers make much short-lived memory; a small nursery has it collected before it adds up. */
@@ -73,7 +73,7 @@ export class BatchPool<Batch, Result> {
   }
 
   #start(workerData: WorkerSetup, index: number): Worker {
-    const worker = new Worker(this.#workerFile, { workerData, name: `kilnix-blocks-${index}`, resourceLimits: WORKER_LIMITS })
+    const worker = startWorker(this.#workerFile, { workerData, name: `kilnix-blocks-${index}`, resourceLimits: WORKER_LIMITS })
     worker.on('message', (message: FromWorker<Result>) => {
       if (message.kind === 'failure') return this.fail(new ImageError(message.code, message.message))
       const waiting = this.#waiting.get(message.id)

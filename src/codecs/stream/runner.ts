@@ -1,9 +1,9 @@
 /** Where blocks are encoded: in worker threads, or in the caller's own. */
 
 import { setImmediate } from 'node:timers/promises'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
-import { workerError, workerFile } from '../../io/worker-file.ts'
+import { startWorker, workerError, workerFile } from '../../io/worker-file.ts'
 import type { EncoderSetup, StreamFormat } from './format.ts'
 import type { BlockTask, Result, Task, WorkerSetup } from './protocol.ts'
 
@@ -115,7 +115,7 @@ export class ThreadRunner implements Runner {
     const number = this.#threads.length + 1
     const died = (cause: unknown): void => this.#fail(workerError(number, 'died', cause))
     try {
-      const worker = new Worker(WORKER_FILE, { workerData: this.#setup, name: `kilnix-${number}`, resourceLimits: WORKER_LIMITS })
+      const worker = startWorker(WORKER_FILE, { workerData: this.#setup, name: `kilnix-${number}`, resourceLimits: WORKER_LIMITS })
       const jobs: Job[] = []
       worker.on('message', (result: Result) => {
         if (result.kind === 'failure') this.#fail(new ImageError(result.code, result.message))

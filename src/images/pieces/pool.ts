@@ -1,8 +1,8 @@
 /** Threads that do tasks for one build: started when there is more to do than threads, at most as many as allowed. */
 
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
-import { workerError, workerFile } from '../../io/worker-file.ts'
+import { startWorker, workerError, workerFile } from '../../io/worker-file.ts'
 import type { Failure, PieceResult, PieceTask, TaskAnswer, ThreadMessage, ThreadRequest, ThreadSetup } from './protocol.ts'
 
 const WORKER_FILE = workerFile(import.meta.url)
@@ -80,7 +80,7 @@ export class TaskPool {
     let thread: Worker
     try {
       const workerData: ThreadSetup = { stopFlag: this.#stopFlag }
-      thread = new Worker(WORKER_FILE, { workerData, name: `kilnix-piece-${number}` })
+      thread = startWorker(WORKER_FILE, { workerData, name: `kilnix-piece-${number}` })
     } catch (cause) {
       this.fail(workerError(number, 'cannot be started', cause))
       return undefined

@@ -1,8 +1,8 @@
 /** Threads that hash and scan the store paths of one closure. */
 
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import { ImageError } from '../../errors.ts'
-import { workerError, workerFile } from '../../io/worker-file.ts'
+import { startWorker, workerError, workerFile } from '../../io/worker-file.ts'
 import type { CheckTask, TaskResult, ThreadMessage, ThreadSetup } from './protocol.ts'
 
 const WORKER_FILE = workerFile(import.meta.url, 'check-worker')
@@ -38,7 +38,7 @@ export async function runTasks(tasks: readonly CheckTask[], { jobs, setup, signa
     const died = (cause: unknown): void => fail(workerError(number, 'died', cause))
     let thread: Worker
     try {
-      thread = new Worker(WORKER_FILE, { workerData, name: `kilnix-check-${number}` })
+      thread = startWorker(WORKER_FILE, { workerData, name: `kilnix-check-${number}` })
     } catch (cause) {
       died(cause)
       return

@@ -1,7 +1,7 @@
 /** The workers of one packing run: threads, or the caller's own thread. */
 
-import { Worker } from 'node:worker_threads'
-import { workerError, workerFile } from '../../../io/worker-file.ts'
+import type { Worker } from 'node:worker_threads'
+import { startWorker, workerError, workerFile } from '../../../io/worker-file.ts'
 import type { CompressTask, ReadTask, Result, Task, WorkSetup } from './protocol.ts'
 
 const WORKER_FILE = workerFile(import.meta.url)
@@ -68,7 +68,7 @@ export class ThreadPool implements Pool {
   }
 
   #start(setup: WorkSetup, index: number, listener: PoolListener): Worker {
-    const worker = new Worker(WORKER_FILE, { workerData: setup, name: `kilnix-${index}`, resourceLimits: WORKER_LIMITS })
+    const worker = startWorker(WORKER_FILE, { workerData: setup, name: `kilnix-${index}`, resourceLimits: WORKER_LIMITS })
     worker.on('message', (result: Result) => {
       this.#inFlight[index] = this.inFlight(index) - 1
       if (!this.#closed) listener.onResult(index, result)
