@@ -57,7 +57,7 @@ export const INITRD_DEFAULTS = { compression: { name: 'zstd', level: 10 } as Cod
 
 /**
  * Load and plan an initrd; nothing is written yet. Throws what `loadStore`, `cpio` and `prependedArchives` throw, USAGE
- * when there is nothing to put in; `pack` LIMIT for an initrd of 4 GiB or more.
+ * when there is nothing to put in, LIMIT for an initrd of 4 GiB or more; where compression decides, `pack` throws it.
  */
 export async function initrd(options: InitrdOptions): Promise<Initrd> {
   const { prepend = [], add = [], links = [], compression = INITRD_DEFAULTS.compression } = options

@@ -1,7 +1,7 @@
 /** Images one after another. */
 import { alignUp } from '../bytes/align.ts'
 import { ImageError, throwIfAborted } from '../errors.ts'
-import { type BuildContext, type GrowingImage, type Image, isGrowing, moveExtent } from './image.ts'
+import { type BuildContext, type GrowingImage, type Image, isGrowing, leastSizeOf, moveExtent } from './image.ts'
 import { writeImage } from './stream.ts'
 import type { Target } from './target.ts'
 
@@ -24,6 +24,7 @@ export function concatGrowing(parts: readonly (Image | GrowingImage)[], alignmen
   const limits = parts.map((part) => alignUp(isGrowing(part) ? part.sizeLimit : part.size, alignment))
   return {
     sizeLimit: limits.reduce((sum, limit) => sum + limit, 0),
+    leastSize: parts.reduce((sum, part) => alignUp(sum, alignment) + leastSizeOf(part), 0),
     async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
       const packed: Image[] = []
       let size = 0
@@ -50,6 +51,7 @@ export function padded(image: Image | GrowingImage, alignment: number): Image | 
   if (!isGrowing(image)) return { size: alignUp(image.size, alignment), extents: image.extents }
   return {
     sizeLimit: alignUp(image.sizeLimit, alignment),
+    leastSize: alignUp(leastSizeOf(image), alignment),
     async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
       const { size, extents } = await image.pack(target, start, context)
       return { size: alignUp(size, alignment), extents }
@@ -77,20 +79,46 @@ export interface SizeRule {
 
 /** Throws LIMIT for an image that is larger than whoever reads it can take. */
 export function checkImageSize({ size }: Image, rule: SizeRule): void {
-  if (size >= rule.refuseFrom) {
-    throw new ImageError('LIMIT', `${rule.what}: ${size} bytes, it has to be smaller than ${rule.refuseFrom}; ${rule.remedy}`)
-  }
+  refuseSize(size, rule)
   if (size >= rule.warnFrom) rule.onLarge(size)
 }
 
-/** A growing image whose size is checked as soon as it is known. */
+/** Throws LIMIT where the bytes that are known of so far are too many already. */
+export function checkLeastSize(size: number, rule: SizeRule): void {
+  refuseSize(size, rule, 'at least ')
+}
+
+function refuseSize(size: number, { what, refuseFrom, remedy }: SizeRule, atLeast = ''): void {
+  if (size < refuseFrom) return
+  throw new ImageError('LIMIT', `${what}: ${atLeast}${size} bytes, it has to be smaller than ${refuseFrom}; ${remedy}`)
+}
+
+/**
+ * A growing image whose size is checked as soon as it is known: here, where its parts are too large already (LIMIT); while
+ * it is packed, at the first byte that is beyond the limit; and at the end.
+ */
 export function sizeChecked(image: GrowingImage, rule: SizeRule): GrowingImage {
+  checkLeastSize(leastSizeOf(image), rule)
   return {
     sizeLimit: image.sizeLimit,
+    leastSize: leastSizeOf(image),
     async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
-      const packed = await image.pack(target, start, context)
+      const packed = await image.pack(bounded(target, start, rule), start, context)
       checkImageSize(packed, rule)
       return packed
     },
+  }
+}
+
+/** The target, which takes no byte of an image that lies there from `start` on and is larger than the rule allows. */
+function bounded(target: Target, start: number, rule: SizeRule): Target {
+  return {
+    async write(position, bytes) {
+      checkLeastSize(position + bytes.length - start, rule)
+      await target.write(position, bytes)
+    },
+    read: (position, length) => target.read(position, length),
+    setSize: (size) => target.setSize(size),
+    flush: () => target.flush?.(),
   }
 }

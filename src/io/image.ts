@@ -56,6 +56,8 @@ export function checkJobs(jobs: number): void {
 export interface GrowingImage {
   /** No packed image is larger than this, in bytes. */
   readonly sizeLimit: number
+  /** None is smaller than this, as far as is known before it is packed; default 0. */
+  readonly leastSize?: number
   /**
    * Write the bytes to `target` from `start` on and return the image that now lies
    * there; its extents count from its own beginning.
@@ -65,6 +67,11 @@ export interface GrowingImage {
 
 export function isGrowing(image: Image | GrowingImage): image is GrowingImage {
   return 'pack' in image
+}
+
+/** Bytes that the image has at the least, once it is packed. */
+export function leastSizeOf(image: Image | GrowingImage): number {
+  return isGrowing(image) ? (image.leastSize ?? 0) : image.size
 }
 
 /** An extent of bytes that are in memory. */

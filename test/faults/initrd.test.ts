@@ -215,6 +215,22 @@ describe('sizes without sense', () => {
     expect(await errorOf(initrd({ prepend: [half, half] }))).toMatchObject({ code: 'LIMIT', path: half })
   })
 
+  it('an uncompressed archive of files that are 4 GiB together, before anything is written', async () => {
+    const add = ['a', 'b', 'c'].map((target) => ({ target, source: sparse(target, 1536 * MEBIBYTE) }))
+    expect(await errorOf(initrd({ add, compression: { name: 'none' } }))).toMatchObject({
+      code: 'LIMIT',
+      message: expect.stringMatching(/^initrd: at least 48\d{8} bytes, it has to be smaller than 4294967296; /),
+    })
+    // Compression may make it fit.
+    expect((await initrd({ add, compression: { name: 'lz4' } })).plan.archiveBytes).toBeGreaterThan(4 * GIBIBYTE)
+    const args = add.flatMap(({ target, source }) => ['--add', `${target}=${source}`])
+    for (const more of [['--dry-run'], ['-o', output], ['-o', '-']]) {
+      const { status, stdout, stderr } = await kilnix(['initrd', ...args, '--compression', 'none', '--quiet', ...more])
+      expect(stderr).toMatch(errorLine('LIMIT', 'at least'))
+      expect({ status, stdout: stdout.length }).toEqual({ status: 1, stdout: 0 })
+    }
+  })
+
   it('an initrd of 2 GiB is told of', async () => {
     const nothing = async (): Promise<void> => undefined
     const nowhere: Target = { write: nothing, setSize: nothing, read: async (_position, length) => new Uint8Array(length) }

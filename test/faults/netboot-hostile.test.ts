@@ -1,5 +1,5 @@
 /** Network boots of systems that were made to do harm, and sizes that no loader takes. */
-import { chmodSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type NetbootOptions, netboot } from '../../src/images/netboot/index.ts'
@@ -52,9 +52,20 @@ describe('sizes without sense', () => {
     const almost = await netboot(f.options({ style: 'manifest', pieces: f.pieces, prepend: [sparseArchive('almost', 4 * GIBIBYTE - 4)] }))
     expect(await errorOf(almost.build({ jobs: 1 }))).toMatchObject({
       code: 'LIMIT',
-      message: expect.stringMatching(/^initrd: \d{10} bytes/),
+      message: expect.stringMatching(/^initrd: at least \d{10} bytes/),
     })
   })
+
+  it.each(['single', 'manifest', 'per-path'] as const)(
+    'what is known to be 4 GiB is LIMIT before a piece is built, in the style %s',
+    async (style) => {
+      const prepend = [sparseArchive('almost', 4 * GIBIBYTE - 4096)]
+      const pieces = f.at(`pieces-of-${style}`)
+      const recipe = await netboot(f.options({ style, pieces, prepend, compression: { name: 'none' } }))
+      expect(await errorOf(recipe.build({ jobs: 1 }))).toMatchObject({ code: 'LIMIT', message: expect.stringMatching(/^initrd: at least/) })
+      expect(existsSync(pieces)).toBe(false)
+    },
+  )
 })
 
 const SPEC = 'org.nixos.bootspec.v1'

@@ -88,7 +88,34 @@ describe('the size of a growing image', () => {
   it('is refused at the limit', async () => {
     await expect(sizeChecked(growing('abcdef'), rule).pack(new BufferTarget(), 0, JOBS)).rejects.toMatchObject({
       code: 'LIMIT',
+      message: 'initrd: at least 6 bytes, it has to be smaller than 6; leave something out',
+    })
+    const hole: GrowingImage = { sizeLimit: 6, pack: async () => image('', 6) }
+    await expect(sizeChecked(hole, rule).pack(new BufferTarget(), 0, JOBS)).rejects.toMatchObject({
+      code: 'LIMIT',
       message: 'initrd: 6 bytes, it has to be smaller than 6; leave something out',
     })
+  })
+  it('is refused before it is packed where the parts are too large already', () => {
+    const parts = [image('abc'), growing(''), image('d')]
+    expect(concatGrowing(parts, 4).leastSize).toBe(5)
+    expect(() => sizeChecked(concatGrowing(parts, 4), { ...rule, refuseFrom: 5 })).toThrow(
+      expect.objectContaining({ code: 'LIMIT', message: 'initrd: at least 5 bytes, it has to be smaller than 5; leave something out' }),
+    )
+    expect(sizeChecked(concatGrowing(parts, 4), rule).leastSize).toBe(5)
+    expect(padded(concatGrowing(parts, 4), 4)).toMatchObject({ leastSize: 8 })
+  })
+
+  it('is refused at the first byte that is too many', async () => {
+    const endless: GrowingImage = {
+      sizeLimit: 1000,
+      async pack(target, start) {
+        for (let at = 0; at < 1000; at++) await target.write(start + at, Buffer.from('x'))
+        return image('x'.repeat(1000))
+      },
+    }
+    const target = new BufferTarget()
+    await expect(sizeChecked(endless, rule).pack(target, 10, JOBS)).rejects.toMatchObject({ code: 'LIMIT' })
+    expect(target.bytes.length).toBe(15)
   })
 })

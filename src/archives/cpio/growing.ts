@@ -3,7 +3,7 @@ import { alignUp } from '../../bytes/align.ts'
 import { compareBytes } from '../../bytes/order.ts'
 import { printable, utf8 } from '../../bytes/text.ts'
 import { ImageError, throwIfAborted } from '../../errors.ts'
-import type { GrowingImage, Image } from '../../io/image.ts'
+import { type GrowingImage, type Image, leastSizeOf } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import { writeImage } from '../../io/stream.ts'
 import type { Target } from '../../io/target.ts'
@@ -23,7 +23,8 @@ export interface GrowingCpioFile extends Attributes {
  * An archive of `root` and, as its last record, of `file`, which is packed where it stays. What lies before is
  * written first, its header and the trailer last; `pack` writes no byte behind them.
  *
- * Throws at once what `planCpio` throws, and USAGE for a path that is taken or lies in no folder of the tree.
+ * Throws at once what `planCpio` throws, LIMIT for a file that is known to be too large, and USAGE for a path that is
+ * taken or lies in no folder of the tree.
  * `pack` throws LIMIT when the file turns out to be 4 GiB or larger, UNREADABLE, CHANGED, ABORTED, and what
  * the target and the file's image throw.
  */
@@ -34,12 +35,15 @@ export function growingCpio(root: DirectoryNode, file: GrowingCpioFile, options:
   const { mode, uid, gid, mtimeSeconds } = file
   const start = plan.trailerStart
   const dataStart = dataStartOf(start, name)
+  const leastSize = leastSizeOf(file.image)
+  if (leastSize > FILE_SIZE_MAXIMUM) throw fileSizeError(name, leastSize)
   const recordOf = (image: Image): CpioRecord => {
     const node = { kind: 'file', mode, uid, gid, mtimeSeconds, size: image.size, content: { kind: 'image', image } } as const
     return { name, node, inode: plan.inodeCount + 1, linkCount: 1, start, dataStart, dataSize: image.size }
   }
   return {
     sizeLimit: trailerStartAfter(dataStart, Math.min(file.image.sizeLimit, FILE_SIZE_MAXIMUM)) + TRAILER_SIZE,
+    leastSize: trailerStartAfter(dataStart, leastSize) + TRAILER_SIZE,
     async pack(target, archiveStart, context) {
       // Such a plan has no trailer: the file's record comes there.
       await writeImage({ size: start, extents: archiveExtents({ ...plan, size: start }) }, target, archiveStart, context)

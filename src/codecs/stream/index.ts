@@ -21,7 +21,7 @@
  * another format follow; BCJ filters of xz; zstd dictionaries and long-distance matching.
  */
 import { openSpool } from '../../io/file-target.ts'
-import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
+import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing, leastSizeOf } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import { writeImage } from '../../io/stream.ts'
 import type { Target } from '../../io/target.ts'
@@ -58,6 +58,7 @@ export function compressedImage(image: Image | GrowingImage, options: Compressed
   const contentLimit = isGrowing(image) ? image.sizeLimit : image.size
   return {
     sizeLimit: format?.sizeLimit(contentLimit) ?? contentLimit,
+    leastSize: format === undefined ? leastSizeOf(image) : 0,
     async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
       checkJobs(context.jobs)
       if (format === undefined) return placed(image, target, start, context)

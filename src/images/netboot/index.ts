@@ -12,7 +12,7 @@ import { utf8 } from '../../bytes/text.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { ImageError } from '../../errors.ts'
 import { SQUASHFS_DEFAULTS } from '../../filesystems/squashfs/index.ts'
-import { checkImageSize, sizeChecked } from '../../io/concat.ts'
+import { checkImageSize, checkLeastSize, sizeChecked } from '../../io/concat.ts'
 import { type BuildContext, bytesImage, isGrowing } from '../../io/image.ts'
 import type { Bootspec } from '../../nix/bootspec.ts'
 import { findToplevel, loadBootspec } from '../../nix/toplevel.ts'
@@ -20,6 +20,7 @@ import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
 import { openPieces, type Piece } from '../pieces/index.ts'
 import { loadClosure, newPathOf, type StoreInput } from '../store.ts'
 import { imageInStore } from '../store-files.ts'
+import { leastInitrdSize } from './least-size.ts'
 import { manifest } from './manifest.ts'
 import { perPath } from './per-path.ts'
 import { single } from './single.ts'
@@ -149,6 +150,7 @@ type Built = Pick<NetbootFiles, 'initrds' | 'pieces' | 'close'>
 type BuildOptions = NetbootOptions & Required<Pick<NetbootOptions, 'toplevel'>>
 
 async function built(style: NetbootStyleRecipe, source: NetbootSource, options: BuildOptions, context: BuildContext): Promise<Built> {
+  checkLeastSize(await leastInitrdSize(style, source), initrdSizeRule(style.names[0] ?? 'initrd', undefined))
   const folder = options.pieces !== undefined || style.usesPieces ? await openPieces(options.pieces) : undefined
   const close = async (): Promise<void> => folder?.close()
   try {
