@@ -24,7 +24,6 @@ import { manifest } from './manifest.ts'
 import { perPath } from './per-path.ts'
 import { single } from './single.ts'
 import { type NetbootFile, type NetbootSource, type NetbootStyleRecipe, ownInitrd } from './source.ts'
-import { verifyHolders } from './verify.ts'
 
 export type { NetbootFile } from './source.ts'
 
@@ -106,10 +105,10 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
   const loaded = await loadClosure(options)
   const { closure } = loaded
-  const toplevel = findToplevel(closure, loaded, newPathOf(options.toplevel, loaded))
-  const bootspec = specialisationOf(loadBootspec(toplevel, closure, loaded), options.specialisation)
-  if (style.usesOwnInitrd) ownInitrd({ bootspec, loaded })
-  const kernel = { name: kernelName(bootspec), image: imageInStore(bootspec.kernel, loaded) }
+  const toplevel = await findToplevel(loaded.trees, newPathOf(options.toplevel, loaded))
+  const bootspec = specialisationOf(await loadBootspec(toplevel, loaded.trees), options.specialisation)
+  if (style.usesOwnInitrd) await ownInitrd({ bootspec, loaded })
+  const kernel = { name: kernelName(bootspec), image: await imageInStore(bootspec.kernel, loaded) }
   const parameters = parametersOf(bootspec, options.kernelParams ?? [], style)
   const script = ipxeScript({ kernel: kernel.name, initrds: style.names, parameters })
   const source: NetbootSource = {
@@ -140,24 +139,17 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   return {
     plan,
     inputs: [...loaded.inputs, ...(options.prepend ?? [])],
-    build: async (context) => ({ ...files, ...(await built(style, source, { ...options, toplevel }, context)) }),
+    build: async (context) => ({ ...files, ...(await built(style, source, options, context)) }),
   }
 }
 
 type Built = Pick<NetbootFiles, 'initrds' | 'pieces' | 'close'>
 
-type BuildOptions = NetbootOptions & Required<Pick<NetbootOptions, 'toplevel'>>
-
-async function built(style: NetbootStyleRecipe, source: NetbootSource, options: BuildOptions, context: BuildContext): Promise<Built> {
+async function built(style: NetbootStyleRecipe, source: NetbootSource, options: NetbootOptions, context: BuildContext): Promise<Built> {
   const folder = options.pieces !== undefined || style.usesPieces ? await openPieces(options.pieces) : undefined
   const close = async (): Promise<void> => folder?.close()
   try {
     const { initrds, pieces } = await style.build(source, folder, context)
-    if (options.verify !== false && pieces.some(({ reused }) => reused)) {
-      const { kernel, initrd } = source.bootspec
-      const files = [options.toplevel, kernel, ...(style.usesOwnInitrd && initrd !== undefined ? [initrd] : [])]
-      await verifyHolders(files, source.loaded, { caseHack: options.caseHack === true, signal: context.signal })
-    }
     if (options.piecesLimit !== undefined) await folder?.prune(options.piecesLimit, pieces)
     return { initrds: initrds.map((file) => limited(file, context)), pieces, close }
   } catch (error) {
