@@ -17,7 +17,7 @@ import { type BuildContext, bytesImage, isGrowing } from '../../io/image.ts'
 import type { Bootspec } from '../../nix/bootspec.ts'
 import { findToplevel, loadBootspec } from '../../nix/toplevel.ts'
 import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
-import { openPieces, type Piece } from '../pieces/index.ts'
+import { checkPieceFolder, openPieces, type Piece } from '../pieces/index.ts'
 import { loadClosure, newPathOf, type StoreInput } from '../store.ts'
 import { imageInStore } from '../store-files.ts'
 import { manifest } from './manifest.ts'
@@ -102,6 +102,7 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   const styleName = options.style ?? 'single'
   const style: NetbootStyleRecipe | undefined = STYLES[styleName]
   if (style === undefined) throw new ImageError('USAGE', `style is '${styleName}'; ${Object.keys(STYLES).join(', ')} are known`)
+  await checkPieceFolder(options.pieces)
   const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
   const loaded = await loadClosure(options)
   const { closure } = loaded
