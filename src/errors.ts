@@ -17,6 +17,8 @@ export const ERROR_CODES = {
   CHANGED: 'a file changed while it was read',
   /** Content does not have the registered hash or size. */
   HASH_MISMATCH: 'content does not have the registered hash or size',
+  /** Others may write to what would be believed. */
+  UNTRUSTED: 'others may write to what would be believed',
   /** A value is larger than the format can hold. */
   LIMIT: 'a value is larger than the format can hold',
   /** The format or this writer has no such feature. */

@@ -11,12 +11,14 @@
  *
  * Taken from a folder are `EFI/` and `loader/`, links followed; nothing else belongs on the partition.
  */
+import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { compareBytes } from '../bytes/order.ts'
 import { utf8 } from '../bytes/text.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
+import { Proof } from '../io/proven.ts'
 import type { Content, FileNode } from '../tree/tree.ts'
 import { efiMachine } from './pe.ts'
 
@@ -83,8 +85,8 @@ export async function efiBoot(path: string, system: string): Promise<EfiBoot> {
   const found = await status(path)
   if (!found) throw new ImageError('NOT_FOUND', `UEFI: there is no ${path}`, { path })
   if (!found.isDirectory()) {
-    const menu = menuOf(await checkedProgram(path, system, architecture))
-    return { architecture, menu, files: [{ path: `EFI/BOOT/${architecture.bootFile}`, hostPath: path, size: found.size }] }
+    const { menu, file } = await checkedProgram({ path: `EFI/BOOT/${architecture.bootFile}`, hostPath: path, size: found.size }, system)
+    return { architecture, menu, files: [file] }
   }
   const files = await bootFiles(path)
   const program = files.find((file) => file.path.toUpperCase() === `EFI/BOOT/${architecture.bootFile}`)
@@ -97,8 +99,12 @@ export async function efiBoot(path: string, system: string): Promise<EfiBoot> {
       },
     )
   }
-  const menu = menuOf(await checkedProgram(program.hostPath, system, architecture))
-  return { architecture, menu: files.some(isMenu) ? 'own' : menu, files }
+  const { menu, file } = await checkedProgram(program, system)
+  return {
+    architecture,
+    menu: files.some(isMenu) ? 'own' : menu,
+    files: files.map((one) => (one === program ? file : one)),
+  }
 }
 
 /**
@@ -111,8 +117,13 @@ export function efiProgram({ size, content }: Pick<FileNode, 'size' | 'content'>
   return { architecture, menu, files: [{ path: `EFI/BOOT/${architecture.bootFile}`, hostPath: path, size, content }] }
 }
 
-async function checkedProgram(path: string, system: string, architecture: EfiArchitecture): Promise<Buffer> {
-  return checkedBytes(await readFile(path), path, system, architecture)
+/** The program that goes into the image has to be the one that was looked at. */
+async function checkedProgram(file: BootFile, system: string): Promise<{ readonly menu: EfiBoot['menu']; readonly file: BootFile }> {
+  const { hostPath, size } = file
+  const bytes = await readFile(hostPath)
+  const menu = menuOf(checkedBytes(bytes, hostPath, system, efiArchitecture(system)))
+  const proof = new Proof(createHash('sha256').update(bytes).digest(), size)
+  return { menu, file: { ...file, content: { kind: 'hostFile', path: utf8(hostPath), proof } } }
 }
 
 function checkedBytes(bytes: Buffer, path: string, system: string, architecture: EfiArchitecture): Buffer {

@@ -179,7 +179,8 @@ export const OPTIONS = {
     group: 'Store',
     commands: NETBOOT,
     defaultText: 'none are kept',
-    about: 'Folder of finished pieces: store paths that have not changed are taken from there; it may be shared, and deleted',
+    about:
+      'Folder of finished pieces: store paths that have not changed are taken from there; nobody else may write to it; several runs may share it, and it may be deleted',
   },
   piecesLimit: {
     type: size(0, 2 ** 50),

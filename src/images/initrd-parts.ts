@@ -3,6 +3,7 @@ import { ImageError } from '../errors.ts'
 import type { SizeRule } from '../io/concat.ts'
 import type { Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
+import { imageSlice } from '../io/slice.ts'
 import { imageChunks } from '../io/stream.ts'
 import { contentExtents } from '../tree/content.ts'
 import { scanHost } from '../tree/scan.ts'
@@ -103,8 +104,10 @@ function hostImage(path: string): Image {
 }
 
 async function headOf(image: Image): Promise<Buffer> {
-  for await (const chunk of imageChunks(image)) return Buffer.from(chunk.subarray(0, HEAD_SIZE))
-  return Buffer.alloc(0)
+  const chunks: Uint8Array[] = []
+  // A part that is read to its end, so that what is checked there is checked.
+  for await (const chunk of imageChunks(imageSlice(image, 0, Math.min(HEAD_SIZE, image.size)))) chunks.push(Buffer.from(chunk))
+  return Buffer.concat(chunks)
 }
 
 /** Zeros before an archive are passed over. */

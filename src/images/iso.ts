@@ -99,9 +99,8 @@ const MEBIBYTE = 1 << 20
  */
 export async function iso(options: IsoOptions): Promise<IsoImage> {
   const store = await loadStore(options)
-  const { closure } = store
-  const toplevel = findToplevel(closure, store, newPathOf(options.toplevel, store))
-  const bootspec = loadBootspec(toplevel, closure, store)
+  const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
+  const bootspec = await loadBootspec(toplevel, store.trees)
   const version = await textInStore(`${toplevel}/nixos-version`, store)
   const fstab = await textInStore(`${toplevel}/etc/fstab`, store)
   const volumeId = options.volumeId ?? defaultVolumeId({ bootspec, fstab, version, edition: options.labelEdition })
@@ -116,7 +115,7 @@ export async function iso(options: IsoOptions): Promise<IsoImage> {
     ...(options.menuPrefix !== undefined && { labelPrefix: options.menuPrefix }),
     ...(options.menuSuffix !== undefined && { labelSuffix: options.menuSuffix }),
   })
-  const kernels = kernelFiles(menu, store)
+  const kernels = await kernelFiles(menu, store)
   const syslinux = await biosBoot(options.syslinux, bootspec)
   const efi = await uefiBoot(options.efiBoot, bootspec, store)
   const esp = espImage(espTree(efi, menu, kernels, { mtimeSeconds }), mtimeSeconds)
@@ -161,8 +160,10 @@ function noteOtherVolumeId(volumeId: string, expected: string | undefined, onPro
   onProgress?.({ kind: 'note', message })
 }
 
-function kernelFiles(menu: BootMenu, store: LoadedStore): KernelFiles {
-  return new Map(menu.files.map((path) => [path, fileInStore(path, store)]))
+async function kernelFiles(menu: BootMenu, store: LoadedStore): Promise<KernelFiles> {
+  const files = new Map<string, FileNode>()
+  for (const path of menu.files) files.set(path, await fileInStore(path, store))
+  return files
 }
 
 async function biosBoot(folder: string | undefined, { system }: Bootspec): Promise<Syslinux | undefined> {
@@ -175,7 +176,7 @@ async function uefiBoot(path: string | undefined, { system, toplevel }: Bootspec
   if (path !== undefined) return efiBoot(path, system)
   const own = systemdBootPath(toplevel, efiArchitecture(system))
   try {
-    return efiProgram(fileInStore(own, store), await bytesInStore(own, store), own, system)
+    return efiProgram(await fileInStore(own, store), await bytesInStore(own, store), own, system)
   } catch (error) {
     if (!(error instanceof ImageError) || error.code !== 'NOT_FOUND') throw error
     throw new ImageError('NOT_FOUND', `${own}: the closure has no systemd-boot; give a UEFI boot program with --efi-boot`, {

@@ -3,21 +3,14 @@ import { openSpool } from '../io/file-target.ts'
 import { type BuildContext, type GrowingImage, type Image, isGrowing } from '../io/image.ts'
 import { regionImage } from '../io/region.ts'
 import { writeImage } from '../io/stream.ts'
-import type { TreeDigest } from '../tree/tree.ts'
-import { checkContents } from '../tree/verified.ts'
 
-/** What `finish` makes of `inner`, which is packed into a scratch file without a name. `digests` are checked before. */
-export function packedFirst(
-  inner: GrowingImage,
-  finish: (packed: Image) => Image | GrowingImage,
-  digests: readonly TreeDigest[] = [],
-): GrowingImage {
+/** What `finish` makes of `inner`, which is packed into a scratch file without a name. */
+export function packedFirst(inner: GrowingImage, finish: (packed: Image) => Image | GrowingImage): GrowingImage {
   return {
     sizeLimit: Number.MAX_SAFE_INTEGER,
     async pack(target, start, context: BuildContext): Promise<Image> {
       const spool = await openSpool()
       try {
-        for (const digest of digests) await checkContents(digest, context.signal)
         const image = finish(await inner.pack(spool.target, 0, context))
         if (isGrowing(image)) return await image.pack(target, start, context)
         await writeImage(image, target, start, context)

@@ -1,10 +1,10 @@
 /** Replacing paths in a store that was loaded. */
 import { printable } from '../bytes/text.ts'
-import type { Closure } from '../nix/closure.ts'
 import { planReplacement, type ReplacedClosure, type ReplaceOptions, replaceDependencies } from '../nix/replace.ts'
 import { storePath } from '../nix/store-path.ts'
 import { hostStorePath, type StoreOverlay, storePolicy } from '../nix/store-tree.ts'
-import { systemInitrds } from '../nix/toplevel.ts'
+import { lookedOtherwise, type StoreTrees } from '../nix/store-trees.ts'
+import { BOOT_FILE, bootCarriers, isBootCarrier, systemInitrds } from '../nix/toplevel.ts'
 import { scanHost } from '../tree/scan.ts'
 import type { DirectoryNode, TreeNode } from '../tree/tree.ts'
 import type { StoreInput } from './store.ts'
@@ -14,7 +14,8 @@ const STORE_TIME = 1
 
 /** What is replaced in, and where its files are. */
 export interface ReplaceableStore {
-  readonly closure: Closure
+  /** All paths. */
+  readonly trees: StoreTrees
   /** Paths that are not on the host. */
   readonly overlay: StoreOverlay
   /** The store directory, where it was scanned already. */
@@ -26,12 +27,19 @@ export interface ReplaceableStore {
 /** Throws what `replaceDependencies` and `systemInitrds` throw. */
 export async function replacedStore(store: ReplaceableStore, input: StoreInput): Promise<ReplacedClosure> {
   const { root = '/', verify = true, caseHack, signal, onProgress } = input
-  const { closure, overlay, scanned } = store
+  const { trees, overlay, scanned } = store
+  const options = await replaceOptions(store, input)
+  const carriers = new Set(bootCarriers(trees))
   const nodes = new Map((scanned?.entries ?? []).map(({ name, node }) => [printable(name), node]))
   const policy = storePolicy(STORE_TIME, caseHack)
-  const treeOf = (name: string): TreeNode => overlay.get(name) ?? nodes.get(name) ?? scanHost(hostStorePath(root, storePath(name)), policy)
-  const replaced = await replaceDependencies(closure, treeOf, {
-    ...replaceOptions(store, input),
+  const treeOf = (name: string): TreeNode => {
+    const node = overlay.get(name) ?? nodes.get(name) ?? scanHost(hostStorePath(root, storePath(name)), policy)
+    // The cut-offs depend on which paths are systems, and this tree is compared with its hash.
+    if (isBootCarrier(node) !== carriers.has(storePath(name))) throw lookedOtherwise(name, BOOT_FILE)
+    return node
+  }
+  const replaced = await replaceDependencies(trees.closure, treeOf, {
+    ...options,
     verify,
     signal,
     onBegin: (totalBytes) => onProgress?.({ kind: 'stage', stage: 'replace', totalBytes }),
@@ -55,9 +63,12 @@ export interface StoreReplacementPlan {
 }
 
 /** Throws what `planReplacement` and `systemInitrds` throw. */
-export function planStoreReplacement(store: ReplaceableStore, input: StoreInput): StoreReplacementPlan {
-  const { closure } = store
-  const options = replaceOptions(store, input)
+export async function planStoreReplacement(
+  store: Pick<ReplaceableStore, 'trees' | 'roots'>,
+  input: StoreInput,
+): Promise<StoreReplacementPlan> {
+  const { closure } = store.trees
+  const options = await replaceOptions(store, input)
   const plan = planReplacement(closure, options)
   const rewritten = new Set(plan.rewritten)
   return {
@@ -71,7 +82,7 @@ export function planStoreReplacement(store: ReplaceableStore, input: StoreInput)
   }
 }
 
-function replaceOptions({ closure, overlay, roots }: ReplaceableStore, input: StoreInput): ReplaceOptions {
-  const { root = '/', replacements = [] } = input
-  return { replacements, cutoffs: input.cutoffs ?? systemInitrds(closure, { root, overlay }), ...(roots && { roots }) }
+async function replaceOptions({ trees, roots }: Pick<ReplaceableStore, 'trees' | 'roots'>, input: StoreInput): Promise<ReplaceOptions> {
+  const { replacements = [] } = input
+  return { replacements, cutoffs: input.cutoffs ?? (await systemInitrds(trees)), ...(roots && { roots }) }
 }

@@ -8,6 +8,7 @@ import { rebuildRegistration } from '../nix/rebuild.ts'
 import { formatRegistration } from '../nix/registration.ts'
 import type { Replacement } from '../nix/replace.ts'
 import { hostStorePath, type StoreOverlay, storePathDigest, storeTree } from '../nix/store-tree.ts'
+import { type StoreTrees, type StoreTreesOptions, storeTrees } from '../nix/store-trees.ts'
 import type { DirectoryNode, Entry, FileNode, TreeDigest, TreeNode } from '../tree/tree.ts'
 import { verifiedTree } from '../tree/verified.ts'
 import { type ReplaceableStore, replacedStore } from './replaced-store.ts'
@@ -50,6 +51,8 @@ export interface LoadedClosure {
   readonly mapping: ReadonlyMap<string, string>
   /** Full path of the toplevel that was assembled from a spec. */
   readonly assembled: string | undefined
+  /** By which single files are taken, each store path proven when the first of it is. */
+  readonly trees: StoreTrees
 }
 
 export interface LoadedStore extends LoadedClosure {
@@ -73,9 +76,15 @@ export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
   const listed = await readClosure(input.closure, input.stdin === undefined ? {} : { stdin: input.stdin })
   const scanned = listed.hashesKnown ? undefined : await scannedStore(listed, input)
   const complete = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
-  const system = input.toplevelSpec === undefined ? undefined : await loadToplevel(input.toplevelSpec, { closure: complete, root }, input)
-  const replaced = input.replacements === undefined ? undefined : await replacedStore(replaceable(complete, scanned, system), input)
+  const listedTrees = storeTrees(complete, { ...treesOptions(input), scanned })
+  const place = { closure: complete, root, trees: listedTrees }
+  const system = input.toplevelSpec === undefined ? undefined : await loadToplevel(input.toplevelSpec, place, input)
+  const replaced =
+    input.replacements === undefined
+      ? undefined
+      : await replacedStore(replaceableStore({ trees: listedTrees, scanned }, system, input), input)
   const closure = replaced?.closure ?? system?.closure ?? complete
+  const overlay: StoreOverlay = new Map([...(system?.overlay ?? []), ...(replaced?.overlay ?? [])])
   const narBytes = closure.paths.reduce((sum, { narSize }) => sum + (narSize ?? 0), 0)
   const mapping = replaced?.mapping ?? new Map<string, string>()
   const storeInputs = complete.paths.map(({ path }) => hostStorePath(root, path))
@@ -85,16 +94,27 @@ export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
     narBytes,
     inputs: [...listingFiles(input.closure, listed), ...storeInputs, ...(system?.inputs ?? [])],
     scanned: closure === complete ? scanned : undefined,
-    overlay: new Map([...(system?.overlay ?? []), ...(replaced?.overlay ?? [])]),
+    overlay,
     mapping,
     assembled: newPathOf(system?.toplevel, { mapping }),
+    trees: closure === complete ? listedTrees : storeTrees(closure, { ...treesOptions(input), overlay, before: listedTrees }),
   }
 }
 
+function treesOptions({ root = '/', verify = true, caseHack, signal }: StoreInput): StoreTreesOptions {
+  return { root, verify, caseHack, signal }
+}
+
 /** What replaces a path need not be part of the system. */
-function replaceable(complete: Closure, scanned: DirectoryNode | undefined, system: LoadedToplevel | undefined): ReplaceableStore {
-  if (system === undefined) return { closure: complete, overlay: new Map(), scanned }
-  return { closure: system.available, overlay: system.overlay, scanned, roots: [system.toplevel] }
+function replaceableStore(
+  { trees, scanned }: Pick<ReplaceableStore, 'trees' | 'scanned'>,
+  system: LoadedToplevel | undefined,
+  input: StoreInput,
+): ReplaceableStore {
+  if (system === undefined) return { trees, overlay: new Map(), scanned }
+  const { available, overlay, toplevel } = system
+  const assembled = storeTrees(available, { ...treesOptions(input), overlay, before: trees })
+  return { trees: assembled, overlay, scanned, roots: [toplevel] }
 }
 
 /** What a store path that the user names has become. */
@@ -125,7 +145,8 @@ export async function scanStore(loaded: LoadedClosure, input: StoreInput): Promi
     digests.push(storePathDigest(path.path, node, { hash: path.narHash, size: path.narSize }))
   }
   const tree = { ...scanned, mode: 0o755, entries: [...scanned.entries, registrationEntry(closure)] }
-  return { ...loaded, scanned, tree, digests }
+  const trees = storeTrees(closure, { ...treesOptions(input), overlay: loaded.overlay, scanned, before: loaded.trees })
+  return { ...loaded, scanned, tree, digests, trees }
 }
 
 /** The store directory, whose paths are checked while their files are read, in the order of a NAR and all of them. */

@@ -1,8 +1,6 @@
 /** Compressed content, in which references cannot be seen and not be replaced in place. */
-
-import { readFile } from 'node:fs/promises'
 import { gunzipSync, zstdDecompressSync } from 'node:zlib'
-import { readError } from '../tree/host-file.ts'
+import { contentBytes } from '../tree/content.ts'
 import type { FileNode } from '../tree/tree.ts'
 import type { RewriteFinder } from './rewrite.ts'
 
@@ -40,17 +38,12 @@ const PACKED_LIMIT = 8 << 20
 const UNPACKED_LIMIT = 64 << 20
 
 /**
- * Whether a file of the host that is compressed as a whole holds what `finder` looks for; undefined where that is not
- * known. Throws CHANGED or UNREADABLE.
+ * Whether a file that is compressed as a whole holds what `finder` looks for; undefined where that is not known. Throws
+ * CHANGED or UNREADABLE.
  */
-export async function holdsCompressed({ content, size }: FileNode, kind: string, finder: RewriteFinder): Promise<boolean | undefined> {
+export function holdsCompressed({ content, size }: FileNode, kind: string, finder: RewriteFinder): boolean | undefined {
   if (size > PACKED_LIMIT || content.kind === 'image' || (kind !== 'gzip' && kind !== 'zstd')) return undefined
-  const packed =
-    content.kind === 'bytes'
-      ? content.bytes
-      : await readFile(Buffer.from(content.path)).catch((error: unknown) => {
-          throw readError(content.path, error)
-        })
+  const packed = contentBytes({ content, size }, 'a compressed file')
   let unpacked: Buffer
   try {
     unpacked = (kind === 'gzip' ? gunzipSync : zstdDecompressSync)(packed, { maxOutputLength: UNPACKED_LIMIT })

@@ -8,9 +8,10 @@
  */
 import { compareBytes } from '../bytes/order.ts'
 import { ImageError } from '../errors.ts'
+import type { Proof } from '../io/proven.ts'
 import type { Patch } from '../tree/patch.ts'
 import type { FileNode, TreeNode } from '../tree/tree.ts'
-import { checkContents, checkDigest } from '../tree/verified.ts'
+import { checkDigest, provenTree, withProofs } from '../tree/verified.ts'
 import { fingerprintHashPart } from './fingerprint.ts'
 import { formatSha256 } from './hash.ts'
 import { narSize } from './nar.ts'
@@ -59,7 +60,7 @@ const ORDER_ATTEMPTS = 64
 
 /**
  * The content-addressed path of `tree`, and the tree rewritten to it. Contents are read once, and once more where the
- * path refers to itself.
+ * path refers to itself. With `registered` the files of that tree have proofs: they are read later as they were read here.
  *
  * Throws BAD_INPUT (a name that no store path can have, entries that get equal names), LIMIT, UNSUPPORTED, HASH_MISMATCH
  * for a tree that is not as it is registered, what reading throws, and ABORTED.
@@ -69,10 +70,13 @@ export async function contentAddressed(input: ContentAddressedInput, options: Re
   checkBaseName(`${'0'.repeat(HASH_PART_LENGTH)}-${name}`, `the name '${name}'`)
   const references = otherReferences(input)
   const contents = rewriteFinder(rewrites, own)
-  let tree = rewriteNames(input.tree, rewriteFinder(rewrites))
   const registered = input.registered && storePathDigest(input.registered.path, input.tree, input.registered)
-  const isCheckedOnTheWay = registered !== undefined && isOrderKept(input.tree, tree)
-  if (registered !== undefined && !isCheckedOnTheWay) await checkContents(registered, options.signal)
+  let tree = rewriteNames(input.tree, rewriteFinder(rewrites))
+  const isCheckedOnTheWay = registered !== undefined && isOrderKept(input.tree, tree) && !hasPatches(input.tree)
+  // What is read again later has to be what was compared.
+  if (registered !== undefined && !isCheckedOnTheWay)
+    tree = rewriteNames(await provenTree(registered, options.signal), rewriteFinder(rewrites))
+  let proofs: ReadonlyMap<FileNode, Proof> = new Map()
   /** By which the names in `tree` refer to it. */
   let current = own
   const tried = new Set<string>()
@@ -80,8 +84,13 @@ export async function contentAddressed(input: ContentAddressedInput, options: Re
     const size = narSize(tree, storePath(own ?? name))
     const original = isCheckedOnTheWay && attempt === 0 ? input.tree : undefined
     const framing = rewriteFinder(new Map(), current)
-    const { hash, patches, ownPositions, originalHash } = await rewrittenNar({ tree, original, contents, framing, name }, options)
-    if (registered !== undefined && originalHash !== undefined) checkDigest(registered, originalHash.digest())
+    const pass = await rewrittenNar({ tree, original, contents, framing, name }, options)
+    const { hash, patches, ownPositions } = pass
+    if (registered !== undefined && pass.originalHash !== undefined) {
+      checkDigest(registered, pass.originalHash.digest())
+      proofs = pass.proofs
+      options.onProven?.(proofs)
+    }
     for (const position of ownPositions) hash.update(`|${position}`)
     const modulo = new Uint8Array(hash.digest())
     const refersToItself = input.refersToItself ?? ownPositions.length > 0
@@ -90,11 +99,12 @@ export async function contentAddressed(input: ContentAddressedInput, options: Re
     if (current !== undefined && !isOrderKept(tree, renamed)) {
       const next = tried.has(baseName) ? `${anyHashPart(attempt)}-${name}` : baseName
       tried.add(baseName)
-      tree = rewriteNames(tree, rewriteFinder(new Map([[sameHash(current, name), next]])))
+      tree = rewriteNames(withProofs(tree, proofs), rewriteFinder(new Map([[sameHash(current, name), next]])))
+      proofs = new Map()
       current = next
       continue
     }
-    const rewritten = rewriteContents(renamed, withOwnHash(patches, baseName))
+    const rewritten = rewriteContents(renamed, withOwnHash(patches, baseName), proofs)
     const narHash = ownPositions.length === 0 ? modulo : await narHashOf(rewritten, name, options)
     const path = storePath(baseName)
     return {
@@ -117,6 +127,12 @@ export async function contentAddressed(input: ContentAddressedInput, options: Re
 /** The type of the fingerprint is `source`, references, `self` (`StoreDirConfig::makeFixedOutputPath`). */
 function sourceHashPart(name: string, modulo: Uint8Array, references: readonly string[], refersToItself: boolean): string {
   return fingerprintHashPart(['source', ...references, ...(refersToItself ? ['self'] : [])].join(':'), modulo, name)
+}
+
+/** Contents that are a host file with other bytes, whose own bytes the NAR does not tell. */
+function hasPatches(node: TreeNode): boolean {
+  if (node.kind === 'directory') return node.entries.some((entry) => hasPatches(entry.node))
+  return node.kind === 'file' && node.content.kind === 'patched'
 }
 
 function anyHashPart(attempt: number): string {

@@ -4,11 +4,10 @@
  */
 import { ImageError } from '../errors.ts'
 import { contentBytes } from '../tree/content.ts'
-import type { Closure } from './closure.ts'
 import { badInput } from './listing.ts'
 import { resolveInStore } from './resolve.ts'
 import { parseStorePath, storePath } from './store-path.ts'
-import type { StoreFiles } from './store-tree.ts'
+import type { StoreTrees } from './store-trees.ts'
 
 /** Path of a derivation to its outputs: name to store path, in the order of names. */
 export type DerivationOutputs = ReadonlyMap<string, ReadonlyMap<string, string>>
@@ -22,12 +21,15 @@ const HEAD = /^(?:Derive\(|DrvWithVersion\("xp-dyn-drv",)\[/
 const OUTPUT = /\("([^"\\]*)","([^"\\]*)","[^"\\]*","[^"\\]*"\)([,\]])/y
 
 /**
- * The outputs of all listed derivations, read from `files`. Throws BAD_INPUT for a file that is no
+ * The outputs of all listed derivations, read from `trees`. Throws BAD_INPUT for a file that is no
  * derivation, LIMIT, and what `resolveInStore` throws.
  */
-export function derivationOutputs(closure: Closure, files: StoreFiles): DerivationOutputs {
-  const derivations = closure.paths.filter(({ baseName }) => baseName.endsWith('.drv'))
-  return new Map(derivations.map(({ path }) => [path, parseOutputs(derivationText(path, closure, files), path)]))
+export async function derivationOutputs(trees: StoreTrees): Promise<DerivationOutputs> {
+  const outputs = new Map<string, ReadonlyMap<string, string>>()
+  for (const { path, baseName } of trees.closure.paths) {
+    if (baseName.endsWith('.drv')) outputs.set(path, parseOutputs(await derivationText(path, trees), path))
+  }
+  return outputs
 }
 
 /**
@@ -49,8 +51,8 @@ export function parseOutputs(text: string, where: string): ReadonlyMap<string, s
   return new Map(outputs)
 }
 
-function derivationText(path: string, closure: Closure, files: StoreFiles): string {
-  const { size, content } = resolveInStore(path, closure, files)
+async function derivationText(path: string, trees: StoreTrees): Promise<string> {
+  const { size, content } = await resolveInStore(path, trees)
   if (content === undefined) throw badInput(path, 'is not a file')
   if (size > DERIVATION_LIMIT)
     throw new ImageError('LIMIT', `${path}: ${size} bytes, the limit for a derivation is ${DERIVATION_LIMIT}`, { path })

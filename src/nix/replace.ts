@@ -7,7 +7,9 @@
 import { setImmediate } from 'node:timers/promises'
 import { printable } from '../bytes/text.ts'
 import { ImageError, throwIfAborted } from '../errors.ts'
+import type { Proof } from '../io/proven.ts'
 import type { FileNode, TreeNode } from '../tree/tree.ts'
+import { provenContent } from '../tree/verified.ts'
 import { type Closure, type ClosurePath, listedPath } from './closure.ts'
 import { compressedKind, holdsCompressed } from './compressed.ts'
 import { type ContentAddressedPath, contentAddressed } from './content-address.ts'
@@ -67,6 +69,7 @@ export async function replaceDependencies(
     const others = listed.references.filter((reference) => reference !== listed.path).map(baseNameOf)
     const rewrites = new Map(others.map((other) => [other, newName(other)] as const).filter(([from, to]) => from !== to))
     const compressed: [file: FileNode, kind: string][] = []
+    let proofs: ReadonlyMap<FileNode, Proof> = new Map()
     const tree = treeOf(name)
     const result = await contentAddressed(
       {
@@ -85,11 +88,14 @@ export async function replaceDependencies(
           const kind = compressedKind(head)
           if (kind !== undefined) compressed.push([file, kind])
         },
+        onProven: (found) => {
+          proofs = found
+        },
       },
     )
     doneBytes += result.narSize
     made.set(name, result)
-    warnings.push(...(await compressedWarnings(listed.path, tree, compressed, rewriteFinder(rewrites, name))))
+    warnings.push(...compressedWarnings(listed.path, tree, compressed, { finder: rewriteFinder(rewrites, name), proofs }))
   }
   return { ...newClosure(closure, plan.kept, made), mapping: mappingOf(plan, newName), warnings }
 }
@@ -125,19 +131,19 @@ function mappingOf({ standIns, rewritten }: ReturnType<typeof planReplacement>, 
 const NAMED_FILES = 5
 
 /** One warning for what is known to hold an old name, and one for what may. */
-async function compressedWarnings(
+function compressedWarnings(
   path: string,
   tree: TreeNode,
   files: readonly (readonly [FileNode, string])[],
-  finder: RewriteFinder,
-): Promise<string[]> {
+  { finder, proofs }: { readonly finder: RewriteFinder; readonly proofs: ReadonlyMap<FileNode, Proof> },
+): string[] {
   if (files.length === 0) return []
   const names = new Map(namedFiles(tree, path))
   const certain: string[] = []
   const possible: string[] = []
   for (const [file, kind] of files) {
-    const isFound = await holdsCompressed(file, kind, finder)
-    if (isFound !== false) (isFound ? certain : possible).push(`${names.get(file) ?? path} (${kind})`)
+    const isFound = holdsCompressed({ ...file, content: provenContent(file.content, proofs.get(file)) }, kind, finder)
+    if (isFound !== false) (isFound ? certain : possible).push(`${names.get(placeOf(file)) ?? path} (${kind})`)
   }
   const warn = (what: string, list: readonly string[]): string[] => {
     if (list.length === 0) return []
@@ -150,9 +156,14 @@ async function compressedWarnings(
   ]
 }
 
-/** Files by the node that is scanned; where several names lead to one, the last. */
-function* namedFiles(node: TreeNode, path: string): Generator<[FileNode, string]> {
-  if (node.kind === 'file') yield [node, path]
+/** By which a file is known when its node has got a proof: where it lies on the host, else the bytes themselves. */
+function placeOf({ content }: FileNode): unknown {
+  return 'path' in content ? Buffer.from(content.path).toString('latin1') : content
+}
+
+/** Files by their place; where several names lead to one, the last. */
+function* namedFiles(node: TreeNode, path: string): Generator<[unknown, string]> {
+  if (node.kind === 'file') yield [placeOf(node), path]
   if (node.kind === 'directory') for (const entry of node.entries) yield* namedFiles(entry.node, `${path}/${printable(entry.name)}`)
 }
 

@@ -8,11 +8,13 @@ import { createHash, type Hash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { compareBytes } from '../bytes/order.ts'
 import { throwIfAborted } from '../errors.ts'
+import { Proof } from '../io/proven.ts'
 import { imageChunks } from '../io/stream.ts'
 import { contentExtents } from '../tree/content.ts'
 import { readHostFile } from '../tree/host-file.ts'
 import { applyPatches, type Patch, patchedContent } from '../tree/patch.ts'
 import type { FileNode, TreeNode } from '../tree/tree.ts'
+import { provenContent } from '../tree/verified.ts'
 import { narPieces } from './nar.ts'
 import { hashPartScanner } from './reference-scan.ts'
 import { HASH_PART_LENGTH, hashPart } from './store-path.ts'
@@ -86,16 +88,23 @@ export function rewriteNames(node: TreeNode, finder: RewriteFinder): TreeNode {
   return isChanged ? { ...node, entries } : node
 }
 
-/** The same tree with patches over its contents. */
-export function rewriteContents(node: TreeNode, patches: ReadonlyMap<FileNode, readonly Patch[]>): TreeNode {
+/** The same tree with patches over its contents, and proofs of what lies below them. */
+export function rewriteContents(
+  node: TreeNode,
+  patches: ReadonlyMap<FileNode, readonly Patch[]>,
+  proofs: ReadonlyMap<FileNode, Proof> = new Map(),
+): TreeNode {
   if (node.kind === 'file') {
     const own = patches.get(node)
-    return own === undefined ? node : { ...node, content: patchedContent(node.content, own) }
+    const proof = proofs.get(node)
+    if (own === undefined && proof === undefined) return node
+    const content = provenContent(node.content, proof)
+    return { ...node, content: own === undefined ? content : patchedContent(content, own) }
   }
   if (node.kind !== 'directory') return node
   let isChanged = false
   const entries = node.entries.map((entry) => {
-    const below = rewriteContents(entry.node, patches)
+    const below = rewriteContents(entry.node, patches, proofs)
     if (below === entry.node) return entry
     isChanged = true
     return { name: entry.name, node: below }
@@ -119,6 +128,8 @@ export interface RewritePassOptions {
   readonly onBytes?: ((doneBytes: number) => void) | undefined
   /** Called with each file and what it begins with: `HEAD_SIZE` bytes, or all of it. */
   readonly onFile?: ((file: FileNode, head: Uint8Array) => void) | undefined
+  /** Called once the tree is what it is registered as, with proofs of its files on the host. */
+  readonly onProven?: ((proofs: ReadonlyMap<FileNode, Proof>) => void) | undefined
 }
 
 /** Bytes of a file that `onFile` sees. */
@@ -133,6 +144,8 @@ export interface RewrittenNar {
   readonly ownPositions: readonly number[]
   /** SHA-256 of the NAR as it was read, where that was asked for. */
   readonly originalHash: Hash | undefined
+  /** With it: of each file on the host that had no proof, what was read. */
+  readonly proofs: ReadonlyMap<FileNode, Proof>
 }
 
 /** Bytes that are read at a time, and after which other work gets its turn. */
@@ -176,6 +189,7 @@ class RewritePass implements RewrittenNar {
   readonly hash = createHash('sha256')
   readonly patches = new Map<FileNode, Patch[]>()
   readonly ownPositions: number[] = []
+  readonly proofs = new Map<FileNode, Proof>()
   /** Bytes of the NAR that are hashed. */
   position = 0
   readonly originalHash: Hash | undefined
@@ -212,8 +226,10 @@ class RewritePass implements RewrittenNar {
     const { content, size } = file
     const start = this.position
     const stage = this.#stage.subarray(this.#overlap)
+    const own = this.originalHash !== undefined && content.kind === 'hostFile' && content.proof === undefined && createHash('sha256')
     if (content.kind === 'hostFile' && size <= stage.length) {
-      readHostFile(content.path, stage.subarray(0, size))
+      readHostFile(content.path, stage.subarray(0, size), content.proof)
+      if (own) own.update(stage.subarray(0, size))
       onFile?.(file, stage.subarray(0, Math.min(size, HEAD_SIZE)))
       this.#passWindow(this.#overlap, this.#overlap + size, true, start, found)
     } else {
@@ -224,6 +240,7 @@ class RewritePass implements RewrittenNar {
         for (let at = 0; at < chunk.length; at += STAGE_SIZE) {
           const part = chunk.subarray(at, at + STAGE_SIZE)
           if (part.buffer !== stage.buffer || part.byteOffset !== stage.byteOffset) stage.set(part)
+          if (own) own.update(part)
           if (isFirst) onFile?.(file, stage.subarray(0, Math.min(part.length, HEAD_SIZE)))
           isFirst = false
           const begin = this.#overlap - kept
@@ -233,6 +250,7 @@ class RewritePass implements RewrittenNar {
       this.#passWindow(this.#overlap - kept, this.#overlap, true, start, found)
     }
     if (found.length > 0) this.patches.set(file, found)
+    if (own) this.proofs.set(file, new Proof(own.digest(), size))
   }
 
   /**

@@ -1,17 +1,14 @@
 /** The system of a closure: the store path that carries boot.json. */
-import { lstatSync } from 'node:fs'
-import { printable } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import { contentBytes } from '../tree/content.ts'
-import { unreadableError } from '../tree/host-file.ts'
 import { type Bootspec, parseBootspec } from './bootspec.ts'
-import { type Closure, listedPath } from './closure.ts'
+import { listedPath } from './closure.ts'
 import { badInput } from './listing.ts'
 import { resolveInStore } from './resolve.ts'
 import { compareNames, parseStorePath, STORE_DIRECTORY, storePath } from './store-path.ts'
-import { hostStorePath, type StoreFiles, storeFiles } from './store-tree.ts'
+import { hasEntry, type StoreTrees } from './store-trees.ts'
 
-const BOOT_FILE = 'boot.json'
+export const BOOT_FILE = 'boot.json'
 
 /** No boot.json is larger, in bytes. */
 const BOOT_FILE_LIMIT = 16 * 1024 ** 2
@@ -19,32 +16,44 @@ const BOOT_FILE_LIMIT = 16 * 1024 ** 2
 /**
  * The full path of the system: `given`, or the one listed path that carries boot.json and to which no other
  * path refers (a system refers to its specialisations, which carry one as well). Throws NOT_FOUND (none, or
- * `given` is not listed or carries none), BAD_INPUT (several).
+ * `given` is not listed or carries none), BAD_INPUT (several), and what `trees` throws.
  */
-export function findToplevel(closure: Closure, files: StoreFiles, given?: string): string {
-  if (given !== undefined) return checkGiven(closure, files, given)
-  const carriers = closure.paths.filter(({ baseName }) => hasBootFile(files, baseName)).map(({ path }) => path)
+export async function findToplevel(trees: StoreTrees, given?: string): Promise<string> {
+  if (given !== undefined) return checkGiven(trees, given)
+  const { closure } = trees
+  const carriers = bootCarriers(trees)
   const [only] = carriers
   if (only === undefined) {
     throw new ImageError('NOT_FOUND', `none of the ${closure.paths.length} listed paths carries ${BOOT_FILE}, so none is a NixOS system`)
   }
-  if (carriers.length === 1) return only
   const referred = new Set(closure.paths.flatMap(({ path, references }) => references.filter((reference) => reference !== path)))
   const roots = carriers.filter((path) => !referred.has(path))
-  const [toplevel] = roots
-  if (roots.length === 1 && toplevel !== undefined) return toplevel
+  const [toplevel] = carriers.length === 1 ? carriers : roots
+  if (toplevel !== undefined && (carriers.length === 1 || roots.length === 1)) {
+    // What would have been another choice has not carried one unseen.
+    for (const { path, baseName, references } of closure.paths) {
+      const isOther = closure.referencesKnown ? !referred.has(path) || references.includes(toplevel) : false
+      if (path === toplevel || isOther) await trees.confirm(baseName, BOOT_FILE)
+    }
+    return toplevel
+  }
   const why = closure.referencesKnown ? '' : ' (the listing has no references, which would tell a system from its specialisations)'
   const choices = (roots.length === 0 ? carriers : roots).join('\n  ')
   throw new ImageError('BAD_INPUT', `several listed paths carry ${BOOT_FILE}${why}; choose the system with --toplevel:\n  ${choices}`)
 }
 
+/** Full paths that look like systems: they carry boot.json. */
+export function bootCarriers(trees: StoreTrees): string[] {
+  return trees.closure.paths.filter(({ baseName }) => trees.seemsToHave(baseName, BOOT_FILE)).map(({ path }) => path)
+}
+
 /**
- * Read and check the boot.json of `toplevel`. Throws NOT_FOUND, UNREADABLE, LIMIT, UNSUPPORTED, and
+ * Read and check the boot.json of `toplevel`. Throws NOT_FOUND, LIMIT, UNSUPPORTED, what `trees` throws, and
  * BAD_INPUT, also where boot.json names another toplevel.
  */
-export function loadBootspec(toplevel: string, closure: Closure, files: StoreFiles): Bootspec {
+export async function loadBootspec(toplevel: string, trees: StoreTrees): Promise<Bootspec> {
   const where = `${toplevel}/${BOOT_FILE}`
-  const { size, content } = resolveInStore(where, closure, files)
+  const { size, content } = await resolveInStore(where, trees)
   if (content === undefined) throw badInput(where, 'is not a file')
   if (size > BOOT_FILE_LIMIT) throw new ImageError('LIMIT', `${where}: ${size} bytes, the limit is ${BOOT_FILE_LIMIT}`, { path: where })
   const bootspec = parseBootspec(contentBytes({ content, size }, where), where)
@@ -52,47 +61,44 @@ export function loadBootspec(toplevel: string, closure: Closure, files: StoreFil
   return bootspec
 }
 
+/** Whether a store path is a system, by its tree. */
+export function isBootCarrier(node: Parameters<typeof hasEntry>[0]): boolean {
+  return hasEntry(node, BOOT_FILE)
+}
+
+/** What a boot.json ends in that is none, or leads nowhere. */
+const NO_BOOTSPEC = ['BAD_INPUT', 'NOT_FOUND', 'UNSUPPORTED', 'LIMIT']
+
 /**
  * The store paths that hold the initrds of all systems in the closure, by their boot.json, sorted. A boot.json that
- * cannot be read as one names none.
+ * is none names none. Throws what `trees` throws.
  */
-export function systemInitrds(closure: Closure, files: StoreFiles): string[] {
-  const carriers = closure.paths.filter(({ baseName }) => hasBootFile(files, baseName))
-  const initrds = carriers.flatMap(({ path }) => {
-    try {
-      const { initrd, specialisations } = loadBootspec(path, closure, files)
-      return [initrd, ...[...specialisations.values()].map((system) => system.initrd)]
-    } catch (error) {
-      if (error instanceof ImageError) return []
-      throw error
-    }
-  })
-  const names = initrds.flatMap((path) => path?.slice(STORE_DIRECTORY.length + 1).split('/', 1) ?? [])
-  return [...new Set(names)]
-    .filter((name) => listedPath(closure, name) !== undefined)
+export async function systemInitrds(trees: StoreTrees): Promise<string[]> {
+  const names = new Set<string>()
+  for (const path of bootCarriers(trees)) {
+    for (const initrd of await initrdsOf(path, trees)) names.add(initrd.slice(STORE_DIRECTORY.length + 1).split('/', 1)[0] ?? '')
+  }
+  return [...names]
+    .filter((name) => listedPath(trees.closure, name) !== undefined)
     .sort(compareNames)
     .map(storePath)
 }
 
-function checkGiven(closure: Closure, files: StoreFiles, given: string): string {
-  const baseName = parseStorePath(given.replace(/\/+$/, ''), 'toplevel')
-  const entry = listedPath(closure, baseName)
-  if (entry === undefined) throw new ImageError('NOT_FOUND', `toplevel ${given} is not in the listing`, { path: given })
-  if (!hasBootFile(files, baseName)) throw new ImageError('NOT_FOUND', `toplevel ${given} carries no ${BOOT_FILE}`, { path: given })
-  return entry.path
+async function initrdsOf(path: string, trees: StoreTrees): Promise<string[]> {
+  try {
+    const { initrd, specialisations } = await loadBootspec(path, trees)
+    return [initrd, ...[...specialisations.values()].map((system) => system.initrd)].filter((file) => file !== undefined)
+  } catch (error) {
+    if (error instanceof ImageError && NO_BOOTSPEC.includes(error.code)) return []
+    throw error
+  }
 }
 
-/** Looks at the path itself, never through a link: an output that is a link may lead anywhere on the host. */
-function hasBootFile(files: StoreFiles, baseName: string): boolean {
-  const { root, overlay } = storeFiles(files)
-  const node = overlay.get(baseName)
-  if (node !== undefined) return node.kind === 'directory' && node.entries.some(({ name }) => printable(name) === BOOT_FILE)
-  const path = storePath(baseName)
-  const hostPath = hostStorePath(root, path)
-  try {
-    if (lstatSync(hostPath, { throwIfNoEntry: false })?.isDirectory() !== true) return false
-    return lstatSync(`${hostPath}/${BOOT_FILE}`, { throwIfNoEntry: false }) !== undefined
-  } catch (cause) {
-    throw unreadableError(path, cause)
-  }
+async function checkGiven(trees: StoreTrees, given: string): Promise<string> {
+  const baseName = parseStorePath(given.replace(/\/+$/, ''), 'toplevel')
+  const entry = listedPath(trees.closure, baseName)
+  if (entry === undefined) throw new ImageError('NOT_FOUND', `toplevel ${given} is not in the listing`, { path: given })
+  if (!trees.seemsToHave(baseName, BOOT_FILE))
+    throw new ImageError('NOT_FOUND', `toplevel ${given} carries no ${BOOT_FILE}`, { path: given })
+  return entry.path
 }

@@ -1,4 +1,5 @@
 /** The bytes of a file node as extents of an image, read only when they are asked for. */
+import { printable } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import { bytesExtent, type Extent, type Image, type ImmediateReader, moveExtent } from '../io/image.ts'
 import { imageSlice } from '../io/slice.ts'
@@ -24,9 +25,9 @@ export function contentExtents(file: FileNode, start: number, path: string): Ext
       checkSize(path, content.image.size, size)
       return content.image.extents.map((extent) => moveExtent(extent, start))
     case 'hostFile':
-      return size === 0 ? [] : [hostFileExtent(content.path, start, size)]
+      return size === 0 ? [] : [hostFileExtent(content.path, start, size, { proof: content.proof })]
     case 'patched':
-      return [moveExtent(patchedExtent(hostFileExtent(content.path, 0, size), content.patches), start)]
+      return [moveExtent(patchedExtent(hostFileExtent(content.path, 0, size, { proof: content.proof }), content.patches), start)]
   }
 }
 
@@ -52,6 +53,10 @@ export async function* contentRange(
   { state, buffer }: { readonly state?: HostFileState | undefined; readonly buffer?: Uint8Array | undefined } = {},
 ): AsyncGenerator<Uint8Array | number> {
   const { content, size } = file
+  if ('proof' in content && content.proof !== undefined) {
+    yield* imageRange({ size, extents: contentExtents(file, 0, printable(content.path)) }, start, start + length, buffer)
+    return
+  }
   switch (content.kind) {
     case 'bytes':
       yield content.bytes.subarray(start, start + length)
@@ -87,7 +92,7 @@ export function contentBytes({ content, size }: Pick<FileNode, 'content' | 'size
     case 'hostFile':
     case 'patched': {
       const bytes = new Uint8Array(size)
-      readHostFile(content.path, bytes)
+      readHostFile(content.path, bytes, content.proof)
       if (content.kind === 'patched') applyPatches(bytes, 0, content.patches)
       return bytes
     }

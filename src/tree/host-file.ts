@@ -3,7 +3,8 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { printable } from '../bytes/text.ts'
 import { type ErrorCode, ImageError, systemErrorCode } from '../errors.ts'
-import type { Extent, Image, ImmediateReader } from '../io/image.ts'
+import { type Extent, type Image, type ImmediateReader, moveExtent } from '../io/image.ts'
+import { type Proof, provenImage } from '../io/proven.ts'
 
 /**
  * A path that became a link or a pipe since it was listed must neither be followed nor waited for. Windows
@@ -12,7 +13,12 @@ import type { Extent, Image, ImmediateReader } from '../io/image.ts'
 export const HOST_FILE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 /** A file that was written to and kept its size shows in its change time. */
-const WRITTEN_TO = 'was written to'
+export const WRITTEN_TO = 'was written to'
+
+/** The time of the last change to an open file or to what the system notes of it. */
+export function changeTimeNs(file: number): bigint {
+  return fstatSync(file, { bigint: true }).ctimeNs
+}
 
 const REPEAT = 'build again when nothing writes there'
 
@@ -20,6 +26,12 @@ const REPEAT = 'build again when nothing writes there'
 export function changedError(path: Uint8Array, what: string): ImageError {
   const name = printable(path)
   return new ImageError('CHANGED', `${name}: ${what} while it was read; ${REPEAT}`, { path: name })
+}
+
+/** CHANGED for a host file whose bytes were proven once, and are others now. */
+export function otherBytesError(path: Uint8Array): ImageError {
+  const name = printable(path)
+  return new ImageError('CHANGED', `${name}: has other bytes than those that were checked before; ${REPEAT}`, { path: name })
 }
 
 /** What opening or reading gives for a path where now is nothing, a folder, a link, a socket or a pipe. */
@@ -44,9 +56,14 @@ export function readError(path: Uint8Array, error: unknown): ImageError {
 /** Up to this size a file is read at once: opening it costs as much as reading, and a promise for each step more than both. */
 export const SMALL_FILE_SIZE = 128 << 10
 
-/** Fill `bytes` with a host file of just that size, synchronously. Throws CHANGED or UNREADABLE. */
-export function readHostFile(path: Uint8Array, bytes: Uint8Array, options: Pick<HostReadOptions, 'isSealed'> = {}): void {
-  const reader = openHostFile(path, bytes.length, options)
+/** Fill `bytes` with a host file of just that size, synchronously, and compare it with `proof`. Throws CHANGED or UNREADABLE. */
+export function readHostFile(path: Uint8Array, bytes: Uint8Array, proof?: Proof): void {
+  readWhole(path, bytes, true)
+  if (proof?.isOf(bytes) === false) throw otherBytesError(path)
+}
+
+function readWhole(path: Uint8Array, bytes: Uint8Array, isWatched: boolean): void {
+  const reader = openHostFile(path, bytes.length, isWatched)
   try {
     reader.read(bytes)
   } finally {
@@ -57,12 +74,11 @@ export function readHostFile(path: Uint8Array, bytes: Uint8Array, options: Pick<
 /** Room for the byte that shows that a file has grown. */
 const BEYOND = Buffer.alloc(1)
 
-/** A host file of `size` bytes, open for one reading. Opening and reading throw CHANGED or UNREADABLE, by the last byte at the latest. */
-export function openHostFile(
-  path: Uint8Array,
-  size: number,
-  { isSealed = false }: Pick<HostReadOptions, 'isSealed'> = {},
-): ImmediateReader {
+/**
+ * A host file of `size` bytes, open for one reading. Opening and reading throw CHANGED or UNREADABLE, by the last byte at
+ * the latest. `isWatched`: its change time is compared as well.
+ */
+function openHostFile(path: Uint8Array, size: number, isWatched: boolean): ImmediateReader {
   const attempt = <T>(step: () => T): T => {
     try {
       return step()
@@ -71,11 +87,10 @@ export function openHostFile(
     }
   }
   const file = attempt(() => openSync(Buffer.from(path), HOST_FILE_FLAGS))
-  const changeTimeNs = (): bigint => fstatSync(file, { bigint: true }).ctimeNs
   let before: bigint | undefined
   let position = 0
   const fill = (bytes: Uint8Array): void => {
-    before ??= changeTimeNs()
+    before ??= changeTimeNs(file)
     for (let done = 0; done < bytes.length; ) {
       const count = readSync(file, bytes, done, bytes.length - done, position)
       if (count === 0) throw changedError(path, `ended at byte ${position}`)
@@ -84,7 +99,7 @@ export function openHostFile(
     }
     if (position < size) return
     if (readSync(file, BEYOND, 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
-    if (!isSealed && changeTimeNs() !== before) throw changedError(path, WRITTEN_TO)
+    if (isWatched && changeTimeNs(file) !== before) throw changedError(path, WRITTEN_TO)
   }
   return { read: (bytes) => attempt(() => fill(bytes)), close: () => closeSync(file) }
 }
@@ -102,8 +117,8 @@ export interface HostReadOptions {
   readonly start?: number
   /** How many bytes are read. Default: all from `start` on. */
   readonly length?: number
-  /** Nobody writes to the file any more: its times and links may change while it is read, but not its length. Default false. */
-  readonly isSealed?: boolean
+  /** Compare the change time before and after; default true. Not where bytes are proven: their times and links may change. */
+  readonly isWatched?: boolean
   /** The same for all parts of a file that is read in several, which then are compared with each other. */
   readonly state?: HostFileState | undefined
   /** Read into this instead of new memory, in chunks of at most its length; each is good until the next is asked for. */
@@ -115,12 +130,12 @@ export interface HostReadOptions {
  * UNREADABLE. Without `buffer` each chunk is the caller's to keep.
  */
 export async function* hostFileChunks(path: Uint8Array, size: number, options: HostReadOptions = {}): AsyncGenerator<Uint8Array> {
-  const { buffer, start = 0, length = size - start, isSealed = false, state = { changeTimeNs: undefined } } = options
+  const { buffer, start = 0, length = size - start, isWatched = true, state = { changeTimeNs: undefined } } = options
   const chunkSize = buffer?.length ?? options.chunkSize ?? 1 << 20
   const memory = (count: number): Uint8Array => buffer?.subarray(0, count) ?? Buffer.allocUnsafeSlow(count)
   if (length === size && size <= Math.min(SMALL_FILE_SIZE, chunkSize)) {
     const bytes = memory(size)
-    readHostFile(path, bytes, { isSealed })
+    readWhole(path, bytes, isWatched)
     if (size > 0) yield bytes
     return
   }
@@ -140,7 +155,7 @@ export async function* hostFileChunks(path: Uint8Array, size: number, options: H
     }
     const { bytesRead } = await handle.read(Buffer.alloc(1), 0, 1, size)
     if (bytesRead !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
-    if (!isSealed && (await handle.stat({ bigint: true })).ctimeNs !== state.changeTimeNs) throw changedError(path, WRITTEN_TO)
+    if (isWatched && (await handle.stat({ bigint: true })).ctimeNs !== state.changeTimeNs) throw changedError(path, WRITTEN_TO)
   } catch (error) {
     throw readError(path, error)
   } finally {
@@ -148,17 +163,24 @@ export async function* hostFileChunks(path: Uint8Array, size: number, options: H
   }
 }
 
-type SharedReadOptions = Pick<HostReadOptions, 'chunkSize' | 'isSealed'>
+export interface HostExtentOptions extends Pick<HostReadOptions, 'chunkSize'> {
+  /** What the bytes have to be, in whatever parts they are read. Then no time and no link of the file counts. */
+  readonly proof?: Proof | undefined
+}
 
 /** A host file of `size` bytes as an extent at byte `start` of an image. It is opened when it is read and closed after. */
-export function hostFileExtent(path: Uint8Array, start: number, size: number, options: SharedReadOptions = {}): Extent {
-  return {
+export function hostFileExtent(path: Uint8Array, start: number, size: number, { proof, ...options }: HostExtentOptions = {}): Extent {
+  const isWatched = proof === undefined
+  const extent: Extent = {
     start,
     length: size,
-    read: () => hostFileChunks(path, size, options),
-    readRange: (from, length, buffer) => hostFileChunks(path, size, { ...options, start: from, length, buffer }),
-    openNow: () => openHostFile(path, size, options),
+    read: () => hostFileChunks(path, size, { ...options, isWatched }),
+    readRange: (from, length, buffer) => hostFileChunks(path, size, { ...options, isWatched, start: from, length, buffer }),
+    ...(isWatched && { openNow: () => openHostFile(path, size, true) }),
   }
+  if (proof === undefined) return extent
+  const [proven] = provenImage({ size, extents: [moveExtent(extent, -start)] }, proof, () => otherBytesError(path)).extents
+  return proven === undefined ? extent : moveExtent(proven, start)
 }
 
 /** Small enough for many readers at a time. */
@@ -168,6 +190,6 @@ const SHARED_CHUNK_SIZE = 128 << 10
  * The host file at `path`, of `size` bytes, as an image that may be read often and by many at a time: each read opens
  * the file for itself and throws CHANGED or UNREADABLE. Chunks are of `chunkSize` bytes, default 128 KiB.
  */
-export function hostFileImage(path: string, size: number, options: SharedReadOptions = {}): Image {
+export function hostFileImage(path: string, size: number, options: HostExtentOptions = {}): Image {
   return { size, extents: size === 0 ? [] : [hostFileExtent(Buffer.from(path), 0, size, { chunkSize: SHARED_CHUNK_SIZE, ...options })] }
 }

@@ -116,7 +116,7 @@ class TreeWriter {
     try {
       if (content.kind === 'hostFile' && size <= SMALL_FILE_SIZE) {
         const bytes = this.#buffer.subarray(0, size)
-        readHostFile(content.path, bytes)
+        readHostFile(content.path, bytes, content.proof)
         this.#write(file, bytes, 0, path)
       } else {
         const extents = contentExtents(node, 0, this.#shown(path))

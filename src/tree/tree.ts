@@ -4,6 +4,7 @@
  */
 import { compareBytes } from '../bytes/order.ts'
 import type { Image } from '../io/image.ts'
+import type { Proof } from '../io/proven.ts'
 import type { Patch } from './patch.ts'
 
 /** What every node carries. `mode` holds permission bits only (07777); times are seconds since 1970. */
@@ -23,11 +24,12 @@ export interface Xattr {
 
 /**
  * Where the bytes of a file are. A `hostFile` is read by worker threads; `size` bytes are expected and
- * anything else is CHANGED. `patched` is a host file with other bytes in places.
+ * anything else is CHANGED. `patched` is a host file with other bytes in places. `proof` is of the host file as it lies
+ * there: with it, other bytes are CHANGED too.
  */
 export type Content =
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
-  | { readonly kind: 'hostFile'; readonly path: Uint8Array }
+  | { readonly kind: 'hostFile'; readonly path: Uint8Array; readonly proof?: Proof | undefined }
   | PatchedContent
   | { readonly kind: 'image'; readonly image: Image }
 
@@ -35,6 +37,7 @@ export interface PatchedContent {
   readonly kind: 'patched'
   readonly path: Uint8Array
   readonly patches: readonly Patch[]
+  readonly proof?: Proof | undefined
 }
 
 export interface FileNode extends Attributes {

@@ -1,11 +1,14 @@
 /** Contents that are checked against a digest while they are read, for formats that read files in its order. */
 import { createHash, type Hash } from 'node:crypto'
-import { ImageError } from '../errors.ts'
+import { setImmediate } from 'node:timers/promises'
+import { ImageError, throwIfAborted } from '../errors.ts'
 import type { ImmediateReader } from '../io/image.ts'
+import { Proof } from '../io/proven.ts'
 import { imageSlice } from '../io/slice.ts'
 import { imageChunks } from '../io/stream.ts'
 import { contentExtents, openContent } from './content.ts'
-import { type FileNode, sortedEntries, type TreeDigest, type TreeNode } from './tree.ts'
+import { patchedChunks } from './patch.ts'
+import { type Content, type FileNode, sortedEntries, type TreeDigest, type TreeNode } from './tree.ts'
 
 /**
  * The digest's node with other contents: whoever reads its files from the first to the last, in the order of the
@@ -18,18 +21,85 @@ export function verifiedTree(digest: TreeDigest): TreeNode {
   return withContents(digest.node, digest.name, pass)
 }
 
-/** Read all contents and compare; for formats that read in an order of their own. Throws HASH_MISMATCH, what reading throws, ABORTED. */
-export async function checkContents(digest: TreeDigest, signal?: AbortSignal): Promise<void> {
+/** Bytes that are read before other work gets its turn. */
+const TURN_SIZE = 16 << 20
+
+/**
+ * The digest's node once all its contents were read and found right, each with a proof of its bytes: whoever reads one of
+ * them later, in whatever order, gets what was read here, or CHANGED. Throws HASH_MISMATCH, what reading throws, ABORTED.
+ */
+export async function provenTree(digest: TreeDigest, signal?: AbortSignal): Promise<TreeNode> {
   const hash = createHash(digest.algorithm)
+  const proofs = new Map<FileNode, Proof>()
+  const buffer = Buffer.allocUnsafeSlow(CHUNK_SIZE)
+  let turn = 0
   for (const piece of digest.pieces()) {
     if (!('kind' in piece)) {
       hash.update(piece)
       continue
     }
-    const image = { size: piece.size, extents: contentExtents(piece, 0, digest.name) }
-    for await (const chunk of imageChunks(image, signal ? { signal } : {})) hash.update(chunk)
+    const own = createHash('sha256')
+    for await (const chunk of patchedReading(piece, digest.name, { own, buffer, signal })) hash.update(chunk)
+    proofs.set(piece, new Proof(own.digest(), piece.size))
+    turn += piece.size
+    if (turn < TURN_SIZE) continue
+    turn = 0
+    await setImmediate()
+    throwIfAborted(signal)
   }
   checkDigest(digest, hash.digest())
+  return withProofs(digest.node, proofs)
+}
+
+const CHUNK_SIZE = 1 << 20
+
+interface OwnReading {
+  /** Takes the bytes as they lie in the file. */
+  readonly own: Hash
+  readonly buffer: Uint8Array
+  readonly signal: AbortSignal | undefined
+}
+
+async function* patchedReading(file: FileNode, where: string, { own, buffer, signal }: OwnReading): AsyncGenerator<Uint8Array> {
+  const { content } = file
+  const plain: FileNode = content.kind === 'patched' ? { ...file, content: { ...content, kind: 'hostFile' } } : file
+  const chunks = imageChunks({ size: file.size, extents: contentExtents(plain, 0, where) }, { buffer, ...(signal && { signal }) })
+  async function* seen(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      own.update(chunk)
+      yield chunk
+    }
+  }
+  yield* content.kind === 'patched' ? patchedChunks(seen(), content.patches, 0) : seen()
+}
+
+/** Whether all contents of the tree have proofs or are in memory. */
+export function isProven(node: TreeNode): boolean {
+  if (node.kind === 'directory') return node.entries.every((entry) => isProven(entry.node))
+  if (node.kind !== 'file' || node.size === 0) return true
+  return node.content.kind === 'bytes' || proofOf(node) !== undefined
+}
+
+/** What the bytes of the host file have to be in which a content lies. */
+export function proofOf({ content }: FileNode): Proof | undefined {
+  return content.kind === 'hostFile' || content.kind === 'patched' ? content.proof : undefined
+}
+
+/** The same tree with proofs for contents on the host that had none. */
+export function withProofs(node: TreeNode, proofs: ReadonlyMap<FileNode, Proof>): TreeNode {
+  if (node.kind === 'directory') {
+    return { ...node, entries: node.entries.map(({ name, node: below }) => ({ name, node: withProofs(below, proofs) })) }
+  }
+  const proof = node.kind === 'file' ? proofs.get(node) : undefined
+  return node.kind === 'file' && proof !== undefined ? { ...node, content: provenContent(node.content, proof) } : node
+}
+
+/** The content with a proof, unless it has one or needs none. */
+export function provenContent(content: Content, proof: Proof | undefined): Content {
+  if (proof === undefined) return content
+  // What a scan gives has its path from a getter.
+  if (content.kind === 'hostFile') return { kind: 'hostFile', path: content.path, proof: content.proof ?? proof }
+  return content.kind === 'patched' ? { ...content, proof: content.proof ?? proof } : content
 }
 
 /** Throws HASH_MISMATCH when `actual` is not what `digest` expects. */
@@ -55,6 +125,12 @@ function withContents(node: TreeNode, name: string, pass: DigestPass): TreeNode 
   return { ...node, content: { kind: 'image', image: { size: node.size, extents: [extent] } } }
 }
 
+/** What the digest covers need not be hashed twice. */
+function withoutProof(file: FileNode): FileNode {
+  const { content } = file
+  return proofOf(file) === undefined ? file : { ...file, content: { ...content, proof: undefined } as Content }
+}
+
 /** Hashes framing and files; knows which file has to come next. */
 class DigestPass {
   readonly #digest: TreeDigest
@@ -75,7 +151,7 @@ class DigestPass {
 
   async *read(file: FileNode, start: number, length: number, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
     this.#expect(file, start)
-    const whole = { size: file.size, extents: contentExtents(file, 0, this.#digest.name) }
+    const whole = { size: file.size, extents: contentExtents(withoutProof(file), 0, this.#digest.name) }
     const wanted = length === file.size ? whole : imageSlice(whole, start, start + length)
     for await (const chunk of imageChunks(wanted, buffer ? { buffer } : {})) {
       this.#take(file, chunk)
@@ -84,7 +160,7 @@ class DigestPass {
   }
 
   open(file: FileNode): ImmediateReader | undefined {
-    const reader = openContent(file, this.#digest.name)
+    const reader = openContent(withoutProof(file), this.#digest.name)
     if (reader === undefined) return undefined
     let start = 0
     return {

@@ -65,7 +65,7 @@ describe('efiBoot', () => {
     const path = join(folder({ 'systemd-bootx64.efi': SYSTEMD_BOOT }), 'systemd-bootx64.efi')
     const efi = await efiBoot(path, 'x86_64-linux')
     expect(efi.menu).toBe('systemd-boot')
-    expect(efi.files).toEqual([{ path: 'EFI/BOOT/BOOTX64.EFI', hostPath: path, size: SYSTEMD_BOOT.length }])
+    expect(efi.files).toMatchObject([{ path: 'EFI/BOOT/BOOTX64.EFI', hostPath: path, size: SYSTEMD_BOOT.length }])
   })
 
   test('a folder gives what lies in EFI and loader, through links', async () => {

@@ -109,7 +109,8 @@ describe.each(STYLES)('a store in the style %s', (style) => {
   })
 
   it.skipIf(NOT_UNPRIVILEGED)('that may not be read', async () => {
-    for (const place of [f.work.folder, f.output, f.scratch]) chmodSync(place, 0o777)
+    chmodSync(f.work.folder, 0o755)
+    for (const place of [f.output, f.scratch]) chmodSync(place, 0o777)
     const file = join(f.work.closure.root, 'nix/store', f.store.named('contents'), 'many/file-7')
     chmodSync(file, 0)
     const { status, stdout, stderr } = await kilnix(
@@ -193,7 +194,8 @@ describe('the folder of pieces', () => {
   })
 
   it.skipIf(NOT_UNPRIVILEGED)('that may only be read is used, and new pieces are WRITE_FAILED', async () => {
-    for (const place of [f.work.folder, f.output, f.scratch]) chmodSync(place, 0o777)
+    chmodSync(f.work.folder, 0o755)
+    for (const place of [f.output, f.scratch]) chmodSync(place, 0o777)
     const folder = f.at('read-only')
     const run = (...more: string[]) =>
       kilnix(['netboot', ...f.work.input, '--style', 'manifest', '--pieces', folder, '--quiet', '-o', f.result, ...more], UNPRIVILEGED)

@@ -9,7 +9,7 @@ import { type LoadedStore, loadClosure, loadStore, type StoreInput } from '../..
 import { bytesInStore } from '../../src/images/store-files.ts'
 import { buildContext } from '../../src/io/output.ts'
 import { findToplevel } from '../../src/nix/toplevel.ts'
-import { checkContents } from '../../src/tree/verified.ts'
+import { provenTree } from '../../src/tree/verified.ts'
 import { kilnix } from '../e2e/kilnix.ts'
 import { nixTools, skipNix } from '../nix/nix-tools.ts'
 import { failure, scratchFolder } from '../nix/scratch.ts'
@@ -57,16 +57,16 @@ afterAll(async () => {
   for (const folder of removed) await removeStore(folder)
 })
 
-function toplevelIn(store: LoadedStore): string {
-  return findToplevel(store.closure, store)
+function toplevelIn(store: LoadedStore): Promise<string> {
+  return findToplevel(store.trees)
 }
 
 describe('a store with an assembled system', () => {
   it('is whole: all digests hold, and the old system is not in it', async () => {
     const store = await loadStore(input)
-    for (const digest of store.digests) await checkContents(digest)
+    for (const digest of store.digests) await provenTree(digest)
     const paths = store.closure.paths.map(({ path }) => path)
-    expect(paths).toContain(toplevelIn(store))
+    expect(paths).toContain(await toplevelIn(store))
     expect(paths).not.toContain(original)
     expect(store.digests).toHaveLength(paths.length)
     expect(store.inputs).toContain(scratch('spec.json'))
@@ -79,7 +79,7 @@ describe('a store with an assembled system', () => {
     const nix = nixTools(scratch('home'))
     nix.ok(scratch('all'), 'nix-store', ['--load-db'], readFileSync(scratch('all/closure-info/registration')))
     nix.ok(scratch('all'), 'nix-store', ['--verify', '--check-contents'])
-    const toplevel = findToplevel(store.closure, store)
+    const toplevel = await findToplevel(store.trees)
     const requisites = nix.ok(scratch('all'), 'nix-store', ['--query', '--requisites', toplevel]).text.trim().split('\n')
     expect(requisites.sort()).toEqual(store.closure.paths.map(({ path }) => path).sort())
     // Another byte is found.
@@ -119,7 +119,7 @@ describe('images of an assembled system', () => {
   it.skipIf(oracle('unsquashfs').skip)('squashfs, in which the system lies', async () => {
     const options = ['--closure', tiny.closure, '--root', tiny.root, '--toplevel-spec', tiny.toplevelSpec]
     await kilnix('squashfs', ...options, '--compression', 'zstd:1', '-o', scratch('store.squashfs'))
-    const toplevel = toplevelIn(await loadStore(tiny))
+    const toplevel = await toplevelIn(await loadStore(tiny))
     const bootJson = runOk('unsquashfs', ['-cat', scratch('store.squashfs'), `${toplevel.slice('/nix/store/'.length)}/boot.json`]).text
     expect(JSON.parse(bootJson)).toMatchObject({ 'org.nixos.bootspec.v1': { toplevel } })
     // What the system does not refer to is left out.
@@ -127,8 +127,8 @@ describe('images of an assembled system', () => {
   })
 
   it('disk and netboot', async () => {
-    expect((await disk({ ...input, format: 'raw' })).plan).toMatchObject({ toplevel: toplevelIn(await loadStore(input)) })
-    const toplevel = toplevelIn(await loadStore(tiny))
+    expect((await disk({ ...input, format: 'raw' })).plan).toMatchObject({ toplevel: await toplevelIn(await loadStore(input)) })
+    const toplevel = await toplevelIn(await loadStore(tiny))
     for (const style of ['single', 'manifest', 'per-path'] as const) {
       const { plan, build } = await netboot({ ...tiny, style, compression: { name: 'lz4' } })
       expect(plan).toMatchObject({ toplevel })
@@ -142,8 +142,8 @@ describe('a system in which a path is replaced at the same time', () => {
   it('refers to the new one, and so does its boot.json to itself', async () => {
     const before = await loadStore(tiny)
     const after = await loadStore({ ...tiny, replacements: [{ oldPath: OLD_ETC, newPath: NEW_ETC }] })
-    for (const digest of after.digests) await checkContents(digest)
-    const [one, two] = [toplevelIn(before), toplevelIn(after)]
+    for (const digest of after.digests) await provenTree(digest)
+    const [one, two] = [await toplevelIn(before), await toplevelIn(after)]
     expect(two).not.toBe(one)
     const paths = after.closure.paths.map(({ path }) => path)
     expect(paths).toContain(NEW_ETC)

@@ -4,7 +4,9 @@ import type { ErrorCode } from '../../src/errors.ts'
 import { parseBootspec } from '../../src/nix/bootspec.ts'
 import { type Closure, readClosure } from '../../src/nix/closure.ts'
 import { resolveInStore } from '../../src/nix/resolve.ts'
+import { type StoreTrees, storeTrees } from '../../src/nix/store-trees.ts'
 import { findToplevel, loadBootspec } from '../../src/nix/toplevel.ts'
+import { contentBytes } from '../../src/tree/content.ts'
 import { failure, scratchFolder } from './scratch.ts'
 
 const base = (letter: string): string => `${letter.repeat(32)}-${letter}`
@@ -25,6 +27,8 @@ function readText(text: string): Promise<Closure> {
     })(),
   })
 }
+
+const treesOf = (closure: Closure, root: string): StoreTrees => storeTrees(closure, { root })
 
 const SPEC = {
   init: `${path('a')}/init`,
@@ -134,47 +138,51 @@ describe('findToplevel and loadBootspec', () => {
   it('finds the one system, and among a system and its specialisations the one nobody refers to', async () => {
     const root = makeStore('one', 'ad', 'bc')
     writeFileSync(scratch('one', path('f')), 'a file')
-    expect(findToplevel(await closureOf({ a: 'abc', b: '', c: 'f', f: '' }), root)).toBe(path('a'))
-    expect(findToplevel(await closureOf({ a: 'abcd', b: '', c: '', d: 'dc' }), root)).toBe(path('a'))
-    expect(findToplevel(await closureOf({ a: 'a', b: 'a' }), root)).toBe(path('a'))
-    expect(loadBootspec(path('a'), await closureOf({ a: '' }), root)).toMatchObject({ toplevel: path('a') })
+    expect(await findToplevel(treesOf(await closureOf({ a: 'abc', b: '', c: 'f', f: '' }), root))).toBe(path('a'))
+    expect(await findToplevel(treesOf(await closureOf({ a: 'abcd', b: '', c: '', d: 'dc' }), root))).toBe(path('a'))
+    expect(await findToplevel(treesOf(await closureOf({ a: 'a', b: 'a' }), root))).toBe(path('a'))
+    expect(await loadBootspec(path('a'), treesOf(await closureOf({ a: '' }), root))).toMatchObject({ toplevel: path('a') })
   })
 
   it('asks where it cannot tell', async () => {
     const root = makeStore('two', 'ad', 'b')
     const both = await failure(
-      async () => findToplevel(await closureOf({ a: 'b', b: '', d: 'b' }), root),
+      async () => findToplevel(treesOf(await closureOf({ a: 'b', b: '', d: 'b' }), root)),
       'BAD_INPUT',
       /--toplevel:\n {2}\S+a-a\n {2}\S+d-d$/,
     )
     expect(both.message).not.toContain('no references')
     const list = await readText(`${path('a')}\n${path('b')}\n${path('d')}\n`)
-    await failure(() => findToplevel(list, root), 'BAD_INPUT', /the listing has no references/)
-    expect(findToplevel(list, root, path('d'))).toBe(path('d'))
-    expect(findToplevel(list, root, `${path('d')}/`)).toBe(path('d'))
-    await failure(() => findToplevel(list, root, path('b')), 'NOT_FOUND', /carries no boot.json/)
-    await failure(() => findToplevel(list, root, path('c')), 'NOT_FOUND', /not in the listing/)
-    await failure(() => findToplevel(list, root, '/run/current-system'), 'BAD_INPUT', /toplevel: .*not a path below/)
-    await failure(async () => findToplevel(await closureOf({ b: '' }), root), 'NOT_FOUND', /none of the 1 listed paths carries boot.json/)
+    await failure(() => findToplevel(treesOf(list, root)), 'BAD_INPUT', /the listing has no references/)
+    expect(await findToplevel(treesOf(list, root), path('d'))).toBe(path('d'))
+    expect(await findToplevel(treesOf(list, root), `${path('d')}/`)).toBe(path('d'))
+    await failure(() => findToplevel(treesOf(list, root), path('b')), 'NOT_FOUND', /carries no boot.json/)
+    await failure(() => findToplevel(treesOf(list, root), path('c')), 'NOT_FOUND', /not in the listing/)
+    await failure(() => findToplevel(treesOf(list, root), '/run/current-system'), 'BAD_INPUT', /toplevel: .*not a path below/)
+    await failure(
+      async () => findToplevel(treesOf(await closureOf({ b: '' }), root)),
+      'NOT_FOUND',
+      /none of the 1 listed paths carries boot.json/,
+    )
   })
 
   it('does not look through an output that is a link', async () => {
     const root = makeStore('linked', 'a', 'b')
     symlinkSync(scratch('linked', path('a')), scratch('linked', path('d')))
-    expect(findToplevel(await closureOf({ a: '', d: '' }), root)).toBe(path('a'))
+    expect(await findToplevel(treesOf(await closureOf({ a: '', d: '' }), root))).toBe(path('a'))
   })
 
   it('refuses a boot.json of another system, out of the listing, or too large', async () => {
     const root = makeStore('other', 'a', 'bc')
     writeFileSync(scratch('other', path('a'), 'boot.json'), JSON.stringify(document({ toplevel: path('b') })))
     const closure = await closureOf({ a: '', b: '' })
-    await failure(() => loadBootspec(path('a'), closure, root), 'BAD_INPUT', /says that its toplevel is \S+b-b/)
+    await failure(() => loadBootspec(path('a'), treesOf(closure, root)), 'BAD_INPUT', /says that its toplevel is \S+b-b/)
     writeFileSync(scratch('other', path('a'), 'boot.json'), Buffer.alloc(16 * 1024 ** 2 + 1))
-    await failure(() => loadBootspec(path('a'), closure, root), 'LIMIT', /the limit is 16777216/)
+    await failure(() => loadBootspec(path('a'), treesOf(closure, root)), 'LIMIT', /the limit is 16777216/)
     for (const target of ['/etc/passwd', '../../../../../../../../../etc/passwd', `${path('c')}/boot.json`]) {
       rmSync(scratch('other', path('a'), 'boot.json'))
       symlinkSync(target, scratch('other', path('a'), 'boot.json'))
-      await failure(() => loadBootspec(path('a'), closure, root), 'NOT_FOUND', /not below|leads out|not in the listing/)
+      await failure(() => loadBootspec(path('a'), treesOf(closure, root)), 'NOT_FOUND', /not below|leads out|not in the listing/)
     }
   })
 })
@@ -212,7 +220,7 @@ describe('resolveInStore', () => {
     for (const [name, target] of Object.entries(links)) symlinkSync(target, at(base('a'), name))
     symlinkSync(`${path('a')}/dir/file`, at(base('b')))
     const closure = await closureOf({ a: '', b: '' })
-    const resolve = (name: string): ReturnType<typeof resolveInStore> => resolveInStore(`${path('a')}/${name}`, closure, scratch())
+    const resolve = (name: string): ReturnType<typeof resolveInStore> => resolveInStore(`${path('a')}/${name}`, treesOf(closure, scratch()))
     for (const name of [
       'dir/file',
       'absolute',
@@ -226,14 +234,15 @@ describe('resolveInStore', () => {
       'dir//./file',
       'dir/back/file',
     ]) {
-      const found = resolve(name)
+      const found = await resolve(name)
       expect(found, name).toMatchObject({ kind: 'file', size: 12, executable: true })
       expect(Buffer.from(found.path).toString(), name).toBe(`${path('a')}/dir/file`)
-      expect(Buffer.from(found.hostPath ?? '').toString(), name).toBe(at(base('a'), 'dir/file'))
+      const { content = { kind: 'bytes', bytes: Buffer.alloc(0) }, size } = found
+      expect(Buffer.from(contentBytes({ content, size }, name)).toString(), name).toBe('twelve bytes')
     }
-    expect(resolveInStore(path('b'), closure, `${scratch()}/`)).toMatchObject({ kind: 'file', size: 12 })
+    expect(await resolveInStore(path('b'), treesOf(closure, `${scratch()}/`))).toMatchObject({ kind: 'file', size: 12 })
     for (const name of ['', 'dir', 'folder', 'folder/', 'dir/inner/..'])
-      expect(resolve(name), name).toMatchObject({ kind: 'directory', size: 0 })
+      expect(await resolve(name), name).toMatchObject({ kind: 'directory', size: 0 })
     const failures: Record<string, [ErrorCode, RegExp]> = {
       nothing: ['NOT_FOUND', /there is no .*nothing/],
       dangling: ['NOT_FOUND', /a-a\/dangling: there is no .*nothing/],
@@ -252,8 +261,8 @@ describe('resolveInStore', () => {
       'dir/file/..': ['NOT_FOUND', /is not a directory/],
     }
     for (const [name, [code, message]] of Object.entries(failures)) await failure(() => resolve(name), code, message)
-    await failure(() => resolveInStore('/etc/passwd', closure, scratch()), 'NOT_FOUND', /not below \/nix\/store/)
-    await failure(() => resolveInStore('nix/store', closure, scratch()), 'NOT_FOUND', /not below/)
+    await failure(() => resolveInStore('/etc/passwd', treesOf(closure, scratch())), 'NOT_FOUND', /not below \/nix\/store/)
+    await failure(() => resolveInStore('nix/store', treesOf(closure, scratch())), 'NOT_FOUND', /not below/)
   })
 
   it('takes names that are no UTF-8', async () => {
@@ -261,7 +270,7 @@ describe('resolveInStore', () => {
     const name = Buffer.from([0x2f, 0xff, 0x80])
     writeFileSync(Buffer.concat([Buffer.from(scratch('bytes', path('a'))), name]), 'x')
     symlinkSync(name.subarray(1), scratch('bytes', path('a'), 'link'))
-    const found = resolveInStore(`${path('a')}/link`, await closureOf({ a: '' }), scratch('bytes'))
+    const found = await resolveInStore(`${path('a')}/link`, treesOf(await closureOf({ a: '' }), scratch('bytes')))
     expect(Buffer.from(found.path).equals(Buffer.concat([Buffer.from(path('a')), name]))).toBe(true)
   })
 })

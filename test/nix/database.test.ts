@@ -8,6 +8,7 @@ import { DATABASE_SCHEMA, nixDatabase, SQLITE_HEADER } from '../../src/nix/datab
 import { derivationOutputs } from '../../src/nix/derivation.ts'
 import { formatNix32, formatSha256 } from '../../src/nix/hash.ts'
 import { formatRegistration } from '../../src/nix/registration.ts'
+import { storeTrees } from '../../src/nix/store-trees.ts'
 import { oracle, runOk } from '../oracles/tools.ts'
 import { type NixTools, nixTools, skipNix } from './nix-tools.ts'
 import { failure, scratchFolder } from './scratch.ts'
@@ -290,7 +291,7 @@ describe.skipIf(skipNix)('by the real Nix', () => {
     writeFileSync(scratch('dump'), nix.ok(made, 'nix-store', ['--dump-db']).stdout)
     const derivations = await readClosure(scratch('dump'))
     expect(derivations.paths.map(({ path }) => path)).toContain(drv)
-    const outputs = derivationOutputs(derivations, made)
+    const outputs = await derivationOutputs(storeTrees(derivations, { root: made }))
     expect([...(outputs.get(drv)?.keys() ?? [])]).toEqual(['dev', 'out'])
 
     const withDeriver: Closure = { ...closure, paths: closure.paths.map((path, index) => (index === 3 ? { ...path, deriver: drv } : path)) }

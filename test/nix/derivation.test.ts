@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Closure } from '../../src/nix/closure.ts'
 import { derivationOutputs, parseOutputs } from '../../src/nix/derivation.ts'
+import { storeTrees } from '../../src/nix/store-trees.ts'
 import { failure, scratchFolder } from './scratch.ts'
 
 const scratch = scratchFolder()
@@ -53,21 +54,23 @@ describe('derivationOutputs', () => {
     const closure = closureOf(OUT, DRV)
     mkdirSync(dirname(scratch(DRV)), { recursive: true })
     writeFileSync(scratch(DRV), `Derive([("out","${OUT}","","")]${REST}`)
-    expect([...derivationOutputs(closure, scratch())].map(([path, outputs]) => [path, [...outputs]])).toEqual([[DRV, [['out', OUT]]]])
-    expect(derivationOutputs(closureOf(OUT), '/nowhere').size).toBe(0)
-    await failure(() => derivationOutputs(closure, scratch('none')), 'NOT_FOUND', /thing\.drv: there is no/)
+    expect([...(await derivationOutputs(storeTrees(closure, { root: scratch() })))].map(([path, outputs]) => [path, [...outputs]])).toEqual(
+      [[DRV, [['out', OUT]]]],
+    )
+    expect((await derivationOutputs(storeTrees(closureOf(OUT), { root: '/nowhere' }))).size).toBe(0)
+    await failure(() => derivationOutputs(storeTrees(closure, { root: scratch('none') })), 'NOT_FOUND', /thing\.drv: there is no/)
   })
 
   it('follows no link out of the store, and takes no folder or monster', async () => {
     const link = '/nix/store/3f1aqs2xfkjb3xzbm7kbq4yrqk5wvz0d-link.drv'
     symlinkSync('/etc/passwd', scratch(link))
-    await failure(() => derivationOutputs(closureOf(link), scratch()), 'NOT_FOUND', /leads to \/etc\/passwd/)
+    await failure(() => derivationOutputs(storeTrees(closureOf(link), { root: scratch() })), 'NOT_FOUND', /leads to \/etc\/passwd/)
     const folder = '/nix/store/4f1aqs2xfkjb3xzbm7kbq4yrqk5wvz0f-folder.drv'
     mkdirSync(scratch(folder))
-    await failure(() => derivationOutputs(closureOf(folder), scratch()), 'BAD_INPUT', /is not a file/)
+    await failure(() => derivationOutputs(storeTrees(closureOf(folder), { root: scratch() })), 'BAD_INPUT', /is not a file/)
     const large = '/nix/store/5f1aqs2xfkjb3xzbm7kbq4yrqk5wvz0g-large.drv'
     writeFileSync(scratch(large), '')
     truncateSync(scratch(large), 64 * 1024 ** 2 + 1)
-    await failure(() => derivationOutputs(closureOf(large), scratch()), 'LIMIT', /the limit for a derivation is/)
+    await failure(() => derivationOutputs(storeTrees(closureOf(large), { root: scratch() })), 'LIMIT', /the limit for a derivation is/)
   })
 })

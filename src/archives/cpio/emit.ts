@@ -121,10 +121,10 @@ function readContent(content: Content, place: Uint8Array): Promise<void> | undef
       place.set(content.bytes)
       return undefined
     case 'hostFile':
-      readHostFile(content.path, place)
+      readHostFile(content.path, place, content.proof)
       return undefined
     case 'patched':
-      readHostFile(content.path, place)
+      readHostFile(content.path, place, content.proof)
       applyPatches(place, 0, content.patches)
       return undefined
     case 'image':

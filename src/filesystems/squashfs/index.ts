@@ -2,7 +2,7 @@
  * SquashFS 4.0 from a tree: `squashfs(root, options)` plans, `pack` reads, compresses and writes.
  *
  * Not supported (asking for it is UNSUPPORTED): see `format.ts`; files whose content is an image;
- * digests over anything but entries of the root.
+ * digests that cover one another.
  */
 
 import type { CodecSpec } from '../../codecs/codec.ts'
@@ -11,7 +11,7 @@ import { ImageError } from '../../errors.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import type { Target } from '../../io/target.ts'
-import type { DirectoryNode, TreeDigest } from '../../tree/tree.ts'
+import type { DirectoryNode, TreeDigest, TreeNode } from '../../tree/tree.ts'
 import { packData } from './data/pack.ts'
 import { METADATA_BLOCK_SIZE } from './disk.ts'
 import { emitTables } from './emit.ts'
@@ -22,7 +22,7 @@ export { SQUASHFS_DEFAULTS, type SquashfsOptions } from './format.ts'
 export { planSquashfs, type SquashfsPlan } from './plan.ts'
 
 export interface SquashfsPackOptions extends SquashfsOptions {
-  /** Checksums that are checked while the bytes pass; each covers an entry of the root. */
+  /** Checksums that are checked while the bytes pass; each covers a node of the tree that no other covers. */
   readonly digests?: readonly TreeDigest[]
 }
 
@@ -68,12 +68,18 @@ function metadataSpec(codec: CodecSpec): CodecSpec {
   return codec.name === 'zstd' && (codec.level ?? 0) > METADATA_ZSTD_LEVEL ? { name: 'zstd', level: METADATA_ZSTD_LEVEL } : codec
 }
 
-/** A digest is hashed as one stream, and streams are the entries of the root. */
+/** A digest is hashed as one stream, and each file is in one. */
 function checkDigests(root: DirectoryNode, digests: readonly TreeDigest[]): void {
-  const nodes = new Set(root.entries.map((entry) => entry.node))
-  for (const { name, node } of digests) {
-    if (!nodes.delete(node))
-      throw new ImageError('UNSUPPORTED', `${name}: a checksum must cover one entry of the root directory, and no other may cover the same`)
+  const left = new Set(digests.map(({ node }) => node))
+  const stack: TreeNode[] = root.entries.map((entry) => entry.node)
+  for (let node = stack.pop(); node && left.size > 0; node = stack.pop()) {
+    if (!left.delete(node) && node.kind === 'directory') for (const entry of node.entries) stack.push(entry.node)
+  }
+  const seen = new Set<TreeNode>()
+  const lost = digests.find(({ node }) => left.has(node) || seen.size === seen.add(node).size)
+  if (lost !== undefined) {
+    const message = `${lost.name}: a checksum must cover a node of the tree as it is, to which nothing is added, and no other may cover the same`
+    throw new ImageError('UNSUPPORTED', message, { path: lost.name })
   }
 }
 

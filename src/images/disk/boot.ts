@@ -72,7 +72,7 @@ export async function diskBoot(bootspec: Bootspec, store: LoadedStore, options: 
       return none
     case 'extlinux': {
       const version = (await textInStore(`${bootspec.toplevel}/nixos-version`, store)) ?? bootspec.label
-      const tree = extlinuxTree({ bootspec, kernels: kernelFiles(bootspec, store) }, { ...menuOptions(options), version })
+      const tree = extlinuxTree({ bootspec, kernels: await kernelFiles(bootspec, store) }, { ...menuOptions(options), version })
       const place = layout === 'legacy+boot' ? { boot: tree } : { rootBoot: tree }
       return { ...none, ...place, entries: ['nixos-default'] }
     }
@@ -90,10 +90,10 @@ export async function diskBoot(bootspec: Bootspec, store: LoadedStore, options: 
 
 async function efiTrees(bootspec: Bootspec, store: LoadedStore, options: DiskBootOptions): Promise<Partial<DiskBoot>> {
   const architecture = efiArchitecture(bootspec.system)
-  const program = programInStore(systemdBootPath(bootspec.toplevel, architecture), store)
+  const program = await programInStore(systemdBootPath(bootspec.toplevel, architecture), store)
   const menu = menuOptions(options)
   if (options.loader === 'uki') return unifiedTrees(bootspec, store, architecture, program, options)
-  const parts = { bootspec, architecture, program, kernels: kernelFiles(bootspec, store) }
+  const parts = { bootspec, architecture, program, kernels: await kernelFiles(bootspec, store) }
   const { esp, extendedBoot } = systemdBootDisk(parts, { ...menu, extendedBootPartition: options.layout === 'efixbootldr' })
   return { esp, extendedBoot, entries: [...diskMenu(bootspec, menu).entries.keys()] }
 }
@@ -116,12 +116,12 @@ async function unifiedTrees(
   const systems = [['', bootspec] as const, ...bootspec.specialisations]
   const images = await Promise.all(
     systems.map(async ([name, system]) => {
-      const kernel = imageInStore(system.kernel, store)
+      const kernel = await imageInStore(system.kernel, store)
       const image = unifiedKernelImage({
         stub,
         kernel,
         kernelMemorySize: peImageSize(await headOf(kernel)),
-        ...(system.initrd !== undefined && { initrd: imageInStore(system.initrd, store) }),
+        ...(system.initrd !== undefined && { initrd: await imageInStore(system.initrd, store) }),
         commandLine: [`init=${system.init}`, ...system.kernelParams, ...kernelParams].join(' '),
         osRelease: osRelease(system, name),
       })
@@ -178,13 +178,15 @@ function menuOptions({ mtimeSeconds, kernelParams, timeoutSeconds }: DiskBootOpt
   return { mtimeSeconds, ...(kernelParams && { kernelParams }), ...(timeoutSeconds !== undefined && { timeoutSeconds }) }
 }
 
-function kernelFiles(bootspec: Bootspec, store: LoadedStore): KernelFiles {
-  return new Map(diskBootFiles(bootspec).map((file) => [file, fileInStore(file, store)]))
+async function kernelFiles(bootspec: Bootspec, store: LoadedStore): Promise<KernelFiles> {
+  const files = new Map<string, FileNode>()
+  for (const path of diskBootFiles(bootspec)) files.set(path, await fileInStore(path, store))
+  return files
 }
 
-function programInStore(path: string, store: LoadedStore): FileNode {
+async function programInStore(path: string, store: LoadedStore): Promise<FileNode> {
   try {
-    return fileInStore(path, store)
+    return await fileInStore(path, store)
   } catch (error) {
     if (!(error instanceof ImageError) || error.code !== 'NOT_FOUND') throw error
     throw new ImageError('NOT_FOUND', `${path}: the closure has no systemd-boot; use --boot-loader extlinux or none`, {

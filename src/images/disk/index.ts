@@ -124,8 +124,8 @@ export async function disk(options: DiskOptions): Promise<DiskImage> {
   const start = rootOf(partitions).start
   const store = await loadStore(options)
   const { closure } = store
-  const toplevel = findToplevel(closure, store, newPathOf(options.toplevel, store))
-  const bootspec = loadBootspec(toplevel, closure, store)
+  const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
+  const bootspec = await loadBootspec(toplevel, store.trees)
   const seed = options.seed ?? toplevel
   const loader = options.bootLoader ?? (partitions.some(({ role }) => role === 'esp') ? 'systemd-boot' : 'none')
   const boot = await diskBoot(bootspec, store, { ...settings, loader })
@@ -174,8 +174,8 @@ export async function disk(options: DiskOptions): Promise<DiskImage> {
   if (rootFileSystem === 'squashfs') {
     // What no root would fit in is found before one is packed.
     finish({ size: MEBIBYTE, extents: [] })
-    const packed = squashfs(tree, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds })
-    const image = packedFirst(packed, finish, store.digests)
+    const packed = squashfs(tree, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests: store.digests })
+    const image = packedFirst(packed, finish)
     return {
       image,
       plan: {

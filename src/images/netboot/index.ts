@@ -17,7 +17,7 @@ import { type BuildContext, bytesImage, isGrowing } from '../../io/image.ts'
 import type { Bootspec } from '../../nix/bootspec.ts'
 import { findToplevel, loadBootspec } from '../../nix/toplevel.ts'
 import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
-import { openPieces, type Piece } from '../pieces/index.ts'
+import { checkPieceFolder, openPieces, type Piece } from '../pieces/index.ts'
 import { loadClosure, newPathOf, type StoreInput } from '../store.ts'
 import { imageInStore } from '../store-files.ts'
 import { leastInitrdSize } from './least-size.ts'
@@ -25,7 +25,6 @@ import { manifest } from './manifest.ts'
 import { perPath } from './per-path.ts'
 import { single } from './single.ts'
 import { type NetbootFile, type NetbootSource, type NetbootStyleRecipe, ownInitrd } from './source.ts'
-import { verifyHolders } from './verify.ts'
 
 export type { NetbootFile } from './source.ts'
 
@@ -104,13 +103,14 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   const styleName = options.style ?? 'single'
   const style: NetbootStyleRecipe | undefined = STYLES[styleName]
   if (style === undefined) throw new ImageError('USAGE', `style is '${styleName}'; ${Object.keys(STYLES).join(', ')} are known`)
+  await checkPieceFolder(options.pieces)
   const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
   const loaded = await loadClosure(options)
   const { closure } = loaded
-  const toplevel = findToplevel(closure, loaded, newPathOf(options.toplevel, loaded))
-  const bootspec = specialisationOf(loadBootspec(toplevel, closure, loaded), options.specialisation)
-  if (style.usesOwnInitrd) ownInitrd({ bootspec, loaded })
-  const kernel = { name: kernelName(bootspec), image: imageInStore(bootspec.kernel, loaded) }
+  const toplevel = await findToplevel(loaded.trees, newPathOf(options.toplevel, loaded))
+  const bootspec = specialisationOf(await loadBootspec(toplevel, loaded.trees), options.specialisation)
+  if (style.usesOwnInitrd) await ownInitrd({ bootspec, loaded })
+  const kernel = { name: kernelName(bootspec), image: await imageInStore(bootspec.kernel, loaded) }
   const parameters = parametersOf(bootspec, options.kernelParams ?? [], style)
   const script = ipxeScript({ kernel: kernel.name, initrds: style.names, parameters })
   const source: NetbootSource = {
@@ -141,25 +141,18 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   return {
     plan,
     inputs: [...loaded.inputs, ...(options.prepend ?? [])],
-    build: async (context) => ({ ...files, ...(await built(style, source, { ...options, toplevel }, context)) }),
+    build: async (context) => ({ ...files, ...(await built(style, source, options, context)) }),
   }
 }
 
 type Built = Pick<NetbootFiles, 'initrds' | 'pieces' | 'close'>
 
-type BuildOptions = NetbootOptions & Required<Pick<NetbootOptions, 'toplevel'>>
-
-async function built(style: NetbootStyleRecipe, source: NetbootSource, options: BuildOptions, context: BuildContext): Promise<Built> {
+async function built(style: NetbootStyleRecipe, source: NetbootSource, options: NetbootOptions, context: BuildContext): Promise<Built> {
   checkLeastSize(await leastInitrdSize(style, source), initrdSizeRule(style.names[0] ?? 'initrd', undefined))
   const folder = options.pieces !== undefined || style.usesPieces ? await openPieces(options.pieces) : undefined
   const close = async (): Promise<void> => folder?.close()
   try {
     const { initrds, pieces } = await style.build(source, folder, context)
-    if (options.verify !== false && pieces.some(({ reused }) => reused)) {
-      const { kernel, initrd } = source.bootspec
-      const files = [options.toplevel, kernel, ...(style.usesOwnInitrd && initrd !== undefined ? [initrd] : [])]
-      await verifyHolders(files, source.loaded, { caseHack: options.caseHack === true, signal: context.signal })
-    }
     if (options.piecesLimit !== undefined) await folder?.prune(options.piecesLimit, pieces)
     return { initrds: initrds.map((file) => limited(file, context)), pieces, close }
   } catch (error) {

@@ -10,7 +10,7 @@ import { type NetbootSource, type NetbootStyleRecipe, ownInitrd } from './source
  * where its files are neither compressed nor stored once. Throws what `scanStore` throws.
  */
 export async function leastInitrdSize(style: NetbootStyleRecipe, source: NetbootSource): Promise<number> {
-  const known = [...source.prepended, ...(style.usesOwnInitrd ? [ownInitrd(source)] : [])]
+  const known = [...source.prepended, ...(style.usesOwnInitrd ? [await ownInitrd(source)] : [])]
   const { size } = concatImages(known, MEMBER_ALIGNMENT)
   if (style.usesOwnInitrd || source.compression.name !== 'none') return size
   const { scanned } = await scanStore(source.loaded, source.input)

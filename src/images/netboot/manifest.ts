@@ -36,7 +36,7 @@ async function manifestInitrds(source: NetbootSource, folder: PieceFolder | unde
   const archived = (tree: DirectoryNode, isLastMember: boolean): Image | GrowingImage =>
     initrdCompression.name === 'none' ? cpio(tree) : compressedImage(cpio(tree), { codec: initrdCompression, isLastMember })
   const images = {
-    initrd: concatenation([...prepended, await followable(ownInitrd(source))], MEMBER_ALIGNMENT),
+    initrd: concatenation([...prepended, await followable(await ownInitrd(source))], MEMBER_ALIGNMENT),
     manifest: archived(manifestTree(squashes, formatRegistration(closure)), false),
     'nix-store': archived(squashesTree(squashes), true),
   }

@@ -39,7 +39,7 @@ async function singleInitrd(source: NetbootSource, pieces: PieceFolder | undefin
     ? growingCpio(folderNode([]), { ...fileNode(new Uint8Array(0)), path: SQUASHFS_NAME, image: squashfs })
     : cpio(folderNode([[SQUASHFS_NAME, fileNode(squashfs)]]))
   const last = initrdCompression.name === 'none' ? member : compressedImage(member, { codec: initrdCompression, isLastMember: true })
-  const image = concatenation([...prepended, await followable(ownInitrd(source)), last], MEMBER_ALIGNMENT)
+  const image = concatenation([...prepended, await followable(await ownInitrd(source)), last], MEMBER_ALIGNMENT)
   return { initrds: [{ name: 'initrd', image }], pieces: piece === undefined ? [] : [piece] }
 }
 

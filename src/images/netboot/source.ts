@@ -48,7 +48,7 @@ export interface NetbootStyleRecipe {
 }
 
 /** The initrd that boot.json names. Throws UNSUPPORTED where it names none. */
-export function ownInitrd({ bootspec, loaded }: Pick<NetbootSource, 'bootspec' | 'loaded'>): Image {
+export async function ownInitrd({ bootspec, loaded }: Pick<NetbootSource, 'bootspec' | 'loaded'>): Promise<Image> {
   if (bootspec.initrd !== undefined) return imageInStore(bootspec.initrd, loaded)
   throw new ImageError(
     'UNSUPPORTED',

@@ -1,11 +1,11 @@
 /** A store path as a compressed cpio archive: each file is read once, for the archive and for the NAR hash. */
 import { createHash } from 'node:crypto'
-import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { cpioPieces } from '../../archives/cpio/index.ts'
 import type { StreamCompressor } from '../../codecs/stream/index.ts'
 import { ImageError } from '../../errors.ts'
 import { writeError } from '../../io/write-error.ts'
-import { changedError, HOST_FILE_FLAGS, readError } from '../../tree/host-file.ts'
+import { changedError, changeTimeNs, HOST_FILE_FLAGS, readError, WRITTEN_TO } from '../../tree/host-file.ts'
 import { applyPatches } from '../../tree/patch.ts'
 import type { FileNode, TreeDigest } from '../../tree/tree.ts'
 import { checkDigest } from '../../tree/verified.ts'
@@ -116,8 +116,7 @@ function readInto(writer: PieceWriter, { content, size }: FileNode, onChunk: (ch
   try {
     const file = openSync(Buffer.from(path), HOST_FILE_FLAGS)
     try {
-      // A file that fits in one read is of one moment; of others the change time shows what happened between two.
-      const before = size > writer.room.length ? fstatSync(file, { bigint: true }).ctimeNs : undefined
+      const before = changeTimeNs(file)
       while (position < size) {
         const { room } = writer
         const count = readSync(file, room, 0, Math.min(room.length, size - position), position)
@@ -129,7 +128,7 @@ function readInto(writer: PieceWriter, { content, size }: FileNode, onChunk: (ch
         position += count
       }
       if (readSync(file, BEYOND, 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
-      if (before !== undefined && fstatSync(file, { bigint: true }).ctimeNs !== before) throw changedError(path, 'was written to')
+      if (changeTimeNs(file) !== before) throw changedError(path, WRITTEN_TO)
     } finally {
       closeSync(file)
     }

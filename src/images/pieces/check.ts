@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises'
 import { ImageError, systemErrorCode } from '../../errors.ts'
 import { HOST_FILE_FLAGS } from '../../tree/host-file.ts'
 import type { Checked, CheckTask } from './protocol.ts'
+import { foreignHand } from './trust.ts'
 import type { TaskControl } from './work.ts'
 
 /** Bytes that are read and hashed in one turn of the event loop. */
@@ -19,6 +20,8 @@ export async function checkPiece(task: CheckTask, control: Pick<TaskControl, 'is
       const stats = fstatSync(file, { bigint: true })
       inode = String(stats.ino)
       if (!stats.isFile()) return { kind: 'damaged', why: 'is not a file', inode }
+      const hand = foreignHand({ uid: Number(stats.uid), mode: Number(stats.mode) })
+      if (hand !== undefined) return { kind: 'damaged', why: hand, inode }
       const hash = createHash('sha256')
       const chunk = Buffer.allocUnsafeSlow(Math.min(CHECK_CHUNK_SIZE, Number(stats.size) + 1))
       let size = 0

@@ -8,6 +8,7 @@ import { PARTIAL_NAME, PrivateFolder } from '../../io/private-folder.ts'
 import { removeEntry } from '../../io/remove.ts'
 import { writeError } from '../../io/write-error.ts'
 import { type PieceKey, parseFileName, pieceFileName } from './key.ts'
+import { requireOwnFolder } from './trust.ts'
 
 /** A piece whose content nobody has looked at yet. */
 export interface FoundPiece {
@@ -28,6 +29,7 @@ export interface PartialPiece {
 
 /** Less the umask: a piece that others may write to is of no use. */
 const PIECE_MODE = 0o644
+const FOLDER_MODE = 0o755
 
 export class PieceFiles {
   readonly folder: string
@@ -43,10 +45,10 @@ export class PieceFiles {
     this.label = label
   }
 
-  /** Throws WRITE_FAILED. */
+  /** Throws WRITE_FAILED, and UNTRUSTED for a folder that others may write to. */
   async create(): Promise<void> {
     try {
-      await mkdir(this.folder, { recursive: true })
+      await mkdir(this.folder, { recursive: true, mode: FOLDER_MODE })
     } catch (error) {
       if (systemErrorCode(error) === 'EEXIST') {
         throw new ImageError('USAGE', `${this.label}: is there and is no folder; name a folder for pieces`, {
@@ -56,6 +58,7 @@ export class PieceFiles {
       }
       throw writeError(this.label, error)
     }
+    await requireOwnFolder(this.folder, this.label)
   }
 
   /** Candidates for a piece, by `indexOf` its key. Throws UNREADABLE. */

@@ -18,9 +18,15 @@ import { PieceFiles } from './files.ts'
 import { keepPiece } from './keep.ts'
 import type { PieceSettings } from './key.ts'
 import type { Piece } from './piece.ts'
+import { requireOwnFolder } from './trust.ts'
 
 export type { PieceSettings } from './key.ts'
 export type { Piece } from './piece.ts'
+
+/** What `openPieces` would refuse, before anything is made. Throws UNTRUSTED. */
+export async function checkPieceFolder(folder: string | undefined): Promise<void> {
+  if (folder !== undefined) await requireOwnFolder(resolve(folder), folder)
+}
 
 export interface PieceInput {
   /** With the hashes of all paths. */

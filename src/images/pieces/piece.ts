@@ -1,5 +1,6 @@
 /** Finished pieces, as they lie in their folder. */
 import type { BuildContext, Image } from '../../io/image.ts'
+import { Proof } from '../../io/proven.ts'
 import { hostFileImage } from '../../tree/host-file.ts'
 import { checkPiece } from './check.ts'
 import type { FoundPiece, PieceFiles } from './files.ts'
@@ -15,12 +16,12 @@ export interface Piece {
   readonly sha256: string
   /** It was there and sound. */
   readonly reused: boolean
-  /** The file's bytes, by any number of readers at once; each opens the file for itself. */
+  /** The file's bytes, by any number of readers at once; each opens the file for itself, and gets what the checksum is of. */
   readonly image: Image
 }
 
 export function pieceOf(name: string, { file, sha256 }: FoundPiece, size: number, reused: boolean): Piece {
-  return { name, file, size, sha256, reused, image: hostFileImage(file, size, { isSealed: true }) }
+  return { name, file, size, sha256, reused, image: hostFileImage(file, size, { proof: new Proof(Buffer.from(sha256, 'hex'), size) }) }
 }
 
 type RunCheck = (task: CheckTask) => Promise<TaskAnswer>

@@ -16,9 +16,9 @@ import { NarDigester } from '../../nix/nar/digest.ts'
 import { reachable } from '../../nix/reachable.ts'
 import { referenceScanner } from '../../nix/reference-scan.ts'
 import { compareNames, hashPart, storePath } from '../../nix/store-path.ts'
+import { type StoreTrees, type StoreTreesOptions, storeTrees } from '../../nix/store-trees.ts'
 import type { SpecialisationSpec, ToplevelSpec } from '../../nix/toplevel-spec.ts'
 import type { DirectoryNode, TreeNode } from '../../tree/tree.ts'
-import type { StorePlace } from '../store-files.ts'
 import { checkAssertions, checkForbidden, forbiddenExpressions, noteUnknownPaths } from './checks.ts'
 import { loadParts, readyDocument } from './parts.ts'
 import type { SpecPlace } from './sources.ts'
@@ -30,10 +30,18 @@ export interface AssembleOptions {
   readonly where: string
   /** From which the paths in the spec count that are on the host. */
   readonly folder: string
-  /** The closure in which the parts are, with hashes and references. */
-  readonly store: StorePlace
+  /** The closure in which the parts are, with hashes and references. What is read of it is compared with the hashes. */
+  readonly store: PartsStore
   readonly signal?: AbortSignal
   readonly onProgress?: ProgressListener
+}
+
+export interface PartsStore extends Pick<StoreTreesOptions, 'overlay' | 'verify' | 'caseHack'> {
+  readonly closure: Closure
+  /** Where the store is, on the host. */
+  readonly root: string
+  /** Of the same closure; default: new ones. */
+  readonly trees?: StoreTrees
 }
 
 /** A store path that was made. */
@@ -104,14 +112,14 @@ class Draft {
   readonly #needed = new Map<string, readonly string[]>()
 
   constructor({ store, folder, signal, onProgress }: AssembleOptions) {
-    this.place = { ...store, folder, inputs: [] }
+    this.place = { trees: store.trees ?? storeTrees(store.closure, { ...store, signal }), folder, inputs: [] }
     this.#signal = signal
     this.#onProgress = onProgress
   }
 
   /** Every path with the references that count for forbidden dependencies. */
   needed(): Pick<ClosurePath, 'path' | 'references'>[] {
-    return [...this.place.closure.paths, ...this.made].map(({ path, references }) => ({
+    return [...this.place.trees.closure.paths, ...this.made].map(({ path, references }) => ({
       path,
       references: this.#needed.get(path) ?? references,
     }))
@@ -119,7 +127,7 @@ class Draft {
 
   /** All paths, by name; one that was made may have been there. */
   available(): Closure {
-    const { closure } = this.place
+    const { closure } = this.place.trees
     const made = this.made.filter(({ baseName }) => listedPath(closure, baseName) === undefined).map(({ tree, ...path }) => path)
     return { ...closure, paths: [...closure.paths, ...made].sort((a, b) => compareNames(a.baseName, b.baseName)) }
   }
@@ -156,7 +164,7 @@ class Draft {
   }
 
   #names(): string[] {
-    return [...this.place.closure.paths, ...this.made].map(({ baseName }) => baseName)
+    return [...this.place.trees.closure.paths, ...this.made].map(({ baseName }) => baseName)
   }
 }
 

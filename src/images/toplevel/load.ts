@@ -6,8 +6,7 @@ import type { ProgressListener } from '../../io/progress.ts'
 import type { Closure } from '../../nix/closure.ts'
 import type { StoreOverlay } from '../../nix/store-tree.ts'
 import { parseToplevelSpec } from '../../nix/toplevel-spec.ts'
-import type { StorePlace } from '../store-files.ts'
-import { assembleToplevel } from './index.ts'
+import { assembleToplevel, type PartsStore } from './index.ts'
 
 export interface ToplevelContext {
   readonly signal?: AbortSignal | undefined
@@ -31,7 +30,7 @@ export interface LoadedToplevel {
 const SPEC_LIMIT = 64 << 20
 
 /** Assemble the toplevel of the spec in `file` from the parts in `store`. Throws what `assembleToplevel` throws. */
-export async function loadToplevel(file: string, store: StorePlace, { signal, onProgress }: ToplevelContext = {}): Promise<LoadedToplevel> {
+export async function loadToplevel(file: string, store: PartsStore, { signal, onProgress }: ToplevelContext = {}): Promise<LoadedToplevel> {
   const spec = parseToplevelSpec(await specBytes(file), file)
   const folder = dirname(resolve(file))
   const assembled = await assembleToplevel({

@@ -12,7 +12,7 @@ import type { DirectoryNode, FileNode, TreeNode } from '../../tree/tree.ts'
 import { bytesInStore } from '../store-files.ts'
 import { Folder, fileNode, textNode } from './nodes.ts'
 import { preSwitchScript } from './scripts.ts'
-import { fileBytes, requireListed, requirePlace, type SpecPlace, storeFileNode, textBytes } from './sources.ts'
+import { fileBytes, requireFile, requireListed, requirePlace, type SpecPlace, storeFileNode, textBytes } from './sources.ts'
 import type { ExtraFile, ToplevelParts } from './tree.ts'
 
 /** Adds a store path without references to itself; resolves to its full path. */
@@ -32,13 +32,16 @@ export async function loadParts(
   add: AddPath,
 ): Promise<ToplevelParts> {
   checkTogether(spec, where)
-  checkPlaces(spec, where, place)
+  await checkPlaces(spec, where, place)
   const isSystemd = stage1Of(spec) === 'systemd'
+  const systemd = `${spec.systemd}/lib/systemd/systemd`
   return {
     spec,
     where,
     specialisations,
-    systemd: isSystemd ? executableNode(`${spec.systemd}/lib/systemd/systemd`, `${where}.systemd`, place) : undefined,
+    systemd: isSystemd
+      ? requireExecutable(await storeFileNode(systemd, `${where}.systemd`, place), systemd, `${where}.systemd`)
+      : undefined,
     stage2: spec.stage2 === undefined ? undefined : await textBytes(spec.stage2, `${where}.stage2`, place),
     activation: await loadActivation(spec, where, place),
     preSwitchCheck: await preSwitchCheck(spec, add),
@@ -98,7 +101,7 @@ function checkTogether(spec: SpecialisationSpec, where: string): void {
 }
 
 /** Everything in the store that the spec names is there, and files are files. */
-function checkPlaces(spec: SpecialisationSpec, where: string, place: SpecPlace): void {
+async function checkPlaces(spec: SpecialisationSpec, where: string, place: SpecPlace): Promise<void> {
   const files: [field: string, path: string | undefined][] = [
     ['kernel', spec.kernel],
     ['initrd', spec.initrd],
@@ -123,17 +126,18 @@ function checkPlaces(spec: SpecialisationSpec, where: string, place: SpecPlace):
     ['buildClosure', textOf(spec.buildClosure)],
     ...spec.extraDependencies.map((path, index): [string, string] => [`extraDependencies[${index}]`, path]),
   ]
-  for (const [field, path] of files) if (path !== undefined) storeFileNode(path, `${where}.${field}`, place)
-  for (const [field, path] of programs) if (path !== undefined) executableNode(path, `${where}.${field}`, place)
-  for (const [field, path] of places) if (path !== undefined) requirePlace(path, `${where}.${field}`, place)
+  for (const [field, path] of files) if (path !== undefined) await requireFile(path, `${where}.${field}`, place)
+  for (const [field, path] of programs) {
+    if (path !== undefined) requireExecutable(await requireFile(path, `${where}.${field}`, place), path, `${where}.${field}`)
+  }
+  for (const [field, path] of places) if (path !== undefined) await requirePlace(path, `${where}.${field}`, place)
 }
 
 function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-function executableNode(path: string, where: string, place: SpecPlace): FileNode {
-  const node = storeFileNode(path, where, place)
+function requireExecutable(node: FileNode, path: string, where: string): FileNode {
   if ((node.mode & 0o100) === 0) throw badInput(where, `${path} is no program: it may not be executed`)
   return node
 }
@@ -180,13 +184,14 @@ async function buildClosure(
 ): Promise<string | undefined> {
   if (buildClosure === undefined || typeof buildClosure === 'string') return buildClosure
   for (const [index, root] of buildClosure.roots.entries()) requireListed(root, `${where}.buildClosure.roots[${index}]`, place)
-  const found = reachable(place.closure.paths, buildClosure.roots)
-  const paths = place.closure.paths.filter(({ path }) => found.has(path))
+  const { closure } = place.trees
+  const found = reachable(closure.paths, buildClosure.roots)
+  const paths = closure.paths.filter(({ path }) => found.has(path))
   const narBytes = paths.reduce((sum, { narSize = 0 }) => sum + narSize, 0)
   const folder = new Folder()
   folder.add('total-nar-size', textNode(`${narBytes}\n`), where)
   folder.add('store-paths', textNode(paths.map(({ path }) => `${path}\n`).join('')), where)
-  const registration = paths.length === 0 ? utf8('') : formatRegistration({ ...place.closure, paths })
+  const registration = paths.length === 0 ? utf8('') : formatRegistration({ ...closure, paths })
   folder.add('registration', fileNode(registration), where)
   const node: DirectoryNode = folder.node()
   return add('closure-info', node)

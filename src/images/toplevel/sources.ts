@@ -7,6 +7,7 @@ import { listedPath } from '../../nix/closure.ts'
 import { badInput } from '../../nix/listing.ts'
 import { resolveInStore } from '../../nix/resolve.ts'
 import { STORE_DIRECTORY } from '../../nix/store-path.ts'
+import { unproven } from '../../nix/store-trees.ts'
 import type { TextSource } from '../../nix/toplevel-spec.ts'
 import type { FileNode } from '../../tree/tree.ts'
 import { bytesInStore, type StorePlace } from '../store-files.ts'
@@ -25,7 +26,7 @@ export interface SpecPlace extends StorePlace {
 }
 
 /** Throws NOT_FOUND where the store path of `path` is not in the closure; `where` is the place in the spec. */
-export function requireListed(path: string, where: string, { closure }: StorePlace): void {
+export function requireListed(path: string, where: string, { trees: { closure } }: StorePlace): void {
   const [, , , baseName = ''] = path.split('/')
   if (listedPath(closure, baseName) === undefined)
     throw new ImageError(
@@ -37,23 +38,28 @@ export function requireListed(path: string, where: string, { closure }: StorePla
     )
 }
 
-/** Something in the store that is there. Throws NOT_FOUND, BAD_INPUT (links in a circle). */
-export function requirePlace(path: string, where: string, place: StorePlace): void {
+/** Something in the store that is there, whatever its content. Throws NOT_FOUND, BAD_INPUT (links in a circle). */
+export async function requirePlace(path: string, where: string, place: StorePlace): Promise<void> {
   requireListed(path, where, place)
   // A store path may itself be a link that leads nowhere.
   if (path.split('/').length <= STORE_PATH_PARTS) return
   try {
-    resolveInStore(path, place.closure, place)
+    await resolveInStore(path, unproven(place.trees))
   } catch (cause) {
     throw at(where, cause)
   }
 }
 
+/** A file of the store, whatever its content. Throws NOT_FOUND, BAD_INPUT where it is a folder. */
+export async function requireFile(path: string, where: string, { trees }: StorePlace): Promise<FileNode> {
+  return storeFileNode(path, where, { trees: unproven(trees) })
+}
+
 /** A file of the store, with all links followed. Throws NOT_FOUND, BAD_INPUT where it is a folder. */
-export function storeFileNode(path: string, where: string, place: StorePlace): FileNode {
+export async function storeFileNode(path: string, where: string, place: StorePlace): Promise<FileNode> {
   requireListed(path, where, place)
   try {
-    const { size, content, executable } = resolveInStore(path, place.closure, place)
+    const { size, content, executable } = await resolveInStore(path, place.trees)
     if (content === undefined) throw badInput(where, `${path} is a folder, a file is needed`)
     return { kind: 'file', mode: executable ? 0o555 : 0o444, uid: 0, gid: 0, mtimeSeconds: 1, size, content }
   } catch (cause) {
@@ -70,7 +76,7 @@ export async function textBytes(source: TextSource, where: string, place: SpecPl
 /** The bytes of a file of the store or of the host. */
 export async function fileBytes(path: string, where: string, place: SpecPlace): Promise<Uint8Array> {
   if (path.startsWith(`${STORE_DIRECTORY}/`)) {
-    checkSize(storeFileNode(path, where, place).size, path, where)
+    checkSize((await storeFileNode(path, where, place)).size, path, where)
     return bytesInStore(path, place)
   }
   const file = resolve(place.folder, path)

@@ -147,8 +147,8 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
   checkSizes(settings)
   const store = await loadStore(options)
   const { closure } = store
-  const toplevel = findToplevel(closure, store, newPathOf(options.toplevel, store))
-  const bootspec = loadBootspec(toplevel, closure, store)
+  const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
+  const bootspec = await loadBootspec(toplevel, store.trees)
   const channel = newPathOf(options.channel, store)
   const seed = options.seed ?? toplevel
   const fstab = await textInStore(`${toplevel}/etc/fstab`, store)

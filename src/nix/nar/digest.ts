@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { ImageError, throwIfAborted } from '../../errors.ts'
-import { changedError, HOST_FILE_FLAGS, readError } from '../../tree/host-file.ts'
+import { changedError, changeTimeNs, HOST_FILE_FLAGS, otherBytesError, readError, WRITTEN_TO } from '../../tree/host-file.ts'
 import { applyPatches } from '../../tree/patch.ts'
 import type { FileNode, TreeNode } from '../../tree/tree.ts'
 import { narPieces, narSize } from '../nar.ts'
@@ -100,20 +100,24 @@ export class NarDigester {
       return
     }
     if (content.kind === 'image') throw new ImageError('UNSUPPORTED', 'a file that is an image cannot be part of a store path')
-    const { path } = content
+    const { path, proof } = content
     const patches = content.kind === 'patched' ? content.patches : []
+    const own = proof && createHash('sha256')
     let read = 0
     try {
       const handle = openSync(Buffer.from(path), HOST_FILE_FLAGS)
       try {
+        const before = changeTimeNs(handle)
         for (;;) {
           const count = readSync(handle, this.#buffer, this.#end, this.#buffer.length - this.#end, null)
           if (count === 0) break
+          own?.update(this.#buffer.subarray(this.#end, this.#end + count))
           if (patches.length > 0) applyPatches(this.#buffer.subarray(this.#end, this.#end + count), read, patches)
           read += count
           if (read > file.size) throw changedError(path, `grew beyond its ${file.size} bytes`)
           if (this.#isFullAfter(count)) yield this.#flush()
         }
+        if (changeTimeNs(handle) !== before) throw changedError(path, WRITTEN_TO)
       } finally {
         closeSync(handle)
       }
@@ -121,6 +125,7 @@ export class NarDigester {
       throw readError(path, error)
     }
     if (read !== file.size) throw changedError(path, `ended at byte ${read} of ${file.size}`)
+    if (proof !== undefined && own !== undefined && Buffer.compare(own.digest(), proof.sha256) !== 0) throw otherBytesError(path)
   }
 
   #isFullAfter(count: number): boolean {

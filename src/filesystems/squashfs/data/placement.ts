@@ -170,16 +170,14 @@ export class Placement {
     this.#fate = { kind: 'blocks', stored }
   }
 
-  /** Whether the first part equals that of `original`; if so the file shares its place. */
+  /** Whether there is `original` to share the place of; if so their bytes are compared. Throws CHANGED. */
   #sameStart(part: Part, content: Uint8Array, original: FileNode): boolean {
     const stored = this.files.get(original)
     const reader = openAgain(original)
     if (!reader || !stored) return false
     this.#fate = { kind: 'compare', reader, twin: original }
-    if (!reader.matches(0, content)) {
-      this.close()
-      return false
-    }
+    // Equal digests of bytes that were read, and other bytes now: it is no accident.
+    if (!reader.matches(0, content)) throw changedTwin(part.file, original)
     this.files.set(part.file, stored)
     return true
   }

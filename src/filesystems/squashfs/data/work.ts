@@ -1,12 +1,12 @@
 /** What is done with a task: streams of files are read and hashed, blocks are compressed. Nothing is decided here. */
 import { createHash, type Hash, hash } from 'node:crypto'
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
 import { printable } from '../../../bytes/text.ts'
 import type { Codec } from '../../../codecs/codec.ts'
 import { isSlow, probablyIncompressible } from '../../../codecs/incompressible.ts'
 import { openCodec } from '../../../codecs/open.ts'
 import { ImageError } from '../../../errors.ts'
-import { changedError, HOST_FILE_FLAGS, readError } from '../../../tree/host-file.ts'
+import { changedError, changeTimeNs, HOST_FILE_FLAGS, readError, WRITTEN_TO } from '../../../tree/host-file.ts'
 import { applyPatches, type Patch } from '../../../tree/patch.ts'
 import { DATA_UNCOMPRESSED } from '../disk.ts'
 import { parsePatchedText } from './patched-text.ts'
@@ -120,7 +120,9 @@ class Tasks implements Work {
       if (!first || !last) return this.#readLargeFile(stream, source, offset, content, { first, last, identify })
       const fd = openSync(path, HOST_FILE_FLAGS)
       try {
+        const before = changeTimeNs(fd)
         this.#readWhole(fd, path, content)
+        if (changeTimeNs(fd) !== before) throw changedError(path, WRITTEN_TO)
       } finally {
         closeSync(fd)
       }
@@ -141,7 +143,7 @@ class Tasks implements Work {
     let identity: Uint8Array | undefined
     if (part.first) {
       const fd = openSync(path, HOST_FILE_FLAGS)
-      stream.file = { fd, changeTime: fstatSync(fd, { bigint: true }).ctimeNs }
+      stream.file = { fd, changeTime: changeTimeNs(fd) }
       if (part.identify) identity = this.#identifyFile(fd, patches)
     }
     if (!stream.file) throw new ImageError('WORKER_DIED', `${printable(path)}: is not open in its worker`)
@@ -150,8 +152,7 @@ class Tasks implements Work {
     applyPatches(content, offset, patches)
     if (part.last) {
       this.#expectEnd(fd, path, offset + content.length)
-      // A file that was written to and kept its size shows in its change time.
-      if (fstatSync(fd, { bigint: true }).ctimeNs !== changeTime) throw changedError(path, 'was written to')
+      if (changeTimeNs(fd) !== changeTime) throw changedError(path, WRITTEN_TO)
       closeSync(fd)
       stream.file = undefined
     }
