@@ -1,4 +1,5 @@
 /** Running `kilnix serve`: the files of a network boot over HTTP, from where their bytes are. */
+import { systemErrorCode } from '../errors.ts'
 import type { Netboot, NetbootFile } from '../images/netboot/index.ts'
 import { checkApart } from '../io/apart.ts'
 import { imageSha256 } from '../io/digest.ts'
@@ -40,7 +41,7 @@ export async function runServe(settings: Settings): Promise<number> {
           const stop = new AbortController()
           const server = await serveFiles(served, { ...address, signal: AbortSignal.any([signal, stop.signal]), onEvent: log })
           try {
-            await printResult([`${server.url}/${files.script.name}`], undefined, signal)
+            await printAddress(`${server.url}/${files.script.name}`, signal)
             if (!settings.quiet) say(`${summary(recipe, served)}${piecesText(files)}; ctrl-c ends the server`)
             await server.closed
           } finally {
@@ -59,6 +60,15 @@ export async function runServe(settings: Settings): Promise<number> {
     },
     { isService: true },
   )
+}
+
+/** A reader who has left may know the address, as others may; one who could not be told it is an error. */
+async function printAddress(url: string, signal: AbortSignal): Promise<void> {
+  try {
+    await printResult([url], undefined, signal)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EPIPE') throw error
+  }
 }
 
 /** A file that has to be packed first lies in a scratch file without a name. */
