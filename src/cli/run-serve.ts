@@ -1,5 +1,6 @@
 /** Running `kilnix serve`: the files of a network boot over HTTP, from where their bytes are. */
 import { existsSync, readFileSync } from 'node:fs'
+import { systemErrorCode } from '../errors.ts'
 import type { Netboot, NetbootFile } from '../images/netboot/index.ts'
 import { checkApart } from '../io/apart.ts'
 import { imageSha256 } from '../io/digest.ts'
@@ -42,7 +43,7 @@ export async function runServe(settings: Settings): Promise<number> {
           const ending = AbortSignal.any([signal, stop.signal])
           const server = await serveFiles(served, { ...address, names: settings.host, ...connectionLimit(), signal: ending, onEvent: log })
           try {
-            await printResult([`${server.url}/${files.script.name}`], undefined, signal)
+            await printAddress(`${server.url}/${files.script.name}`, signal)
             if (!settings.quiet) say(`${summary(recipe, served)}${piecesText(files)}; ctrl-c ends the server`)
             await server.closed
           } finally {
@@ -74,6 +75,15 @@ function connectionLimit(): { readonly maximumConnections?: number } {
 
 const PROCESS_LIMITS = '/proc/self/limits'
 const OTHER_DESCRIPTORS = 64
+
+/** A reader who has left may know the address, as others may; one who could not be told it is an error. */
+async function printAddress(url: string, signal: AbortSignal): Promise<void> {
+  try {
+    await printResult([url], undefined, signal)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EPIPE') throw error
+  }
+}
 
 /** A file that has to be packed first lies in a scratch file without a name. */
 async function servedFile({ name, image }: NetbootFile, spools: Spool[], context: BuildContext): Promise<ServedFile> {

@@ -47,14 +47,18 @@ export async function withSignals(work: (signal: AbortSignal) => Promise<number>
   const names = handled()
   let received: Ending | undefined
   const end = (name: Ending): void => {
-    removePartialsNow()
     remove()
     process.kill(process.pid, name)
   }
+  const force = (name: Ending): void => {
+    removePartialsNow()
+    cancelled(name)
+    end(name)
+  }
   const onSignal = (name: NodeJS.Signals): void => {
-    if (received !== undefined) end(name as Ending)
+    if (received !== undefined) force(name as Ending)
     received = name as Ending
-    impatience = setTimeout(end, PATIENCE_MILLISECONDS, received)
+    impatience = setTimeout(force, PATIENCE_MILLISECONDS, received)
     controller.abort(new Error(name))
   }
   const remove = (): void => {

@@ -1,5 +1,6 @@
 /** Standard output that is full, closed, or left: whatever a command has to say, its status tells that nobody got it. */
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { closeSync, globSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -130,14 +131,11 @@ describe('another standard output', { timeout: 120_000 }, () => {
     expect(await finish(child)).toMatchObject({ status: 141, stderr: '' })
   })
 
-  it.each(['squashfs', 'nar dump', 'nar ls', 'closure show', 'serve'] as const)(
-    'whose reader has left ends kilnix %s likewise',
-    async (name) => {
-      const child = start(all.runs[name].args)
-      child.stdout?.destroy()
-      expect(await finish(child)).toMatchObject({ status: 141, stderr: '' })
-    },
-  )
+  it.each(['squashfs', 'nar dump', 'nar ls', 'closure show'] as const)('whose reader has left ends kilnix %s likewise', async (name) => {
+    const child = start(all.runs[name].args)
+    child.stdout?.destroy()
+    expect(await finish(child)).toMatchObject({ status: 141, stderr: '' })
+  })
 
   it('that is a file gets the image whole', async () => {
     const file = join(all.output, 'streamed')
@@ -174,6 +172,25 @@ describe('standard error that fails', { timeout: 60_000 }, () => {
     wrong.stderr?.destroy()
     expect((await finish(wrong)).status).toBe(1)
   })
+})
+
+it('standard error that nobody reads is left out beyond a megabyte, and said to be', async () => {
+  const code = `
+    import { writeSync } from 'node:fs'
+    const { say } = await import(process.argv[1])
+    for (let line = 0; line < 40_000; line++) say('x'.repeat(99))
+    process.stderr.once('drain', () => say('last'))
+    writeSync(1, String(process.stderr.writableLength))`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code, join(SOURCE, 'cli/stderr.ts')], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const waiting = Number(String((await once(child.stdout, 'data'))[0]))
+  expect(waiting).toBeGreaterThan(1 << 20)
+  expect(waiting).toBeLessThan((1 << 20) + 200)
+  const lines = (await finish(child)).stderr.trimEnd().split('\n')
+  const [, leftOut] = /^kilnix: (\d+) lines are left out here/.exec(lines.at(-2) ?? '') ?? []
+  expect(lines.slice(0, -2).length + Number(leftOut)).toBe(40_000)
+  expect(lines.at(-1)).toBe('last')
 })
 
 it('nothing is printed but by src/cli/stdout.ts and stderr.ts', () => {

@@ -230,7 +230,8 @@ describe('a second signal', { timeout: 60_000 }, () => {
     ['SIGINT', 'SIGUSR2', 'replace'],
     ['SIGQUIT', 'SIGTERM', 'initrd'],
   ] as const)('%s and then %s end kilnix %s at once', async (first, second, command) => {
-    const { status, signal, stdout } = await interrupted([first, second], all.runs[command].args)
+    const { status, signal, stdout, stderr } = await interrupted([first, second], all.runs[command].args)
+    expect(stderr).toBe(`kilnix: cancelled by ${signal}\n`)
     // Which of the two is told first is not said.
     expect([first, second]).toContain(signal)
     expect({ status, stdout: stdout.toString() }).toEqual({ status: null, stdout: '' })
@@ -325,5 +326,5 @@ describe('an end without a signal', { timeout: 60_000 }, () => {
 })
 
 it('a command that does not hear of a signal ends by it all the same', async () => {
-  expect(await patient).toMatchObject({ status: null, signal: 'SIGHUP' })
+  expect(await patient).toMatchObject({ status: null, signal: 'SIGHUP', stderr: 'kilnix: cancelled by SIGHUP\n' })
 })
