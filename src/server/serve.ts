@@ -260,6 +260,8 @@ const CLIENT_ERRORS: Readonly<Record<string, number>> = {
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
   HPE_HEADER_OVERFLOW: 431,
   HPE_INVALID_VERSION: 505,
+  // The first line of HTTP/2 (RFC 9113, 3.4).
+  HPE_PAUSED_H2_UPGRADE: 505,
 }
 
 const LISTEN_REMEDIES: Readonly<Record<string, string>> = {
