@@ -23,6 +23,7 @@ import { ImageError, throwIfAborted } from '../errors.ts'
 import { writeError } from '../io/file-target.ts'
 import { checkImage, extentChunks } from '../io/stream.ts'
 import { contentExtents } from './content.ts'
+import { checkDepth } from './depth.ts'
 import { readHostFile, SMALL_FILE_SIZE } from './host-file.ts'
 import { type FileNode, sortedEntries, type TreeNode } from './tree.ts'
 
@@ -48,6 +49,7 @@ const CHUNK_SIZE = 1 << 20
  * UNSUPPORTED and ABORTED; what was written until then stays.
  */
 export async function writeTree(node: TreeNode, path: string, options: WriteTreeOptions = {}): Promise<void> {
+  checkDepth(node)
   const root = Buffer.from(path).toString('latin1')
   await new TreeWriter(root, options.label ?? path, options).add(node, root)
 }
