@@ -21,7 +21,7 @@ export async function runReplace(settings: Settings): Promise<number> {
     const input = storeInput(settings, { signal, onProgress: progress.listener })
     if (dryRun) {
       const { replacements: _, ...unchanged } = input
-      return printPlan({ ...planStoreReplacement(await loadClosure(unchanged), input) }, settings)
+      return printPlan({ ...(await planStoreReplacement(await loadClosure(unchanged), input)) }, settings)
     }
     const store = await loadClosure(input)
     const inputs = [...store.inputs, ...configFile(settings)]

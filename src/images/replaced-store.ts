@@ -31,7 +31,7 @@ export async function replacedStore(store: ReplaceableStore, input: StoreInput):
   const policy = storePolicy(STORE_TIME, caseHack)
   const treeOf = (name: string): TreeNode => overlay.get(name) ?? nodes.get(name) ?? scanHost(hostStorePath(root, storePath(name)), policy)
   const replaced = await replaceDependencies(closure, treeOf, {
-    ...replaceOptions(store, input),
+    ...(await replaceOptions(store, input)),
     verify,
     signal,
     onBegin: (totalBytes) => onProgress?.({ kind: 'stage', stage: 'replace', totalBytes }),
@@ -55,10 +55,10 @@ export interface StoreReplacementPlan {
 }
 
 /** Throws what `planReplacement` and `systemInitrds` throw. */
-export function planStoreReplacement(store: ReplaceableStore, input: StoreInput): StoreReplacementPlan {
+export async function planStoreReplacement(store: ReplaceableStore, input: StoreInput): Promise<StoreReplacementPlan> {
   const { closure } = store
-  const options = replaceOptions(store, input)
-  const plan = planReplacement(closure, options)
+  const options = await replaceOptions(store, input)
+  const plan = await planReplacement(closure, options)
   const rewritten = new Set(plan.rewritten)
   return {
     roots: plan.roots.map(storePath),
@@ -71,7 +71,8 @@ export function planStoreReplacement(store: ReplaceableStore, input: StoreInput)
   }
 }
 
-function replaceOptions({ closure, overlay, roots }: ReplaceableStore, input: StoreInput): ReplaceOptions {
-  const { root = '/', replacements = [] } = input
-  return { replacements, cutoffs: input.cutoffs ?? systemInitrds(closure, { root, overlay }), ...(roots && { roots }) }
+async function replaceOptions({ closure, overlay, roots }: ReplaceableStore, input: StoreInput): Promise<ReplaceOptions> {
+  const { root = '/', replacements = [], signal } = input
+  const cutoffs = input.cutoffs ?? (await systemInitrds(closure, { root, overlay }, signal))
+  return { replacements, cutoffs, signal, ...(roots && { roots }) }
 }

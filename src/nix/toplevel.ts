@@ -2,10 +2,11 @@
 import { lstatSync } from 'node:fs'
 import { printable } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
+import { Turns } from '../io/turns.ts'
 import { contentBytes } from '../tree/content.ts'
 import { unreadableError } from '../tree/host-file.ts'
 import { type Bootspec, parseBootspec } from './bootspec.ts'
-import { type Closure, listedPath } from './closure.ts'
+import { type Closure, type ClosurePath, listedPath } from './closure.ts'
 import { badInput } from './listing.ts'
 import { resolveInStore } from './resolve.ts'
 import { compareNames, parseStorePath, STORE_DIRECTORY, storePath } from './store-path.ts'
@@ -56,8 +57,13 @@ export function loadBootspec(toplevel: string, closure: Closure, files: StoreFil
  * The store paths that hold the initrds of all systems in the closure, by their boot.json, sorted. A boot.json that
  * cannot be read as one names none.
  */
-export function systemInitrds(closure: Closure, files: StoreFiles): string[] {
-  const carriers = closure.paths.filter(({ baseName }) => hasBootFile(files, baseName))
+export async function systemInitrds(closure: Closure, files: StoreFiles, signal?: AbortSignal): Promise<string[]> {
+  const turns = new Turns(signal, 'cancelled while systems were looked for')
+  const carriers: ClosurePath[] = []
+  for (const entry of closure.paths) {
+    if (hasBootFile(files, entry.baseName)) carriers.push(entry)
+    if (turns.isOver(LOOK_STEPS)) await turns.next()
+  }
   const initrds = carriers.flatMap(({ path }) => {
     try {
       const { initrd, specialisations } = loadBootspec(path, closure, files)
@@ -73,6 +79,9 @@ export function systemInitrds(closure: Closure, files: StoreFiles): string[] {
     .sort(compareNames)
     .map(storePath)
 }
+
+/** Steps of a turn that a look at the host counts as. */
+const LOOK_STEPS = 100
 
 function checkGiven(closure: Closure, files: StoreFiles, given: string): string {
   const baseName = parseStorePath(given.replace(/\/+$/, ''), 'toplevel')
