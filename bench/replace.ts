@@ -40,7 +40,7 @@ try {
   const paths = [...closure.paths, made].sort((a, b) => (a.baseName < b.baseName ? -1 : 1))
   const whole = { ...closure, paths }
   writeFileSync(join(folder, 'closure.json'), formatPathInfo(whole))
-  const plan = planReplacement(whole, { replacements: [{ oldPath: old.path, newPath: made.path }] })
+  const plan = await planReplacement(whole, { replacements: [{ oldPath: old.path, newPath: made.path }] })
   const bytes = plan.rewritten.reduce((sum, one) => sum + (closure.paths.find(({ baseName }) => baseName === one)?.narSize ?? 0), 0)
   console.log(`${plan.rewritten.length} paths are rewritten, ${bytes} bytes`)
   // Only what is rewritten is read, so links do for the store.

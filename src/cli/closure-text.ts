@@ -2,50 +2,69 @@
 import type { ClosureReport } from '../nix/inspect/check.ts'
 import type { ClosureDifference, PackageDifference } from '../nix/inspect/diff.ts'
 import type { ReferenceHolder } from '../nix/inspect/holders.ts'
-import type { ClosureSizes } from '../nix/inspect/sizes.ts'
+import type { ClosureSizes, PathSizes } from '../nix/inspect/sizes.ts'
 import { formatBytes } from './units.ts'
 
 /** Where the reference from one path to another stands. */
 export type NamedHolders = (path: string, reference: string) => readonly ReferenceHolder[]
 
+const SIZE_HEADS = ['own', 'with closure', 'added by it'] as const
+
 /** One line a path, and the sum. */
-export function sizesText({ pathCount, narSize, paths }: ClosureSizes & { readonly pathCount: number }): string[] {
-  const rows = paths.map((entry) => [formatBytes(entry.narSize), formatBytes(entry.closureSize), formatBytes(entry.addedSize), entry.path])
-  const table = columns([['own', 'with closure', 'added by it', 'path'], ...rows])
+export function* sizesLines({ pathCount, narSize, paths }: ClosureSizes & { readonly pathCount: number }): Generator<string> {
+  const widths: number[] = SIZE_HEADS.map((head) => head.length)
+  for (const entry of paths) {
+    for (const [column, cell] of sizeCells(entry).entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length)
+  }
+  // Columns of sizes to the right, the path as it is.
+  const row = (cells: readonly string[], last: string): string =>
+    `${cells.map((cell, column) => `${cell.padStart(widths[column] ?? 0)}  `).join('')}${last}`
+  yield row(SIZE_HEADS, 'path')
+  for (const entry of paths) yield row(sizeCells(entry), entry.path)
   const shown = paths.length < pathCount ? `${paths.length} of ${countOf(pathCount, 'path')}` : countOf(pathCount, 'path')
-  return [...table, `${shown}, ${formatBytes(narSize)} in all`]
+  yield `${shown}, ${formatBytes(narSize)} in all`
 }
 
-/** The first columns to the right, the last as it is. */
-function columns(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
-  return rows.map((row) => row.map((cell, column) => (column === row.length - 1 ? cell : cell.padStart(widths[column] ?? 0))).join('  '))
+function sizeCells({ narSize, closureSize, addedSize }: PathSizes): string[] {
+  return [narSize, closureSize, addedSize].map(formatBytes)
 }
 
 /** Places of a reference that are shown; the others are counted. */
 const SHOWN_HOLDERS = 5
 
-/** A tree of references from `from` on. What stands below a path is shown where the path comes first. */
-export function chainText(from: string, edges: ReadonlyMap<string, readonly string[]>, holders: NamedHolders | undefined): string[] {
-  const out = [from]
-  const shown = new Set<string>()
-  const addBelow = (path: string, indent: string): void => {
-    shown.add(path)
-    const references = edges.get(path) ?? []
-    for (const [index, reference] of references.entries()) {
-      const isLast = index === references.length - 1
-      const isRepeated = shown.has(reference) && (edges.get(reference)?.length ?? 0) > 0
-      const inner = `${indent}${isLast ? '    ' : '│   '}`
-      out.push(`${indent}${isLast ? '└───' : '├───'}${reference}${isRepeated ? ' (see above)' : ''}`)
-      const places = holders?.(path, reference) ?? []
-      for (const place of places.slice(0, SHOWN_HOLDERS)) out.push(`${inner}by ${holderText(place)}`)
-      if (places.length > SHOWN_HOLDERS) out.push(`${inner}and ${places.length - SHOWN_HOLDERS} more`)
-      if (holders && places.length === 0) out.push(`${inner}by nothing that is found in it`)
-      if (!isRepeated) addBelow(reference, inner)
+/** Levels that are shown by indentation, four columns each; no real chain is longer. Deeper ones have their number instead. */
+const INDENTED_LEVELS = 100
+
+/** A tree of references from `from` on, line by line. What stands below a path is shown where the path comes first. */
+export function* chainLines(
+  from: string,
+  edges: ReadonlyMap<string, readonly string[]>,
+  holders: NamedHolders | undefined,
+): Generator<string> {
+  yield from
+  const shown = new Set([from])
+  const open = [{ path: from, references: edges.get(from) ?? [], next: 0, indent: '' }]
+  for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
+    const { path, references, indent } = top
+    const reference = references[top.next++]
+    if (reference === undefined) {
+      open.pop()
+      continue
     }
+    const isLast = top.next === references.length
+    const below = edges.get(reference) ?? []
+    const isRepeated = shown.has(reference) && below.length > 0
+    const level = open.length
+    const inner = level > INDENTED_LEVELS ? `level ${level + 1}  ` : `${indent}${isLast ? '    ' : '│   '}`
+    yield `${indent}${isLast ? '└───' : '├───'}${reference}${isRepeated ? ' (see above)' : ''}`
+    const places = holders?.(path, reference) ?? []
+    for (const place of places.slice(0, SHOWN_HOLDERS)) yield `${inner}by ${holderText(place)}`
+    if (places.length > SHOWN_HOLDERS) yield `${inner}and ${places.length - SHOWN_HOLDERS} more`
+    if (holders && places.length === 0) yield `${inner}by nothing that is found in it`
+    if (isRepeated) continue
+    shown.add(reference)
+    open.push({ path: reference, references: below, next: 0, indent: inner })
   }
-  addBelow(from, '')
-  return out
 }
 
 function holderText({ member, kind, offset }: ReferenceHolder): string {
@@ -64,15 +83,16 @@ function holderText({ member, kind, offset }: ReferenceHolder): string {
 const SHOWN_DIFFERENCE = 8 << 10
 
 /** A line a package that has other versions or another size, as `nix store diff-closures` has it, and the sums. */
-export function differenceText({ old, new: next, packages }: ClosureDifference): string[] {
-  const changed = packages.flatMap((entry) => packageLine(entry))
+export function* differenceLines({ old, new: next, packages }: ClosureDifference): Generator<string> {
+  for (const entry of packages) yield* packageLine(entry)
   const rebuilt = packages.filter(({ kind }) => kind === 'rebuilt').length
   const added = packages.reduce((sum, { newPaths }) => sum + newPaths.length, 0)
   const removed = packages.reduce((sum, { oldPaths }) => sum + oldPaths.length, 0)
   const paths = `paths: ${old.pathCount} → ${next.pathCount} (${added} added, ${removed} removed)`
   const builds = rebuilt === 0 ? '' : `; ${countOf(rebuilt, 'package')} rebuilt in the same version`
   const size = `size: ${formatBytes(old.narSize)} → ${formatBytes(next.narSize)} (${signedBytes(next.narSize - old.narSize)})`
-  return [...changed, `${paths}${builds}`, size]
+  yield `${paths}${builds}`
+  yield size
 }
 
 function packageLine({ name, oldVersions, newVersions, oldSize, newSize }: PackageDifference): string[] {
@@ -92,14 +112,12 @@ function signedBytes(delta: number): string {
 }
 
 /** A line a problem and a note, and the result. */
-export function checkText({ pathCount, hashedBytes, problems, notes }: ClosureReport): string[] {
+export function* checkLines({ pathCount, hashedBytes, problems, notes }: ClosureReport): Generator<string> {
   const found = problems.length === 0 ? 'no problem' : countOf(problems.length, 'problem')
   const read = hashedBytes === 0 ? '' : `, ${formatBytes(hashedBytes)} read`
-  return [
-    ...problems.map(({ path, kind, message }) => `${path}: ${kind}: ${message}`),
-    ...notes.map(({ path, kind, message }) => `${path}: note, ${kind}: ${message}`),
-    `${countOf(pathCount, 'path')}${read}: ${found}`,
-  ]
+  for (const { path, kind, message } of problems) yield `${path}: ${kind}: ${message}`
+  for (const { path, kind, message } of notes) yield `${path}: note, ${kind}: ${message}`
+  yield `${countOf(pathCount, 'path')}${read}: ${found}`
 }
 
 function countOf(count: number, noun: string): string {

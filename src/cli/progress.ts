@@ -32,6 +32,7 @@ const NAMES: Readonly<Record<Stage, { readonly short: string; readonly long: str
   squashfs: { short: 'packing', long: 'packing the store' },
   pieces: { short: 'building', long: 'building pieces' },
   hash: { short: 'hashing', long: 'hashing the store' },
+  sum: { short: 'adding up', long: 'adding up sizes' },
   write: { short: 'writing', long: 'writing the image' },
   compress: { short: 'compressing', long: 'compressing the image' },
   sync: { short: 'syncing', long: 'syncing to disk' },

@@ -33,9 +33,10 @@ export function withProgress(settings: Settings, work: (run: Run) => Promise<num
   })
 }
 
-/** Progress on standard error. */
-export function progressOf(settings: Settings): Progress {
-  return createProgress(progressMode(settings), standardError, () => performance.now())
+/** Progress on standard error. `isBrief`: for short work, of which nothing is to be told where it would stand in a log. */
+export function progressOf(settings: Settings, { isBrief = false }: { readonly isBrief?: boolean } = {}): Progress {
+  const mode = progressMode(settings)
+  return createProgress(isBrief && mode === 'plain' ? 'none' : mode, standardError, () => performance.now())
 }
 
 /** Threads as asked for, and who is told. */

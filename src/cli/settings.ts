@@ -1,9 +1,10 @@
 /** From arguments, a config file and the environment to checked settings. */
-import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 import { nearest } from '../bytes/nearest.ts'
-import { systemErrorCode } from '../errors.ts'
+import { ImageError, systemErrorCode } from '../errors.ts'
+import { isObject, parseJson } from '../nix/json.ts'
+import { readSmallFile } from '../nix/small-file.ts'
 import { type CommandName, OPTIONS, type Option, type OptionKey, optionList, type Settings } from './options.ts'
 import { usage } from './values.ts'
 
@@ -118,17 +119,22 @@ function fromJson(option: Option, value: unknown, name: string, folder: string):
   return value.map((item, index) => option.type.fromJson(item, `${name}[${index}]`, folder))
 }
 
-function readJson(file: string): Record<string, unknown> {
+/** No config file is larger, in bytes: there are some hundred options. */
+const CONFIG_LIMIT = 1024 ** 2
+
+/** Throws USAGE, and LIMIT for what is too large or nests too deep. */
+function readJson(file: string): Readonly<Record<string, unknown>> {
   let value: unknown
   try {
-    value = JSON.parse(readFileSync(file, 'utf8'))
+    value = parseJson(readSmallFile(file, CONFIG_LIMIT, 'a config file'), file)
   } catch (error) {
+    if (error instanceof ImageError && error.code === 'LIMIT') throw error
     const reason =
-      error instanceof SyntaxError ? `is not JSON: ${error.message}` : `cannot be read: ${systemErrorCode(error) ?? String(error)}`
+      error instanceof ImageError ? `is not JSON: ${error.message}` : `cannot be read: ${systemErrorCode(error) ?? String(error)}`
     throw usage(`config file ${file} ${reason}`)
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw usage(`config file ${file} must hold a JSON object`)
-  return value as Record<string, unknown>
+  if (!isObject(value)) throw usage(`config file ${file} must hold a JSON object`)
+  return value
 }
 
 /** https://reproducible-builds.org/specs/source-date-epoch/ */

@@ -23,7 +23,7 @@ export const STDOUT_LABEL = 'standard output'
 
 const writeTo = promisify(write)
 
-/** Lines are written in pieces of about as many characters. */
+/** Characters that are written at once, about. */
 const PIECE_LENGTH = 1 << 18
 
 export function stdoutIsTerminal(): boolean {
@@ -31,10 +31,19 @@ export function stdoutIsTerminal(): boolean {
 }
 
 /** Lines for people. Throws WRITE_FAILED, ABORTED, and an EPIPE as it is. */
-export async function printLines(lines: Iterable<string>, signal?: AbortSignal): Promise<void> {
+export function printLines(lines: Iterable<string>, signal?: AbortSignal): Promise<void> {
+  return printPieces(printableLines(lines), signal)
+}
+
+function* printableLines(lines: Iterable<string>): Generator<string> {
+  for (const line of lines) yield `${printableText(line)}\n`
+}
+
+/** Text that is printable already. However much it is, it is never one text. Throws likewise. */
+export async function printPieces(pieces: Iterable<string>, signal?: AbortSignal): Promise<void> {
   let text = ''
-  for (const line of lines) {
-    text += `${printableText(line)}\n`
+  for (const piece of pieces) {
+    text += piece
     if (text.length < PIECE_LENGTH) continue
     await writeText(text, signal)
     text = ''

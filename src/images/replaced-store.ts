@@ -29,7 +29,7 @@ export async function replacedStore(store: ReplaceableStore, input: StoreInput):
   const { root = '/', verify = true, caseHack, signal, onProgress } = input
   const { trees, overlay, scanned } = store
   const options = await replaceOptions(store, input)
-  const carriers = new Set(bootCarriers(trees))
+  const carriers = new Set(await bootCarriers(trees, signal))
   const nodes = new Map((scanned?.entries ?? []).map(({ name, node }) => [printable(name), node]))
   const policy = storePolicy(STORE_TIME, caseHack)
   const treeOf = (name: string): TreeNode => {
@@ -69,7 +69,7 @@ export async function planStoreReplacement(
 ): Promise<StoreReplacementPlan> {
   const { closure } = store.trees
   const options = await replaceOptions(store, input)
-  const plan = planReplacement(closure, options)
+  const plan = await planReplacement(closure, options)
   const rewritten = new Set(plan.rewritten)
   return {
     roots: plan.roots.map(storePath),
@@ -83,6 +83,6 @@ export async function planStoreReplacement(
 }
 
 async function replaceOptions({ trees, roots }: Pick<ReplaceableStore, 'trees' | 'roots'>, input: StoreInput): Promise<ReplaceOptions> {
-  const { replacements = [] } = input
-  return { replacements, cutoffs: input.cutoffs ?? (await systemInitrds(trees)), ...(roots && { roots }) }
+  const { replacements = [], signal } = input
+  return { replacements, cutoffs: input.cutoffs ?? (await systemInitrds(trees, signal)), signal, ...(roots && { roots }) }
 }

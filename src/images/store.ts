@@ -73,7 +73,7 @@ const STORE_TIME = 1
 export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
   const { root = '/', signal } = input
   input.onProgress?.({ kind: 'stage', stage: 'scan' })
-  const listed = await readClosure(input.closure, input.stdin === undefined ? {} : { stdin: input.stdin })
+  const listed = await readClosure(input.closure, { signal, ...(input.stdin !== undefined && { stdin: input.stdin }) })
   const scanned = listed.hashesKnown ? undefined : await scannedStore(listed, input)
   const complete = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
   const listedTrees = storeTrees(complete, { ...treesOptions(input), scanned })

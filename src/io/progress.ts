@@ -8,8 +8,8 @@ export type ProgressEvent =
 
 /**
  * `scan`: listing the store; `squashfs`: reading, hashing, compressing; `pieces`: the same for one image a store path (its
- * bytes are those of NARs); `hash`: reading and hashing the store; `write`: the rest of the image; `sync`: to stable storage.
+ * bytes are those of NARs); `hash`: reading and hashing the store; `sum`: adding up the closures of paths; `write`: the rest of the image; `sync`: to stable storage.
  */
-export type Stage = 'scan' | 'replace' | 'squashfs' | 'pieces' | 'hash' | 'write' | 'compress' | 'sync'
+export type Stage = 'scan' | 'replace' | 'squashfs' | 'pieces' | 'hash' | 'sum' | 'write' | 'compress' | 'sync'
 
 export type ProgressListener = (event: ProgressEvent) => void

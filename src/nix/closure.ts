@@ -9,13 +9,15 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ImageError, systemErrorCode } from '../errors.ts'
+import { sortedInTurns, Turns } from '../io/turns.ts'
 import { findCycle } from './cycles.ts'
-import { parseJson } from './json.ts'
+import { EdgeList, type Edges, NO_PATH, referenceEdges, rememberEdges } from './graph.ts'
+import { readJson, tooLarge } from './json.ts'
 import { LINE_LIMIT, readLines } from './lines.ts'
 import { badInput, type ListedPath, type Listing, type ListingKind, parseDecimal } from './listing.ts'
 import { parseJsonListing } from './listing-json.ts'
-import { parseText } from './listing-text.ts'
-import { compareNames, sortNames, storePath } from './store-path.ts'
+import { TextListingReader } from './listing-text.ts'
+import { compareNames, hashPartKey, sortNames, storePath } from './store-path.ts'
 
 export interface ClosurePath {
   /** `/nix/store/<base name>` */
@@ -47,13 +49,17 @@ export interface ReadClosureOptions {
   readonly allowMissing?: boolean
   /** What `-` stands for. */
   readonly stdin?: AsyncIterable<Uint8Array>
+  readonly signal?: AbortSignal | undefined
 }
 
-/** No listing is larger, in bytes: 1 GiB is two million paths with their references. */
+/**
+ * No listing is larger, in bytes: 1 GiB is a million paths and more, with references and signatures as JSON has them. A store has
+ * some ten thousand, and the largest closures some thousand.
+ */
 export const LISTING_LIMIT = 1024 ** 3
 
-/** JSON is held in memory, so it has a lower limit, in bytes. */
-export const JSON_LIMIT = 256 * 1024 ** 2
+/** The file with the sum of sizes holds one number; bytes. */
+const TOTAL_LIMIT = 1024
 
 /**
  * Read a closure listing: a closureInfo folder, a registration, `nix-store --dump-db` output, an
@@ -61,51 +67,57 @@ export const JSON_LIMIT = 256 * 1024 ** 2
  * `-` reads one of the file forms from `options.stdin`.
  *
  * Throws BAD_INPUT (cannot be parsed, contradicts itself, lists a path twice, has a cycle), NOT_FOUND (the
- * file, or a reference that is not listed), LIMIT, UNREADABLE, UNSUPPORTED (another store directory).
+ * file, or a reference that is not listed), LIMIT, UNREADABLE, UNSUPPORTED (another store directory), ABORTED. Lets
+ * the event loop run while it reads and checks.
  */
 export async function readClosure(path: string, options: ReadClosureOptions = {}): Promise<Closure> {
+  const reading: Reading = { ...options, turns: new Turns(options.signal, 'cancelled while the listing was read') }
   if (path === '-') {
     if (options.stdin === undefined) throw new ImageError('USAGE', `closure '-' means standard input, and none was given`)
-    return closureOf(await parseListing(options.stdin, '<stdin>'), '<stdin>', options)
+    return closureOf(await parseListing(options.stdin, '<stdin>', reading), '<stdin>', reading)
   }
-  if (await isFolder(path)) return readClosureInfo(path, options)
-  return closureOf(await readListing(path), path, options)
+  if (await isFolder(path)) return readClosureInfo(path, reading)
+  return closureOf(await readListing(path, reading), path, reading)
+}
+
+interface Reading extends ReadClosureOptions {
+  readonly turns: Turns
 }
 
 /** The files of a folder as `pkgs.closureInfo` builds it. */
 export const CLOSURE_INFO_FILES = { paths: 'store-paths', registration: 'registration', size: 'total-nar-size' } as const
 
 /** A folder as `pkgs.closureInfo` builds it; its three files have to agree. */
-async function readClosureInfo(folder: string, options: ReadClosureOptions): Promise<Closure> {
+async function readClosureInfo(folder: string, reading: Reading): Promise<Closure> {
   const pathsFile = join(folder, CLOSURE_INFO_FILES.paths)
   const registrationFile = join(folder, CLOSURE_INFO_FILES.registration)
   const sizeFile = join(folder, CLOSURE_INFO_FILES.size)
-  const list = await readListing(pathsFile)
-  const registration = await readListing(registrationFile)
-  const closure = closureOf({ kind: 'closure-info', paths: registration.paths }, registrationFile, options)
+  const list = await readListing(pathsFile, reading)
+  const registration = await readListing(registrationFile, reading)
+  const closure = await closureOf({ ...registration, kind: 'closure-info' }, registrationFile, reading)
   if (!closure.hashesKnown) throw badInput(registrationFile, `this is a ${registration.kind}, not the registration of a closureInfo folder`)
-  const listed = new Set(list.paths.map((entry) => entry.baseName))
+  const listed = new Set(list.paths.map((entry) => list.names[entry.name] as string))
   if (list.kind !== 'path-list' || listed.size !== list.paths.length) throw badInput(pathsFile, 'this is not a list of distinct paths')
   const extra = closure.paths.find((entry) => !listed.delete(entry.baseName))
   if (extra !== undefined) throw badInput(pathsFile, `${extra.path} is in ${registrationFile}, but not here`)
   for (const baseName of listed) throw badInput(pathsFile, `${storePath(baseName)} is listed here, but not in ${registrationFile}`)
   const total = closure.paths.reduce((sum, entry) => sum + (entry.narSize ?? 0), 0)
-  const told = await readTotal(sizeFile)
+  const told = await readTotal(sizeFile, reading)
   if (told !== total) throw badInput(sizeFile, `says ${told} bytes, but the NAR sizes in ${registrationFile} add up to ${total}`)
   return closure
 }
 
-async function readTotal(file: string): Promise<number> {
+async function readTotal(file: string, { turns }: Reading): Promise<number> {
   const texts: string[] = []
-  for await (const line of readLines(fileChunks(file), file)) texts.push(line.text)
+  await readLines(bounded(fileChunks(file), TOTAL_LIMIT, 'a sum of sizes', file), file, (text) => texts.push(text), turns)
   return parseDecimal(texts.join('\n').trimEnd(), 'the total NAR size', file)
 }
 
-async function readListing(file: string): Promise<Listing> {
-  return parseListing(fileChunks(file), file)
+async function readListing(file: string, reading: Reading): Promise<Listing> {
+  return parseListing(fileChunks(file), file, reading)
 }
 
-async function parseListing(chunks: AsyncIterable<Uint8Array>, name: string): Promise<Listing> {
+async function parseListing(chunks: AsyncIterable<Uint8Array>, name: string, { turns }: Reading): Promise<Listing> {
   const iterator = bounded(chunks, LISTING_LIMIT, 'a closure listing', name)
   const head: Uint8Array[] = []
   let first: number | undefined
@@ -117,47 +129,21 @@ async function parseListing(chunks: AsyncIterable<Uint8Array>, name: string): Pr
     first = step.value.find((byte) => byte !== 0x20 && byte !== 0x09 && byte !== 0x0a && byte !== 0x0d)
   }
   const all = chain(head, iterator)
-  if (first === 0x7b || first === 0x5b) return parseJsonListing(parseJson(await collect(all, name), name), name)
-  return parseText(readLines(all, name), name)
+  if (first === 0x7b || first === 0x5b) return parseJsonListing(await readJson(all, name, () => turns.next()), name, turns)
+  const reader = new TextListingReader(name)
+  await readLines(all, name, (line) => reader.add(line), turns)
+  return reader.finish()
 }
 
 /** Check the records against each other and put them in order. */
-function closureOf(listing: Listing, name: string, { allowMissing = false }: ReadClosureOptions): Closure {
+async function closureOf(listing: Listing, name: string, reading: Reading): Promise<Closure> {
   if (listing.paths.length === 0) throw badInput(name, 'the listing is empty: it names no store path')
-  const byName = new Map<string, ListedPath>()
-  for (const listed of listing.paths) {
-    const earlier = byName.get(listed.baseName)
-    if (earlier !== undefined) throw badInput(listed.where, `${storePath(listed.baseName)} is listed twice, first at ${earlier.where}`)
-    byName.set(listed.baseName, listed)
-  }
-  for (const listed of listing.paths) {
-    const own = new Set<string>()
-    for (const reference of listed.references ?? []) {
-      if (own.has(reference))
-        throw badInput(listed.where, `${storePath(listed.baseName)} lists the reference ${storePath(reference)} twice`)
-      own.add(reference)
-      if (!allowMissing && !byName.has(reference)) {
-        throw new ImageError(
-          'NOT_FOUND',
-          `${listed.where}: ${storePath(listed.baseName)} refers to ${storePath(reference)}, which is not in the listing; list the whole closure (nix-store -qR, nix path-info -r)`,
-          { path: storePath(reference) },
-        )
-      }
-    }
-  }
-  const paths = [...byName.values()]
-    .sort((a, b) => compareNames(a.baseName, b.baseName))
-    .map(({ baseName, narHash, narSize, references, deriver, ca }) => ({
-      path: storePath(baseName),
-      baseName,
-      ...(narHash === undefined ? {} : { narHash }),
-      ...(narSize === undefined ? {} : { narSize }),
-      references: sortNames(references ?? []).map(storePath),
-      ...(deriver === undefined ? {} : { deriver }),
-      ...(ca === undefined ? {} : { ca }),
-    }))
-  checkAcyclic(paths, name)
-  const every = (known: (entry: ListedPath) => boolean): boolean => listing.paths.every(known)
+  await checkDistinct(listing, name, reading)
+  const records = await inOrder(listing, reading.turns)
+  const { paths, edges } = await linkedPaths(records, listing, name, reading)
+  await checkAcyclic(paths, name, reading.turns, edges)
+  rememberEdges(paths, edges)
+  const every = (known: (entry: ListedPath) => boolean): boolean => records.every(known)
   return {
     kind: listing.kind,
     paths,
@@ -166,24 +152,144 @@ function closureOf(listing: Listing, name: string, { allowMissing = false }: Rea
   }
 }
 
+async function checkDistinct({ names, paths }: Listing, file: string, { turns }: Reading): Promise<void> {
+  const seen = new Uint8Array(names.length)
+  for (const listed of paths) {
+    if (seen[listed.name] === 1) {
+      const earlier = paths.find((one) => one.name === listed.name) ?? listed
+      throw badInput(placeOf(listed, file), `${storePath(nameOf(listed, names))} is listed twice, first at ${placeOf(earlier, file)}`)
+    }
+    seen[listed.name] = 1
+    if (turns.isOver()) await turns.next()
+  }
+}
+
+/** Records by base name. */
+async function inOrder({ names, paths }: Listing, turns: Turns): Promise<ListedPath[]> {
+  // Numbers are compared many times as fast as texts that lie all over the memory.
+  const keys = new Float64Array(names.length)
+  for (const { name } of paths) {
+    keys[name] = hashPartKey(names[name] as string)
+    if (turns.isOver()) await turns.next()
+  }
+  const compare = (a: ListedPath, b: ListedPath): number =>
+    (keys[a.name] as number) - (keys[b.name] as number) || compareNames(nameOf(a, names), nameOf(b, names))
+  return sortedInTurns(paths, compare, turns)
+}
+
+/** The records as paths whose references are those of paths that are listed, and the graph of them. */
+async function linkedPaths(
+  records: readonly ListedPath[],
+  { names }: Listing,
+  file: string,
+  { allowMissing = false, turns }: Reading,
+): Promise<{ readonly paths: ClosurePath[]; readonly edges: Edges }> {
+  const places = new Uint32Array(names.length).fill(NO_PATH)
+  const fullPaths: string[] = []
+  for (const [place, { name }] of records.entries()) {
+    places[name] = place
+    // The same text wherever the path is referred to, so that a reference takes no memory but its place.
+    fullPaths.push(storePath(names[name] as string))
+    if (turns.isOver(2)) await turns.next()
+  }
+  const edges = new EdgeList(records.length)
+  const paths: ClosurePath[] = []
+  for (const [own, record] of records.entries()) {
+    const { narHash, narSize, deriver, ca, references = [] } = record
+    const listed: number[] = []
+    const missing: number[] = []
+    for (const reference of references) {
+      const place = places[reference] as number
+      if (place !== NO_PATH) listed.push(place)
+      else if (allowMissing) missing.push(reference)
+      else throw missingReference(record, names[reference] as string, names, file)
+    }
+    // By place is by name.
+    const sorted = inNumericOrder(listed)
+    const twice =
+      repeated(sorted, (place) => fullPaths[place] as string) ?? repeated(inNumericOrder(missing), (name) => fullName(names, name))
+    if (twice !== undefined) throw badInput(placeOf(record, file), `${fullPaths[own]} lists the reference ${twice} twice`)
+    edges.add(own, sorted)
+    const full = sorted.map((place) => fullPaths[place] as string)
+    const path: { -readonly [K in keyof ClosurePath]: ClosurePath[K] } = {
+      path: fullPaths[own] as string,
+      baseName: nameOf(record, names),
+      references: missing.length === 0 ? full : sortNames([...full, ...missing.map((name) => fullName(names, name))]),
+    }
+    if (narHash !== undefined) path.narHash = narHash
+    if (narSize !== undefined) path.narSize = narSize
+    if (deriver !== undefined) path.deriver = deriver
+    if (ca !== undefined) path.ca = ca
+    paths.push(path)
+    if (turns.isOver(4 + 8 * references.length)) await turns.next()
+  }
+  return { paths, edges: edges.edges() }
+}
+
+/** Few of them sort faster as they are. */
+const MANY_NUMBERS = 64
+
+function inNumericOrder(numbers: number[]): number[] {
+  return numbers.length < MANY_NUMBERS ? numbers.sort((a, b) => a - b) : Array.from(Uint32Array.from(numbers).sort())
+}
+
+function repeated(sorted: readonly number[], textOf: (number: number) => string): string | undefined {
+  for (let index = 1; index < sorted.length; index++) if (sorted[index] === sorted[index - 1]) return textOf(sorted[index] as number)
+  return undefined
+}
+
+function fullName(names: readonly string[], name: number): string {
+  return storePath(names[name] as string)
+}
+
+function nameOf({ name }: ListedPath, names: readonly string[]): string {
+  return names[name] as string
+}
+
+function placeOf({ where }: ListedPath, file: string): string {
+  return typeof where === 'number' ? `${file}:${where}` : where
+}
+
+function missingReference(record: ListedPath, reference: string, names: readonly string[], file: string): ImageError {
+  return new ImageError(
+    'NOT_FOUND',
+    `${placeOf(record, file)}: ${storePath(nameOf(record, names))} refers to ${storePath(reference)}, which is not in the listing; list the whole closure (nix-store -qR, nix path-info -r)`,
+    { path: storePath(reference) },
+  )
+}
+
 /** The path of that base name, or undefined if it is not listed. */
 export function listedPath(closure: Closure, baseName: string): ClosurePath | undefined {
+  const index = listedIndex(closure, baseName)
+  return index === undefined ? undefined : closure.paths[index]
+}
+
+/** The index of that base name in `closure.paths`, or undefined if it is not listed. */
+export function listedIndex(closure: Closure, baseName: string): number | undefined {
   let low = 0
   let high = closure.paths.length
   while (low < high) {
     const middle = (low + high) >> 1
     const entry = closure.paths[middle]
-    if (entry === undefined || entry.baseName === baseName) return entry
+    if (entry === undefined) return undefined
+    if (entry.baseName === baseName) return middle
     if (compareNames(entry.baseName, baseName) < 0) low = middle + 1
     else high = middle
   }
   return undefined
 }
 
+/** Paths of a cycle that a message names at its beginning; the others are counted. */
+const NAMED_MEMBERS = 10
+
 /** Throws BAD_INPUT naming a cycle other than a path that refers to itself: Nix 2.8 and 2.26 refuse to register one. */
-export function checkAcyclic(paths: readonly ClosurePath[], name: string): void {
-  const cycle = findCycle(new Map(paths.map((entry) => [entry.path, entry.references])))
-  if (cycle !== undefined) throw badInput(name, `the references form a cycle: ${[...cycle, cycle[0]].join(' -> ')}`)
+export async function checkAcyclic(paths: readonly ClosurePath[], name: string, turns = new Turns(), edges?: Edges): Promise<void> {
+  const cycle = await findCycle(edges ?? (await referenceEdges(paths, turns)), turns)
+  if (cycle === undefined) return
+  const members = cycle.map((index) => paths[index]?.path ?? '')
+  const left = members.length - NAMED_MEMBERS
+  const shown = left > 1 ? [...members.slice(0, NAMED_MEMBERS), `(${left} more)`] : members
+  throw badInput(name, `the references form a cycle: ${[...shown, members[0]].join(' -> ')}`)
 }
 
 async function isFolder(path: string): Promise<boolean> {
@@ -217,7 +323,7 @@ async function* bounded(chunks: AsyncIterable<Uint8Array>, limit: number, what: 
   let total = 0
   for await (const chunk of chunks) {
     total += chunk.length
-    if (total > limit) throw new ImageError('LIMIT', `${name}: larger than ${limit} bytes, the limit for ${what}`, { path: name })
+    if (total > limit) throw tooLarge(name, limit, what)
     yield chunk
   }
 }
@@ -229,10 +335,4 @@ async function* chain(head: readonly Uint8Array[], rest: AsyncGenerator<Uint8Arr
   } finally {
     await rest.return(undefined)
   }
-}
-
-async function collect(chunks: AsyncIterable<Uint8Array>, name: string): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  for await (const chunk of bounded(chunks, JSON_LIMIT, 'a JSON listing', name)) parts.push(chunk)
-  return Buffer.concat(parts)
 }

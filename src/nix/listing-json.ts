@@ -4,41 +4,68 @@
  * with structured attributes and exportReferencesGraph.
  */
 import { ImageError } from '../errors.ts'
+import type { Turns } from '../io/turns.ts'
 import { respelledHash } from './hash.ts'
 import { isObject, type JsonObject } from './json.ts'
-import { badInput, checkNarHash, checkNarSize, type ListedPath, type Listing } from './listing.ts'
-import { checkBaseName, parseStorePath, quote, STORE_DIRECTORY, sortNames, storePath } from './store-path.ts'
+import { badInput, checkNarHash, checkNarSize, type ListedPath, type Listing, NameTable } from './listing.ts'
+import { checkBaseName, parseStorePath, quote, STORE_DIRECTORY, storePath } from './store-path.ts'
 
 const KNOWN_LAYOUTS =
   'known are the output of nix path-info -r --json (an array of objects with "path", an object keyed by store path, {"version": 2 or 3, "info": ...}) and .attrs.json with a graph of {"path", "narHash", "narSize", "references"}'
 
-/** Recognise the layout of a parsed JSON value. `name` names the file in messages. */
-export function parseJsonListing(value: unknown, name: string): Listing {
-  if (Array.isArray(value)) return { kind: 'path-info', paths: value.map((entry, index) => parseArrayEntry(entry, `${name}: [${index}]`)) }
+/** Recognise the layout of a parsed JSON value. `name` names the file in messages. Throws BAD_INPUT, NOT_FOUND, UNSUPPORTED, ABORTED. */
+export async function parseJsonListing(value: unknown, name: string, turns: Turns): Promise<Listing> {
+  const table = new NameTable()
+  const { names } = table
+  if (Array.isArray(value)) {
+    const paths = await eachInTurns(value, (entry, index) => parseArrayEntry(entry, `${name}: [${index}]`, table), turns)
+    return { kind: 'path-info', names, paths }
+  }
   if (!isObject(value)) throw badInput(name, `a JSON ${value === null ? 'null' : typeof value} is no closure listing; ${KNOWN_LAYOUTS}`)
-  if (isObject(value.info)) return { kind: 'path-info', paths: parseVersioned(value, value.info, name) }
+  if (isObject(value.info)) {
+    checkVersion(value, name)
+    const read = (key: string, entry: unknown): ListedPath => parseInfo(parseName(key, name), entry, `${name}: ${quote(key)}`, table)
+    const paths = await eachMember(value.info, read, turns)
+    return { kind: 'path-info', names, paths }
+  }
   const keys = Object.keys(value)
-  if (keys.length === 0) return { kind: 'path-info', paths: [] }
-  if (keys.some((key) => key.startsWith('/'))) return { kind: 'path-info', paths: parseMap(value, name) }
+  if (keys.length === 0) return { kind: 'path-info', names, paths: [] }
+  if (keys.some((key) => key.startsWith('/'))) {
+    const read = (key: string, entry: unknown): ListedPath => parseInfo(parseStorePath(key, name), entry, `${name}: ${quote(key)}`, table)
+    const paths = await eachMember(value, read, turns)
+    return { kind: 'path-info', names, paths }
+  }
   const graphs = findGraphs(value)
-  if (graphs.length > 0) return { kind: 'structured-attributes', paths: parseGraphs(graphs, name) }
+  if (graphs.length > 0) return { kind: 'structured-attributes', names, paths: await parseGraphs(graphs, name, { table, turns }) }
   throw badInput(name, `the JSON has an unknown layout (keys ${keys.slice(0, 5).map(quote).join(', ')}); ${KNOWN_LAYOUTS}`)
 }
 
-function parseArrayEntry(entry: unknown, where: string): ListedPath {
+/** Steps of a turn that reading one entry counts as. */
+const ENTRY_STEPS = 64
+
+async function eachInTurns<T>(items: readonly unknown[], read: (item: unknown, index: number) => T, turns: Turns): Promise<T[]> {
+  const out: T[] = []
+  for (const [index, item] of items.entries()) {
+    out.push(read(item, index))
+    if (turns.isOver(ENTRY_STEPS)) await turns.next()
+  }
+  return out
+}
+
+function eachMember<T>(map: JsonObject, read: (key: string, value: unknown) => T, turns: Turns): Promise<T[]> {
+  const keys = Object.keys(map)
+  return eachInTurns(keys, (_, index) => read(keys[index] as string, map[keys[index] as string]), turns)
+}
+
+function parseArrayEntry(entry: unknown, where: string, table: NameTable): ListedPath {
   if (!isObject(entry) || typeof entry.path !== 'string') throw badInput(where, `an object with "path" is needed; ${KNOWN_LAYOUTS}`)
-  return parseInfo(parseName(entry.path, where), entry, where)
+  return parseInfo(parseName(entry.path, where), entry, where, table)
 }
 
-function parseMap(map: JsonObject, name: string): ListedPath[] {
-  return Object.entries(map).map(([key, entry]) => parseInfo(parseStorePath(key, name), entry, `${name}: ${quote(key)}`))
-}
-
-function parseVersioned(value: JsonObject, info: JsonObject, name: string): ListedPath[] {
+function checkVersion(value: JsonObject, name: string): void {
   const version = value.version
   if (version !== 2 && version !== 3) throw badInput(name, `the path-info JSON has version ${JSON.stringify(version)}; known are 2 and 3`)
   checkStoreDirectory(value, name)
-  return Object.entries(info).map(([key, entry]) => parseInfo(parseName(key, name), entry, `${name}: ${quote(key)}`))
 }
 
 /** The graphs of structured attributes: each attribute that is an array of path objects, also one level down in `closures`. */
@@ -52,21 +79,27 @@ function findGraphs(attributes: JsonObject): [string, readonly unknown[]][] {
 }
 
 /** Two graphs of one derivation may share paths; they then say the same of them. */
-function parseGraphs(graphs: readonly [string, readonly unknown[]][], name: string): ListedPath[] {
-  const byName = new Map<string, ListedPath>()
+async function parseGraphs(
+  graphs: readonly [string, readonly unknown[]][],
+  name: string,
+  { table, turns }: { readonly table: NameTable; readonly turns: Turns },
+): Promise<ListedPath[]> {
+  const byName = new Map<number, ListedPath>()
   const paths: ListedPath[] = []
   for (const [key, graph] of graphs) {
-    const own = new Set<string>()
+    const own = new Set<number>()
     for (const [index, entry] of graph.entries()) {
-      const listed = parseArrayEntry(entry, `${name}: ${key}[${index}]`)
-      const earlier = byName.get(listed.baseName)
-      if (earlier !== undefined && !own.has(listed.baseName)) {
-        if (!sameRecord(earlier, listed)) throw badInput(listed.where, `contradicts ${earlier.where} on ${storePath(listed.baseName)}`)
-        own.add(listed.baseName)
+      if (turns.isOver(ENTRY_STEPS)) await turns.next()
+      const listed = parseArrayEntry(entry, `${name}: ${key}[${index}]`, table)
+      const earlier = byName.get(listed.name)
+      if (earlier !== undefined && !own.has(listed.name)) {
+        if (!sameRecord(earlier, listed))
+          throw badInput(String(listed.where), `contradicts ${earlier.where} on ${storePath(table.names[listed.name] ?? '')}`)
+        own.add(listed.name)
         continue
       }
-      own.add(listed.baseName)
-      byName.set(listed.baseName, listed)
+      own.add(listed.name)
+      byName.set(listed.name, listed)
       paths.push(listed)
     }
   }
@@ -77,11 +110,16 @@ function sameRecord(a: ListedPath, b: ListedPath): boolean {
   return (
     a.narSize === b.narSize &&
     Buffer.compare(a.narHash ?? Buffer.alloc(0), b.narHash ?? Buffer.alloc(0)) === 0 &&
-    sortNames(a.references ?? []).join() === sortNames(b.references ?? []).join()
+    sameNumbers(a.references ?? [], b.references ?? [])
   )
 }
 
-function parseInfo(baseName: string, entry: unknown, where: string): ListedPath {
+function sameNumbers(a: readonly number[], b: readonly number[]): boolean {
+  const [first, second] = [a, b].map((list) => Uint32Array.from(list).sort())
+  return first?.join() === second?.join()
+}
+
+function parseInfo(baseName: string, entry: unknown, where: string, table: NameTable): ListedPath {
   if (isInvalid(entry)) {
     throw new ImageError('NOT_FOUND', `${where}: Nix says that ${storePath(baseName)} is not valid: the store it listed does not have it`, {
       path: storePath(baseName),
@@ -95,11 +133,11 @@ function parseInfo(baseName: string, entry: unknown, where: string): ListedPath 
   if (!isTextArray(references)) throw badInput(where, '"references" is missing or no array of text')
   if (deriver !== undefined && deriver !== null && typeof deriver !== 'string') throw badInput(where, '"deriver" is no text')
   return {
-    baseName,
+    name: table.indexOf(baseName),
     where,
     narHash: checkNarHash(narHash, where),
     narSize: checkNarSize(narSize, where),
-    references: references.map((reference) => parseName(reference, where)),
+    references: references.map((reference) => table.indexOf(parseName(reference, where))),
     ...(typeof deriver === 'string' ? { deriver: storePath(parseName(deriver, where)) } : {}),
     ...(ca === undefined || ca === null || ca === '' ? {} : { ca: contentAddress(ca) }),
   }

@@ -3,128 +3,136 @@
  * `--register-validity` read them (`libstore/store-api.cc`, decodeValidPathInfo): path, with a registration
  * also hash and NAR size, deriver or an empty line, number of references, references.
  */
-import type { Line } from './lines.ts'
-import { badInput, checkNarHash, checkNarSize, type ListedPath, type Listing, parseDecimal } from './listing.ts'
-import { parseStorePath, quote, storePath } from './store-path.ts'
+import { badInput, checkNarHash, checkNarSize, type ListedPath, type Listing, NameTable, parseDecimal } from './listing.ts'
+import { baseNameOf, parseStorePath, quote, storePath } from './store-path.ts'
 
 /** So many blank lines at the end of a listing are harmless; more are some other file. */
 const LAST_BLANK_LINES = 8
 
-/** Recognise the kind by the first three lines and parse all. `name` names the file in messages. */
-export async function parseText(lines: AsyncIterable<Line>, name: string): Promise<Listing> {
-  const source = await LineSource.open(lines, name)
-  try {
-    return await parseSource(source)
-  } finally {
-    await source.close()
+/** Asks for a line with each step; undefined is the end of the file. */
+type LineSteps<T> = Generator<void, T, string | undefined>
+
+/** Takes a text listing line by line. */
+export class TextListingReader {
+  readonly #steps: LineSteps<Listing>
+  #listing: Listing | undefined
+
+  /** `name` names the file in messages. */
+  constructor(name: string) {
+    this.#steps = new LineParser(name).listing()
+    this.#steps.next()
+  }
+
+  /** Throws BAD_INPUT. */
+  add(line: string): void {
+    this.#step(line)
+  }
+
+  /** The listing, all of whose lines were added. Throws BAD_INPUT for one that is cut short. */
+  finish(): Listing {
+    while (this.#listing === undefined) this.#step(undefined)
+    return this.#listing
+  }
+
+  #step(line: string | undefined): void {
+    const step = this.#steps.next(line)
+    if (step.done) this.#listing = step.value
   }
 }
 
-async function parseSource(source: LineSource): Promise<Listing> {
-  const second = source.peek(1)?.text
-  const third = source.peek(2)?.text
-  if (second === undefined || ((second === '' || second.startsWith('/')) && !/^[0-9]+$/.test(third ?? ''))) {
-    return { kind: 'path-list', paths: await parsePathList(source) }
-  }
-  if (second === '' || second.startsWith('/')) return { kind: 'references-graph', paths: await parseRecords(source, false) }
-  return { kind: second.includes(':') || second.includes('-') ? 'registration' : 'dump-db', paths: await parseRecords(source, true) }
-}
-
-async function parsePathList(source: LineSource): Promise<ListedPath[]> {
-  const paths: ListedPath[] = []
-  for (let line = await source.nextRecord(); line !== undefined; line = await source.nextRecord()) {
-    const where = source.where(line)
-    paths.push({ baseName: parseStorePath(line.text, where), where })
-  }
-  return paths
-}
-
-async function parseRecords(source: LineSource, withHashes: boolean): Promise<ListedPath[]> {
-  const paths: ListedPath[] = []
-  for (let line = await source.nextRecord(); line !== undefined; line = await source.nextRecord()) {
-    paths.push(await parseRecord(source, line, withHashes))
-  }
-  return paths
-}
-
-async function parseRecord(source: LineSource, first: Line, withHashes: boolean): Promise<ListedPath> {
-  const where = source.where(first)
-  const baseName = parseStorePath(first.text, where)
-  const next = async (what: string): Promise<{ text: string; where: string }> => {
-    const line = await source.next()
-    if (line === undefined) throw badInput(where, `the file ends within this record, before ${what}; it is cut short`)
-    return { text: line.text, where: `${source.where(line)} (record of ${storePath(baseName)})` }
-  }
-  let hashes = {}
-  if (withHashes) {
-    const hash = await next('the hash')
-    const narHash = checkNarHash(hash.text, hash.where)
-    const size = await next('the NAR size')
-    hashes = { narHash, narSize: checkNarSize(parseDecimal(size.text, 'the NAR size', size.where), size.where) }
-  }
-  const deriverLine = await next('the deriver')
-  const deriver = deriverLine.text === '' ? {} : { deriver: storePath(parseStorePath(deriverLine.text, deriverLine.where)) }
-  const countLine = await next('the number of references')
-  const count = parseDecimal(countLine.text, 'the number of references', countLine.where)
-  const references: string[] = []
-  for (let index = 1; index <= count; index++) {
-    const line = await next(`reference ${index} of ${count}`)
-    if (!line.text.startsWith('/')) throw badInput(line.where, `${quote(line.text)} stands where reference ${index} of ${count} should be`)
-    references.push(parseStorePath(line.text, line.where))
-  }
-  return { baseName, where, ...hashes, references, ...deriver }
-}
-
-/** Lines with a look at the first three, so that the kind of a listing can be told before it is parsed. */
-class LineSource {
-  readonly #lines: AsyncIterator<Line>
-  readonly #ahead: Line[] = []
+class LineParser {
   readonly #name: string
+  readonly #table = new NameTable()
+  /** The first three lines, by which the kind is told before anything is parsed. */
+  #ahead: (string | undefined)[] = []
+  /** Of the line in hand. */
+  #number = 0
 
-  private constructor(lines: AsyncIterable<Line>, name: string) {
-    this.#lines = lines[Symbol.asyncIterator]()
+  constructor(name: string) {
     this.#name = name
   }
 
-  static async open(lines: AsyncIterable<Line>, name: string): Promise<LineSource> {
-    const source = new LineSource(lines, name)
-    while (source.#ahead.length < 3) {
-      const step = await source.#lines.next()
-      if (step.done === true) break
-      source.#ahead.push(step.value)
+  *listing(): LineSteps<Listing> {
+    this.#ahead = [yield, yield, yield]
+    const [, second, third] = this.#ahead
+    const { names } = this.#table
+    if (second === undefined || ((second === '' || second.startsWith('/')) && !/^[0-9]+$/.test(third ?? ''))) {
+      return { kind: 'path-list', names, paths: yield* this.#pathList() }
     }
-    return source
+    if (second === '' || second.startsWith('/')) return { kind: 'references-graph', names, paths: yield* this.#records(false) }
+    const kind = second.includes(':') || second.includes('-') ? 'registration' : 'dump-db'
+    return { kind, names, paths: yield* this.#records(true) }
   }
 
-  peek(index: number): Line | undefined {
-    return this.#ahead[index]
+  *#pathList(): LineSteps<ListedPath[]> {
+    const paths: ListedPath[] = []
+    for (let line = yield* this.#recordLine(); line !== undefined; line = yield* this.#recordLine()) {
+      const baseName = baseNameOf(line) ?? parseStorePath(line, this.#where())
+      paths.push({ name: this.#table.indexOf(baseName), where: this.#number })
+    }
+    return paths
   }
 
-  where(line: Line): string {
-    return `${this.#name}:${line.number}`
+  *#records(withHashes: boolean): LineSteps<ListedPath[]> {
+    const paths: ListedPath[] = []
+    for (let line = yield* this.#recordLine(); line !== undefined; line = yield* this.#recordLine()) {
+      paths.push(yield* this.#record(line, withHashes))
+    }
+    return paths
   }
 
-  async next(): Promise<Line | undefined> {
-    const ahead = this.#ahead.shift()
-    if (ahead !== undefined) return ahead
-    const step = await this.#lines.next()
-    return step.done === true ? undefined : step.value
+  *#record(first: string, withHashes: boolean): LineSteps<ListedPath> {
+    const where = this.#number
+    const baseName = baseNameOf(first) ?? parseStorePath(first, this.#where())
+    /** The place of the line in hand, which is asked for in errors only: there are millions of lines. */
+    const place = (): string => `${this.#where()} (record of ${storePath(baseName)})`
+    const cutShort = (what: string): Error =>
+      badInput(`${this.#name}:${where}`, `the file ends within this record, before ${what}; it is cut short`)
+    const record: { -readonly [K in keyof ListedPath]: ListedPath[K] } = { name: this.#table.indexOf(baseName), where }
+    if (withHashes) {
+      const hash = yield* this.#line()
+      if (hash === undefined) throw cutShort('the hash')
+      record.narHash = checkNarHash(hash, place)
+      const size = yield* this.#line()
+      if (size === undefined) throw cutShort('the NAR size')
+      record.narSize = checkNarSize(parseDecimal(size, 'the NAR size', place), place)
+    }
+    const deriver = yield* this.#line()
+    if (deriver === undefined) throw cutShort('the deriver')
+    if (deriver !== '') record.deriver = storePath(baseNameOf(deriver) ?? parseStorePath(deriver, place()))
+    const countLine = yield* this.#line()
+    if (countLine === undefined) throw cutShort('the number of references')
+    const count = parseDecimal(countLine, 'the number of references', place)
+    const references: number[] = []
+    for (let index = 1; index <= count; index++) {
+      const line = yield* this.#line()
+      if (line === undefined) throw cutShort(`reference ${index} of ${count}`)
+      if (!line.startsWith('/')) throw badInput(place(), `${quote(line)} stands where reference ${index} of ${count} should be`)
+      references.push(this.#table.indexOf(baseNameOf(line) ?? parseStorePath(line, place())))
+    }
+    record.references = references
+    return record
   }
 
-  /** Let go of the file, also where parsing stopped half way. */
-  async close(): Promise<void> {
-    await this.#lines.return?.()
+  #where(): string {
+    return `${this.#name}:${this.#number}`
+  }
+
+  *#line(): LineSteps<string | undefined> {
+    this.#number++
+    return this.#ahead.length > 0 ? this.#ahead.shift() : yield
   }
 
   /** The first line of a record; blank lines are taken at the end of the file only. */
-  async nextRecord(): Promise<Line | undefined> {
-    const line = await this.next()
-    if (line === undefined || line.text !== '') return line
+  *#recordLine(): LineSteps<string | undefined> {
+    const line = yield* this.#line()
+    if (line !== '') return line
+    const where = this.#where()
     for (let count = 1; count <= LAST_BLANK_LINES; count++) {
-      const later = await this.next()
+      const later = yield* this.#line()
       if (later === undefined) return undefined
-      if (later.text !== '') break
+      if (later !== '') break
     }
-    throw badInput(this.where(line), 'the line is blank where a store path should be')
+    throw badInput(where, 'the line is blank where a store path should be')
   }
 }

@@ -20,6 +20,6 @@ export function reachable(paths: Iterable<Node>, roots: readonly string[]): Read
 /** The shortest chain of references from a root to `path`, both included; `found` is what `reachable` gave. */
 export function chainTo(path: string, found: ReadonlyMap<string, string | undefined>): string[] {
   const chain = [path]
-  for (let at = found.get(path); at !== undefined; at = found.get(at)) chain.unshift(at)
-  return chain
+  for (let at = found.get(path); at !== undefined; at = found.get(at)) chain.push(at)
+  return chain.reverse()
 }

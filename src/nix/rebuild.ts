@@ -43,6 +43,6 @@ export async function rebuildRegistration(closure: Closure, store: DirectoryNode
     doneBytes += size
     options.onBytes?.(doneBytes)
   }
-  checkAcyclic(paths, 'references found in the files (list the closure with nix path-info -r --json to have the registered ones)')
+  await checkAcyclic(paths, 'references found in the files (list the closure with nix path-info -r --json to have the registered ones)')
   return { ...closure, paths, hashesKnown: true, referencesKnown: true }
 }

@@ -22,7 +22,8 @@ export function formatRegistration(closure: Closure): Uint8Array {
         { path },
       )
     }
-    lines.push(path, formatSha256(narHash), String(narSize), '', String(references.length), ...references)
+    lines.push(path, formatSha256(narHash), String(narSize), '', String(references.length))
+    for (const reference of references) lines.push(reference)
   }
   return utf8(`${lines.join('\n')}\n`)
 }

@@ -13,7 +13,7 @@ import { provenContent } from '../tree/verified.ts'
 import { type Closure, type ClosurePath, listedPath } from './closure.ts'
 import { compressedKind, holdsCompressed } from './compressed.ts'
 import { type ContentAddressedPath, contentAddressed } from './content-address.ts'
-import { finalStandIn, planReplacement, type ReplaceOptions } from './replace-plan.ts'
+import { finalStandIn, planReplacement, type ReplaceOptions, type ReplacePlan } from './replace-plan.ts'
 import { type RewriteFinder, rewriteFinder } from './rewrite.ts'
 import { compareNames, HASH_PART_LENGTH, storePath } from './store-path.ts'
 import type { StoreOverlay } from './store-tree.ts'
@@ -53,7 +53,7 @@ export async function replaceDependencies(
   treeOf: (baseName: string) => TreeNode,
   options: ReplaceOptions & ReplaceContext,
 ): Promise<ReplacedClosure> {
-  const plan = planReplacement(closure, options)
+  const plan = await planReplacement(closure, options)
   const warnings = [...plan.warnings]
   const made = new Map<string, ContentAddressedPath>()
   const newName = (name: string): string => {
@@ -123,7 +123,7 @@ function newClosure(
   return { closure: { ...closure, paths: sorted, hashesKnown }, overlay, dropped }
 }
 
-function mappingOf({ standIns, rewritten }: ReturnType<typeof planReplacement>, newName: (name: string) => string): Map<string, string> {
+function mappingOf({ standIns, rewritten }: ReplacePlan, newName: (name: string) => string): Map<string, string> {
   return new Map([...standIns.keys(), ...rewritten].map((name) => [storePath(name), storePath(newName(name))]))
 }
 

@@ -6,6 +6,9 @@ import { NIX32_ALPHABET } from './hash.ts'
 /** The one store directory; an image of another is not supported. */
 export const STORE_DIRECTORY = '/nix/store'
 
+/** What every store path begins with. */
+const PREFIX = `${STORE_DIRECTORY}/`
+
 /** Digits of the hash part: 160 bits. */
 export const HASH_PART_LENGTH = 32
 
@@ -36,11 +39,17 @@ export function baseNameFault(baseName: string): string | undefined {
  * begins the message.
  */
 export function parseStorePath(text: string, where: string): string {
-  const prefix = `${STORE_DIRECTORY}/`
-  if (!text.startsWith(prefix)) {
+  if (!text.startsWith(PREFIX)) {
     throw new ImageError('BAD_INPUT', `${where}: ${quote(text)} is not a path below ${STORE_DIRECTORY}`, { path: where })
   }
-  return checkBaseName(text.slice(prefix.length), where)
+  return checkBaseName(text.slice(PREFIX.length), where)
+}
+
+/** The base name of a full store path, or undefined where `text` is none. */
+export function baseNameOf(text: string): string | undefined {
+  if (!text.startsWith(PREFIX)) return undefined
+  const baseName = text.slice(PREFIX.length)
+  return baseNameFault(baseName) === undefined ? baseName : undefined
 }
 
 /** `baseName` if it is a valid entry of the store; else throws BAD_INPUT. */
@@ -65,6 +74,16 @@ export function hashPart(baseName: string): string {
 /** The order of base names. They are ASCII, so the order of UTF-16 units is that of bytes. */
 export function compareNames(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
+}
+
+/** Digits of a hash part that fit a number exactly. */
+const KEY_DIGITS = 7
+
+/** The beginning of a valid base name as a number: where two differ, names are in the order of the numbers. */
+export function hashPartKey(baseName: string): number {
+  let key = 0
+  for (let index = 0; index < KEY_DIGITS; index++) key = key * 128 + baseName.charCodeAt(index)
+  return key
 }
 
 export function sortNames(names: readonly string[]): string[] {

@@ -3,6 +3,7 @@ import { lstatSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { utf8 } from '../bytes/text.ts'
 import { ImageError, throwIfAborted } from '../errors.ts'
+import { Turns } from '../io/turns.ts'
 import { unreadableError } from '../tree/host-file.ts'
 import { type ScanPolicy, scanHost } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, Entry, TreeNode } from '../tree/tree.ts'
@@ -76,7 +77,7 @@ export function storePathDigest(path: string, node: TreeNode, listed: { readonly
  * loop run between store paths.
  */
 export async function storeTree(closure: Closure, options: StoreTreeOptions): Promise<DirectoryNode> {
-  checkPresent(closure, options)
+  await checkPresent(closure, options, options.signal)
   const policy = storePolicy(options.mtimeSeconds, options.caseHack)
   const entries: Entry[] = []
   for (const { path, baseName } of closure.paths) {
@@ -94,12 +95,18 @@ export function storeFiles(files: StoreFiles): { readonly root: string; readonly
 
 const NO_OVERLAY: StoreOverlay = new Map()
 
-/** Throws NOT_FOUND for listed paths that have no files, all at once. */
-export function checkPresent(closure: Closure, files: StoreFiles): void {
+/** Steps of a turn that a look at the host counts as. */
+const LOOK_STEPS = 100
+
+/** Throws NOT_FOUND for listed paths that have no files, all at once; ABORTED. */
+export async function checkPresent(closure: Closure, files: StoreFiles, signal?: AbortSignal): Promise<void> {
   const { root, overlay } = storeFiles(files)
-  const missing = closure.paths
-    .filter(({ path, baseName }) => !overlay.has(baseName) && !isPresent(hostStorePath(root, path)))
-    .map(({ path }) => path)
+  const turns = new Turns(signal, 'cancelled while store paths were looked for')
+  const missing: string[] = []
+  for (const { path, baseName } of closure.paths) {
+    if (!overlay.has(baseName) && !isPresent(hostStorePath(root, path))) missing.push(path)
+    if (turns.isOver(LOOK_STEPS)) await turns.next()
+  }
   const [first] = missing
   if (first === undefined) return
   const names = missing.slice(0, NAMED_MISSING).join('\n  ')

@@ -1,5 +1,6 @@
 /** The system of a closure: the store path that carries boot.json. */
 import { ImageError } from '../errors.ts'
+import { Turns } from '../io/turns.ts'
 import { contentBytes } from '../tree/content.ts'
 import { type Bootspec, parseBootspec } from './bootspec.ts'
 import { listedPath } from './closure.ts'
@@ -21,7 +22,7 @@ const BOOT_FILE_LIMIT = 16 * 1024 ** 2
 export async function findToplevel(trees: StoreTrees, given?: string): Promise<string> {
   if (given !== undefined) return checkGiven(trees, given)
   const { closure } = trees
-  const carriers = bootCarriers(trees)
+  const carriers = await bootCarriers(trees)
   const [only] = carriers
   if (only === undefined) {
     throw new ImageError('NOT_FOUND', `none of the ${closure.paths.length} listed paths carries ${BOOT_FILE}, so none is a NixOS system`)
@@ -43,9 +44,18 @@ export async function findToplevel(trees: StoreTrees, given?: string): Promise<s
 }
 
 /** Full paths that look like systems: they carry boot.json. */
-export function bootCarriers(trees: StoreTrees): string[] {
-  return trees.closure.paths.filter(({ baseName }) => trees.seemsToHave(baseName, BOOT_FILE)).map(({ path }) => path)
+export async function bootCarriers(trees: StoreTrees, signal?: AbortSignal): Promise<string[]> {
+  const turns = new Turns(signal, 'cancelled while systems were looked for')
+  const carriers: string[] = []
+  for (const { path, baseName } of trees.closure.paths) {
+    if (trees.seemsToHave(baseName, BOOT_FILE)) carriers.push(path)
+    if (turns.isOver(LOOK_STEPS)) await turns.next()
+  }
+  return carriers
 }
+
+/** Steps of a turn that a look at the host counts as. */
+const LOOK_STEPS = 100
 
 /**
  * Read and check the boot.json of `toplevel`. Throws NOT_FOUND, LIMIT, UNSUPPORTED, what `trees` throws, and
@@ -71,11 +81,11 @@ const NO_BOOTSPEC = ['BAD_INPUT', 'NOT_FOUND', 'UNSUPPORTED', 'LIMIT']
 
 /**
  * The store paths that hold the initrds of all systems in the closure, by their boot.json, sorted. A boot.json that
- * is none names none. Throws what `trees` throws.
+ * is none names none. Throws what `trees` throws, and ABORTED.
  */
-export async function systemInitrds(trees: StoreTrees): Promise<string[]> {
+export async function systemInitrds(trees: StoreTrees, signal?: AbortSignal): Promise<string[]> {
   const names = new Set<string>()
-  for (const path of bootCarriers(trees)) {
+  for (const path of await bootCarriers(trees, signal)) {
     for (const initrd of await initrdsOf(path, trees)) names.add(initrd.slice(STORE_DIRECTORY.length + 1).split('/', 1)[0] ?? '')
   }
   return [...names]

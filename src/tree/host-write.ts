@@ -24,6 +24,7 @@ import { checkImage, extentChunks } from '../io/stream.ts'
 import { SyncQueue } from '../io/sync-queue.ts'
 import { writeError } from '../io/write-error.ts'
 import { contentExtents } from './content.ts'
+import { checkDepth } from './depth.ts'
 import { readHostFile, SMALL_FILE_SIZE } from './host-file.ts'
 import { type FileNode, sortedEntries, type TreeNode } from './tree.ts'
 
@@ -52,6 +53,7 @@ const CHUNK_SIZE = 1 << 20
  * stays.
  */
 export async function writeTree(node: TreeNode, path: string, options: WriteTreeOptions = {}): Promise<void> {
+  checkDepth(node)
   const root = Buffer.from(path).toString('latin1')
   const writer = new TreeWriter(root, options.label ?? path, options)
   try {

@@ -1,16 +1,22 @@
 /** Trees that can be sent to another thread. */
+import { checkDepth } from './depth.ts'
 import type { Content, TreeNode } from './tree.ts'
 
 /**
  * The same tree as plain data, with what it shares of memory with others copied. Throws RangeError for content that is an
- * image, which is read by functions.
+ * image, which is read by functions, LIMIT where folders nest too deep.
  */
-export function plainTree(node: TreeNode): TreeNode {
+export function plainTree(root: TreeNode): TreeNode {
+  checkDepth(root)
+  return plainNode(root)
+}
+
+function plainNode(node: TreeNode): TreeNode {
   switch (node.kind) {
     case 'file':
       return { ...node, content: plainContent(node.content) }
     case 'directory':
-      return { ...node, entries: node.entries.map((entry) => ({ name: own(entry.name), node: plainTree(entry.node) })) }
+      return { ...node, entries: node.entries.map((entry) => ({ name: own(entry.name), node: plainNode(entry.node) })) }
     case 'symlink':
       return { ...node, target: own(node.target) }
     default:

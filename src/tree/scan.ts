@@ -12,6 +12,7 @@ import { lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs'
 import { compareBytes } from '../bytes/order.ts'
 import { printable } from '../bytes/text.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
+import { TREE_DEPTH_LIMIT, tooDeep } from './depth.ts'
 import type { Attributes, DirectoryNode, Entry, FileNode, TreeNode } from './tree.ts'
 
 export interface ScanPolicy {
@@ -35,15 +36,17 @@ export const HOST_ATTRIBUTES: ScanPolicy = { attributes: (_kind, host) => host }
 /**
  * Scan `path` (bytes, or text in UTF-8). Throws NOT_FOUND if there is nothing, UNREADABLE, UNSUPPORTED (a
  * device, pipe or socket), CHANGED (something vanished meanwhile), BAD_INPUT (two names become one by the
- * case hack).
+ * case hack), LIMIT (folders in folders beyond `TREE_DEPTH_LIMIT`).
  */
 export function scanHost(path: Uint8Array | string, policy: ScanPolicy): TreeNode {
   const text = Buffer.from(path).toString('latin1')
   const stats = guarded(text, 'NOT_FOUND', () => lstatSync(hostPath(text)))
-  return scanNode(text, stats, { ...policy, linked: policy.hardLinks === true ? new Map() : undefined })
+  return scanNode(text, stats, { ...policy, root: text, linked: policy.hardLinks === true ? new Map() : undefined })
 }
 
 interface Scan extends ScanPolicy {
+  /** What is scanned. */
+  readonly root: string
   /** Files with several names, by device and inode; undefined where hard links are not looked at. */
   readonly linked: Map<string, FileNode> | undefined
 }
@@ -67,18 +70,21 @@ class HostContent {
   }
 }
 
+/** Bytes of a path that is too long for a message, from the root of the scan on. */
+const SHOWN_LENGTH = 80
+
 interface Place {
   readonly folder: Uint8Array
   readonly name: Uint8Array
 }
 
-function scanNode(path: string, stats: Stats, policy: Scan, place?: Place): TreeNode {
+function scanNode(path: string, stats: Stats, policy: Scan, place?: Place, level = 0): TreeNode {
   const host: Attributes = { mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtimeSeconds: Math.floor(stats.mtimeMs / 1000) }
   if (stats.isFile()) {
     return scanFile(path, stats, policy, policy.attributes('file', host, path), place ?? splitPath(path))
   }
   if (stats.isDirectory()) {
-    return { kind: 'directory', ...policy.attributes('directory', host, path), entries: scanEntries(path, policy) }
+    return { kind: 'directory', ...policy.attributes('directory', host, path), entries: scanEntries(path, policy, level) }
   }
   if (stats.isSymbolicLink()) {
     const target = guarded(path, 'CHANGED', () => readlinkSync(hostPath(path), 'latin1'))
@@ -102,7 +108,8 @@ function scanFile(path: string, stats: Stats, { linked }: Scan, attributes: Attr
   return first ?? node
 }
 
-function scanEntries(path: string, policy: Scan): DirectoryNode['entries'] {
+function scanEntries(path: string, policy: Scan, level: number): DirectoryNode['entries'] {
+  if (level > TREE_DEPTH_LIMIT) throw tooDeep(`${shown(path.slice(0, policy.root.length + SHOWN_LENGTH))}...`)
   const names = guarded(path, 'CHANGED', () => readdirSync(hostPath(path), 'latin1')).sort(compareByteStrings)
   const folder = Buffer.from(`${path}/`, 'latin1')
   const bytes = new Uint8Array(Buffer.from(names.join(''), 'latin1'))
@@ -113,7 +120,7 @@ function scanEntries(path: string, policy: Scan): DirectoryNode['entries'] {
     start += text.length
     const child = `${path}/${text}`
     const stats = guarded(child, 'CHANGED', () => lstatSync(hostPath(child)))
-    entries[index] = { name, node: scanNode(child, stats, policy, { folder, name }) }
+    entries[index] = { name, node: scanNode(child, stats, policy, { folder, name }, level + 1) }
   }
   return policy.caseHack === true ? undoCaseHack(entries, path) : entries
 }

@@ -185,7 +185,7 @@ describe('images with replaced paths', () => {
     await loadClosure({ ...input, onProgress, cutoffs: ['/nix/store/00000000000000000000000000000000-x'] })
     expect(notes).toEqual(['/nix/store/00000000000000000000000000000000-x: is to be left alone, but is not in the closure'])
     expect(initrd === undefined ? false : store.overlay.has(initrd.baseName)).toBe(false)
-    expect(planReplacement(await readClosure(twin.listing), { replacements: [twin] }).rewritten.length).toBeGreaterThanOrEqual(
+    expect((await planReplacement(await readClosure(twin.listing), { replacements: [twin] })).rewritten.length).toBeGreaterThanOrEqual(
       store.overlay.size,
     )
   })

@@ -303,7 +303,7 @@ describe('specs that are refused', () => {
     await failure(() => assemble({ ...base, files: { ['x'.repeat(300)]: { text: '' } } }), 'LIMIT', /300 bytes, the limit is 255/)
     await failure(() => assemble({ ...base, files: { [Array(100).fill('x').join('/')]: { text: '' } } }), 'LIMIT', /levels deep/)
     const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`
-    await failure(() => parseToplevelSpec(Buffer.from(deep), 'spec.json'), 'BAD_INPUT', /^spec\.json: /)
+    await failure(() => parseToplevelSpec(Buffer.from(deep), 'spec.json'), 'LIMIT', /^spec\.json: at position 256 .* nest deeper/)
   })
 
   it('a kernel that is a folder', async () => {

@@ -3,8 +3,10 @@ import { closeSync, ftruncateSync, mkdirSync, openSync, readdirSync, writeFileSy
 import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import type { ErrorCode } from '../../src/errors.ts'
-import { JSON_LIMIT, LISTING_LIMIT, readClosure } from '../../src/nix/closure.ts'
+import { Turns } from '../../src/io/turns.ts'
+import { LISTING_LIMIT, readClosure } from '../../src/nix/closure.ts'
 import { findCycle } from '../../src/nix/cycles.ts'
+import { EdgeList } from '../../src/nix/graph.ts'
 import { failure, scratchFolder } from './scratch.ts'
 
 const HASH = 'sha256:1fa7fwmxml3vpa6f1xpgb1gii1j4g6qxkgaa1c265yfwdrdjqxwc'
@@ -198,7 +200,7 @@ const JSON_INPUT: readonly Case[] = [
     'BAD_INPUT',
     /listed twice/,
   ],
-  ['a hundred thousand brackets', '['.repeat(100_000), 'BAD_INPUT', /cannot be parsed/],
+  ['a hundred thousand brackets', '['.repeat(100_000), 'LIMIT', /at position 256 arrays and objects nest deeper than 256 levels/],
 ]
 
 describe('hostile listings', () => {
@@ -255,10 +257,10 @@ describe('hostile listings', () => {
   it('refuses JSON beyond its limit', async () => {
     async function* large(): AsyncGenerator<Uint8Array> {
       yield Buffer.from('[')
-      const blanks = Buffer.alloc(1 << 20, 0x20)
-      for (let sent = 0; sent <= JSON_LIMIT; sent += blanks.length) yield blanks
+      // Never touched, so it takes no memory.
+      yield Buffer.alloc(LISTING_LIMIT)
     }
-    await failure(() => readClosure('-', { stdin: large() }), 'LIMIT', /larger than 268435456 bytes/)
+    await failure(() => readClosure('-', { stdin: large() }), 'LIMIT', /larger than 1073741824 bytes/)
   })
 
   it('refuses a listing beyond its limit', async () => {
@@ -293,7 +295,20 @@ describe('hostile listings', () => {
 })
 
 describe('findCycle', () => {
-  it('agrees with a search by removal on random graphs', () => {
+  /** What it finds in a graph of names. */
+  const cycleOf = (graph: ReadonlyMap<string, readonly string[]>): Promise<string[] | undefined> => {
+    const names = [...graph.keys()]
+    const list = new EdgeList(names.length)
+    const indexes = new Map(names.map((name, index) => [name, index]))
+    for (const [index, name] of names.entries())
+      list.add(
+        index,
+        (graph.get(name) ?? []).map((to) => indexes.get(to) ?? 0),
+      )
+    return findCycle(list.edges(), new Turns()).then((cycle) => cycle?.map((index) => names[index] ?? ''))
+  }
+
+  it('agrees with a search by removal on random graphs', async () => {
     let seed = 1
     const random = (below: number): number => {
       seed = (seed * 48271) % 2147483647
@@ -308,7 +323,7 @@ describe('findCycle', () => {
         removed = false
         for (const node of left) if (!graph.get(node)?.some((to) => to !== node && left.has(to))) removed = left.delete(node)
       }
-      const cycle = findCycle(graph)
+      const cycle = await cycleOf(graph)
       expect(cycle !== undefined).toBe(left.size > 0)
       if (cycle === undefined) continue
       cyclic++
@@ -317,10 +332,10 @@ describe('findCycle', () => {
     expect(cyclic).toBeGreaterThan(50)
   })
 
-  it('walks a chain of 200,000 references', () => {
+  it('walks a chain of 200,000 references', async () => {
     const chain = new Map(Array.from({ length: 200_000 }, (_, index) => [String(index), index + 1 < 200_000 ? [String(index + 1)] : []]))
-    expect(findCycle(chain)).toBeUndefined()
+    expect(await cycleOf(chain)).toBeUndefined()
     chain.set('199999', ['0'])
-    expect(findCycle(chain)).toHaveLength(200_000)
+    expect(await cycleOf(chain)).toHaveLength(200_000)
   })
 })

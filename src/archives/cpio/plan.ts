@@ -10,6 +10,7 @@ import { alignUp } from '../../bytes/align.ts'
 import { compareBytes } from '../../bytes/order.ts'
 import { printable, utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
+import { checkDepth } from '../../tree/depth.ts'
 import { type DirectoryNode, sortedEntries, type TreeNode } from '../../tree/tree.ts'
 import { ALIGNMENT, HEADER_SIZE, TRAILER_SIZE } from './disk.ts'
 import { checkEntryName, checkNode, checkRecordName, duplicateError, FILE_SIZE_MAXIMUM, fileSizeError } from './limits.ts'
@@ -67,6 +68,7 @@ const ROOT_NAME = utf8('.')
  * (names, options, contents that contradict their node) and UNSUPPORTED (extended attributes).
  */
 export function planCpio(root: DirectoryNode, options: CpioOptions = {}): CpioPlan {
+  checkDepth(root)
   const hardLinks = options.hardLinks ?? CPIO_DEFAULTS.hardLinks
   const places = placesOf(root, options)
   const counts = hardLinks ? countShared(places) : new Map<TreeNode, number>()

@@ -3,6 +3,7 @@ import { alignUp } from '../../bytes/align.ts'
 import { compareBytes } from '../../bytes/order.ts'
 import { printable, utf8 } from '../../bytes/text.ts'
 import { type ErrorCode, ImageError } from '../../errors.ts'
+import { checkDepth } from '../../tree/depth.ts'
 import { type DirectoryNode, sortedEntries, type TreeNode, type Xattr } from '../../tree/tree.ts'
 import { BLOCK_SIZE, DEVICE_WIDTH, END_SIZE, type MemberType, octalLimit, RECORD_SIZE, type TarFormat } from './disk.ts'
 import { type Extension, extensionsOf } from './extensions.ts'
@@ -51,6 +52,7 @@ const XATTR_VALUE_LIMIT = 65536
  * attributes that no reader takes, UNSUPPORTED for sockets and attributes that the format does not have.
  */
 export function planTar(root: DirectoryNode, options: TarOptions = {}): TarPlan {
+  checkDepth(root)
   const format = options.format ?? TAR_DEFAULTS.format
   const members: TarMember[] = []
   const firstPaths = new Map<TreeNode, Uint8Array>()

@@ -1,6 +1,7 @@
 /** From a tree and options to the addresses of an ext4 file system. Pure: no content is read. */
 import { alignUp, unitsFor } from '../../bytes/align.ts'
 import { ImageError } from '../../errors.ts'
+import { checkDepth } from '../../tree/depth.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
 import { type Allocation, allocate, type Bodies, bodiesOf } from './allocate.ts'
 import { BLOCK_COUNT_MAXIMUM, BLOCK_SIZE, BLOCKS_PER_GROUP, INODES_PER_GROUP_MAXIMUM } from './disk.ts'
@@ -42,6 +43,7 @@ export interface Ext4Plan extends Geometry, Allocation {
  * this writer does not have, and LIMIT for what is too large; where `size` is too small it says which would do.
  */
 export function planExt4(root: DirectoryNode, options: Ext4Options): Ext4Plan {
+  checkDepth(root)
   const resolved = resolveOptions(options)
   const tree = planTree(root, { timeSeconds: resolved.timeSeconds, hashStart: hashStart(resolved.hashSeed) })
   const bodies = bodiesOf(tree)

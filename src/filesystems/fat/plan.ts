@@ -2,6 +2,7 @@
 import { unitsFor } from '../../bytes/align.ts'
 import { ascii } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
+import { checkDepth } from '../../tree/depth.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
 import { ENTRY_SIZE, type FatType, FIRST_CLUSTER } from './disk.ts'
 import { chooseGeometry, type FatGeometry, type GeometryOptions } from './geometry.ts'
@@ -76,6 +77,7 @@ export interface FatPlan extends FatGeometry {
  * hold, and LIMIT for files, directories and trees that are too large.
  */
 export function planFat(root: DirectoryNode, options: FatOptions = {}): FatPlan {
+  checkDepth(root)
   const geometryOptions = checkOptions(options)
   const label = options.label === undefined ? undefined : checkLabel(options.label)
   const tree = fatTree(root, label !== undefined)

@@ -2,6 +2,7 @@
 import { alignUp, unitsFor } from '../../bytes/align.ts'
 import { ImageError } from '../../errors.ts'
 import { contentExtents } from '../../tree/content.ts'
+import { checkDepth } from '../../tree/depth.ts'
 import type { DirectoryNode, FileNode } from '../../tree/tree.ts'
 import { BLOCK_LIMIT, BLOCK_SIZE, SYSTEM_AREA_BLOCKS } from './disk.ts'
 import { CATALOG_LENGTH } from './el-torito.ts'
@@ -72,6 +73,7 @@ export interface FinalLayout {
 /** Check everything and compute addresses. Throws USAGE, NOT_FOUND, LIMIT, UNSUPPORTED, BAD_INPUT. */
 export function layOut(root: DirectoryNode, options: Iso9660Options): Layout {
   checkOptions(options)
+  checkDepth(root)
   const { boot } = options
   const hybridGpt = options.hybrid?.kind === 'gpt'
   const { tree, catalogNode, growingNode } = completeTree(root, options)

@@ -1,4 +1,5 @@
 /** From a tree and options to the file systems of a pool. Pure: no content is read. */
+import { checkDepth } from '../../tree/depth.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
 import { type DatasetStyle, planStyle, usedFeatures } from './dataset-style.ts'
 import { type DatasetSpec, planDatasets } from './datasets.ts'
@@ -40,6 +41,7 @@ const RECENT_TXGS = 4
 
 /** Throws USAGE, LIMIT or UNSUPPORTED. */
 export function planZfs(root: DirectoryNode, options: ZfsPoolOptions): ZfsPlan {
+  checkDepth(root)
   const resolved = resolveOptions(options)
   const specs = planDatasets(resolved)
   for (const [name, value] of Object.entries(resolved.poolProperties)) {

@@ -32,7 +32,7 @@ async function singleInitrd(source: NetbootSource, pieces: PieceFolder | undefin
   const { input, loaded, prepended, compression, blockSize, initrdCompression } = source
   const make = async (): Promise<GrowingImage> => packedStore(await scanStore(loaded, input), { compression, blockSize }, 0)
   // Else a squashfs that is there would hide it.
-  checkPresent(loaded.closure, loaded)
+  await checkPresent(loaded.closure, loaded, context.signal)
   const piece = await pieces?.keep({ name: 'nix-store', parts: keyParts(source), suffix: 'squashfs' }, make, context)
   const squashfs = piece?.image ?? (await make())
   const member = isGrowing(squashfs)

@@ -36,7 +36,7 @@ export async function buildPieces(
 ): Promise<readonly Piece[]> {
   throwIfAborted(context.signal)
   const wanted = wantedPieces(input, settings, await files.list())
-  checkPresent(input.closure, input)
+  await checkPresent(input.closure, input, context.signal)
   const run = new Run(files, input, settings, context)
   try {
     const pieces = await run.reuse(wanted)

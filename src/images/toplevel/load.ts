@@ -1,9 +1,10 @@
 /** A closure with the toplevel that a spec file describes, none of which is written anywhere. */
-import { readFile, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { ImageError, systemErrorCode } from '../../errors.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import type { Closure } from '../../nix/closure.ts'
+import { JSON_DOCUMENT_LIMIT } from '../../nix/json.ts'
+import { readSmallFile } from '../../nix/small-file.ts'
 import type { StoreOverlay } from '../../nix/store-tree.ts'
 import { parseToplevelSpec } from '../../nix/toplevel-spec.ts'
 import { assembleToplevel, type PartsStore } from './index.ts'
@@ -26,12 +27,9 @@ export interface LoadedToplevel {
   readonly inputs: readonly string[]
 }
 
-/** No spec is larger, in bytes. */
-const SPEC_LIMIT = 64 << 20
-
 /** Assemble the toplevel of the spec in `file` from the parts in `store`. Throws what `assembleToplevel` throws. */
 export async function loadToplevel(file: string, store: PartsStore, { signal, onProgress }: ToplevelContext = {}): Promise<LoadedToplevel> {
-  const spec = parseToplevelSpec(await specBytes(file), file)
+  const spec = parseToplevelSpec(specBytes(file), file)
   const folder = dirname(resolve(file))
   const assembled = await assembleToplevel({
     spec,
@@ -46,12 +44,9 @@ export async function loadToplevel(file: string, store: PartsStore, { signal, on
   return { toplevel, available, closure, overlay, inputs: [file, ...assembled.inputs] }
 }
 
-async function specBytes(file: string): Promise<Uint8Array> {
+function specBytes(file: string): Uint8Array {
   try {
-    const { size } = await stat(file)
-    if (size > SPEC_LIMIT)
-      throw new ImageError('LIMIT', `${file}: has ${size} bytes, the limit for a spec is ${SPEC_LIMIT}`, { path: file })
-    return await readFile(file)
+    return readSmallFile(file, JSON_DOCUMENT_LIMIT, 'a spec')
   } catch (error) {
     if (error instanceof ImageError) throw error
     const code = systemErrorCode(error)

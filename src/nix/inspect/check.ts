@@ -6,6 +6,7 @@
 import { availableParallelism } from 'node:os'
 import { checkJobs } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
+import { sortedInTurns, Turns } from '../../io/turns.ts'
 import type { Closure, ClosurePath } from '../closure.ts'
 import { formatSha256 } from '../hash.ts'
 import { compareNames, STORE_DIRECTORY, storePath } from '../store-path.ts'
@@ -63,14 +64,15 @@ export interface CheckOptions {
 export async function checkClosure(closure: Closure, options: CheckOptions = {}): Promise<ClosureReport> {
   const { root = '/', contents = true, jobs = availableParallelism(), caseHack = false, signal, onProgress } = options
   checkJobs(jobs)
-  const problems: ClosureProblem[] = unlistedReferences(closure)
+  const turns = new Turns(signal, 'cancelled while the closure was checked')
+  const problems: ClosureProblem[] = await unlistedReferences(closure, turns)
   const notes: ClosureNote[] = []
   let hashedBytes = 0
   if (contents) {
     const totalBytes = closure.paths.reduce((sum, { narSize = 0 }) => sum + narSize, 0)
     onProgress?.({ kind: 'stage', stage: 'hash', ...(closure.hashesKnown && { totalBytes }) })
     // The largest first, so that no thread is left with one at the end.
-    const paths = [...closure.paths].sort((a, b) => (b.narSize ?? 0) - (a.narSize ?? 0) || compareNames(a.baseName, b.baseName))
+    const paths = await sortedInTurns(closure.paths, (a, b) => (b.narSize ?? 0) - (a.narSize ?? 0), turns)
     const tasks = paths.map(
       ({ path, baseName, references, ca }): CheckTask => ({ baseName, hostPath: hostStorePath(root, path), references, ca }),
     )
@@ -88,16 +90,28 @@ export async function checkClosure(closure: Closure, options: CheckOptions = {})
     }
   }
   const byPath = (a: { path: string }, b: { path: string }): number => compareNames(a.path, b.path)
-  return { pathCount: closure.paths.length, hashedBytes, problems: problems.sort(byPath), notes: notes.sort(byPath) }
+  return {
+    pathCount: closure.paths.length,
+    hashedBytes,
+    problems: await sortedInTurns(problems, byPath, turns),
+    notes: await sortedInTurns(notes, byPath, turns),
+  }
 }
 
-function unlistedReferences(closure: Closure): ClosureProblem[] {
-  const listed = new Set(closure.paths.map(({ path }) => path))
-  return closure.paths.flatMap(({ path, references }) =>
-    references
-      .filter((reference) => !listed.has(reference))
-      .map((reference) => ({ path, kind: 'unlisted', message: `refers to ${reference}, which is not in the listing` }) as const),
-  )
+async function unlistedReferences(closure: Closure, turns: Turns): Promise<ClosureProblem[]> {
+  const listed = new Set<string>()
+  for (const { path } of closure.paths) {
+    listed.add(path)
+    if (turns.isOver(4)) await turns.next()
+  }
+  const problems: ClosureProblem[] = []
+  for (const { path, references } of closure.paths) {
+    for (const reference of references) {
+      if (!listed.has(reference)) problems.push({ path, kind: 'unlisted', message: `refers to ${reference}, which is not in the listing` })
+      if (turns.isOver(4)) await turns.next()
+    }
+  }
+  return problems
 }
 
 function compare(path: ClosurePath, result: TaskResult, closure: Closure, problems: ClosureProblem[], notes: ClosureNote[]): void {

@@ -30,22 +30,25 @@ const NAMED_CANDIDATES = 5
 export function pathByName(closure: Closure, text: string): ClosurePath {
   const below = text.startsWith(`${STORE_DIRECTORY}/`) ? text.slice(STORE_DIRECTORY.length + 1) : undefined
   const wanted = below === undefined ? text : (below.split('/')[0] ?? '')
+  // Whichever way it is meant, it stands in the base name.
+  const candidates = wanted === '' ? [] : closure.paths.filter(({ baseName }) => baseName.includes(wanted))
   const tests: ((baseName: string) => boolean)[] = [(baseName) => baseName === wanted]
   if (below === undefined) {
     tests.push(
       (baseName) => hashPart(baseName) === wanted,
       (baseName) => baseName.slice(HASH_PART_LENGTH + 1) === wanted,
       (baseName) => packageName(baseName).name === wanted,
-      (baseName) => wanted !== '' && baseName.startsWith(wanted, HASH_PART_LENGTH + 1),
+      (baseName) => baseName.startsWith(wanted, HASH_PART_LENGTH + 1),
     )
   }
   for (const test of tests) {
-    const [first, ...others] = closure.paths.filter(({ baseName }) => test(baseName))
+    const found = candidates.filter(({ baseName }) => test(baseName))
+    const [first] = found
     if (first === undefined) continue
-    if (others.length === 0) return first
-    const shown = [first, ...others].slice(0, NAMED_CANDIDATES).map(({ path }) => `\n  ${path}`)
-    const more = others.length < NAMED_CANDIDATES ? '' : `\n  and ${others.length + 1 - NAMED_CANDIDATES} more`
-    throw new ImageError('USAGE', `${quote(text)} may be one of ${others.length + 1} paths; write it in full:${shown.join('')}${more}`)
+    if (found.length === 1) return first
+    const shown = found.slice(0, NAMED_CANDIDATES).map(({ path }) => `\n  ${path}`)
+    const more = found.length <= NAMED_CANDIDATES ? '' : `\n  and ${found.length - NAMED_CANDIDATES} more`
+    throw new ImageError('USAGE', `${quote(text)} may be one of ${found.length} paths; write it in full:${shown.join('')}${more}`)
   }
   throw new ImageError('NOT_FOUND', `${quote(text)} is no path of the closure`, { path: text })
 }

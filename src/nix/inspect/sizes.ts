@@ -1,7 +1,10 @@
 /** What the paths of a closure take. All sizes are bytes of NARs. */
 import { ImageError } from '../../errors.ts'
+import { Turns } from '../../io/turns.ts'
 import type { Closure } from '../closure.ts'
-import { type ClosureGraph, closureGraph } from './graph.ts'
+import { type ClosureGraph, closureGraph, referrersFirst } from '../graph.ts'
+import { closureSums } from './closure-sums.ts'
+import { Dominators } from './dominators.ts'
 
 export interface PathSizes {
   readonly path: string
@@ -21,73 +24,65 @@ export interface ClosureSizes {
   readonly paths: readonly PathSizes[]
 }
 
-/** Throws USAGE for a listing without sizes or references. The work is that of all closures of single paths together. */
-export function closureSizes(closure: Closure): ClosureSizes {
-  const graph = closureGraph(closure)
-  const own = closure.paths.map(({ path, narSize }) => {
-    if (narSize !== undefined) return narSize
-    throw new ImageError('USAGE', `${path}: the listing (${closure.kind}) has no size for it; rebuild the registration first`, { path })
-  })
-  const closureSizeOf = closureSummer(graph, own)
-  const added = addedSizes(graph, own)
-  const paths = closure.paths.map(({ path }, index) => ({
-    path,
-    narSize: own[index] ?? 0,
-    closureSize: closureSizeOf(index),
-    addedSize: added[index] ?? 0,
-    referrerCount: graph.referrers[index]?.length ?? 0,
-  }))
-  return { narSize: own.reduce((sum, size) => sum + size, 0), paths }
+export interface InspectOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Called once, with the bytes of all NARs. */
+  readonly onBegin?: ((totalBytes: number) => void) | undefined
+  /** Bytes of the NARs of the paths that are done. */
+  readonly onBytes?: ((doneBytes: number) => void) | undefined
 }
 
-/** Sums what can be reached; one array for all calls holds who came by last. */
-function closureSummer({ references }: ClosureGraph, own: readonly number[]): (start: number) => number {
-  const visitor = new Int32Array(own.length).fill(-1)
-  return (start) => {
-    const open = [start]
-    visitor[start] = start
-    let sum = 0
-    for (let index = open.pop(); index !== undefined; index = open.pop()) {
-      sum += own[index] ?? 0
-      for (const next of references[index] ?? []) {
-        if (visitor[next] === start) continue
-        visitor[next] = start
-        open.push(next)
-      }
-    }
-    return sum
+/** Throws USAGE for a listing without sizes or references, ABORTED. Lets the event loop run; see `closureSums` for the work. */
+export async function closureSizes(closure: Closure, { signal, onBegin, onBytes }: InspectOptions = {}): Promise<ClosureSizes> {
+  const turns = new Turns(signal, 'cancelled while sizes were summed up')
+  const graph = await closureGraph(closure, turns)
+  const own = new Float64Array(closure.paths.length)
+  let total = 0
+  for (const [index, { path, narSize }] of closure.paths.entries()) {
+    if (narSize === undefined)
+      throw new ImageError('USAGE', `${path}: the listing (${closure.kind}) has no size for it; rebuild the registration first`, { path })
+    own[index] = narSize
+    total += narSize
+    if (turns.isOver()) await turns.next()
   }
+  onBegin?.(total)
+  const order = await referrersFirst(graph, turns)
+  const added = await addedSizes(graph, order, own, turns)
+  const sums = await closureSums(graph.references, order, own, { turns, onBytes })
+  const paths: PathSizes[] = []
+  for (const [index, { path }] of closure.paths.entries()) {
+    paths.push({
+      path,
+      narSize: own[index] as number,
+      closureSize: sums[index] as number,
+      addedSize: added[index] as number,
+      referrerCount: (graph.referrers.starts[index + 1] as number) - (graph.referrers.starts[index] as number),
+    })
+    if (turns.isOver(8)) await turns.next()
+  }
+  return { narSize: total, paths }
 }
 
-/** Stands above the paths that no other refers to. */
-const TOP = -1
-
-/**
- * A path goes with the nearest path that all chains of references to it pass: its immediate dominator (Lengauer and
- * Tarjan, 1979; without cycles one pass in order of references finds it). What goes with a path is the tree below it.
- */
-function addedSizes({ referrers, order }: ClosureGraph, own: readonly number[]): number[] {
-  const dominators = new Int32Array(own.length).fill(TOP)
-  const depths = new Int32Array(own.length)
-  const commonOf = (first: number, second: number): number => {
-    let [a, b] = [first, second]
-    while (a !== b) {
-      if (a === TOP || b === TOP) return TOP
-      if ((depths[a] ?? 0) >= (depths[b] ?? 0)) a = dominators[a] ?? TOP
-      else b = dominators[b] ?? TOP
-    }
-    return a
-  }
+/** What goes with a path is the tree of dominators below it. */
+async function addedSizes({ referrers }: ClosureGraph, order: Uint32Array, own: Float64Array, turns: Turns): Promise<Float64Array> {
+  const dominators = new Dominators(own.length)
   for (const index of order) {
-    const [first = TOP, ...rest] = referrers[index] ?? []
-    const dominator = rest.reduce(commonOf, first)
-    dominators[index] = dominator
-    depths[index] = dominator === TOP ? 1 : (depths[dominator] ?? 0) + 1
+    const end = referrers.starts[index + 1] as number
+    let common: number | undefined
+    for (let edge = referrers.starts[index] as number; edge < end; edge++) {
+      const referrer = referrers.targets[edge] as number
+      common = common === undefined ? referrer : dominators.common(common, referrer)
+      if (turns.isOver(4)) await turns.next()
+    }
+    dominators.add(index, common ?? dominators.top)
+    if (turns.isOver(4)) await turns.next()
   }
-  const added = [...own]
-  for (const index of order.toReversed()) {
-    const dominator = dominators[index] ?? TOP
-    if (dominator !== TOP) added[dominator] = (added[dominator] ?? 0) + (added[index] ?? 0)
+  const added = own.slice()
+  for (let at = order.length - 1; at >= 0; at--) {
+    const index = order[at] as number
+    const dominator = dominators.of(index)
+    if (dominator !== dominators.top) added[dominator] = (added[dominator] as number) + (added[index] as number)
+    if (turns.isOver()) await turns.next()
   }
   return added
 }
