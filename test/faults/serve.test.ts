@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { flipByte, removed } from './harm.ts'
@@ -78,6 +78,27 @@ function download(url: string, headers: Record<string, string> = {}): Promise<Do
       response.on('data', (chunk: Buffer) => hash.update(chunk))
       response.on('error', () => undefined)
       response.on('close', () => resolve({ status: response.statusCode, sha256: hash.digest('hex'), isWhole: response.complete }))
+    })
+    get.on('error', reject).end()
+  })
+}
+
+interface Body {
+  readonly status: number | undefined
+  readonly etag: string | undefined
+  readonly bytes: Buffer
+  readonly isWhole: boolean
+}
+
+function body(url: string, headers: Record<string, string> = {}): Promise<Body> {
+  return new Promise((resolve, reject) => {
+    const get = request(url, { agent: false, headers }, (response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      response.on('error', () => undefined)
+      response.on('close', () =>
+        resolve({ status: response.statusCode, etag: response.headers.etag, bytes: Buffer.concat(chunks), isWhole: response.complete }),
+      )
     })
     get.on('error', reject).end()
   })
@@ -289,6 +310,64 @@ describe('while it serves', () => {
     expect(server.stderr().match(/\/nix-store cannot be read: /g)).toHaveLength(harms.length)
     expect(await stopped(server)).toMatchObject({ status: 0 })
   })
+
+  it('other bytes than those of the tag are never sent, and what only looks changed is', async () => {
+    const pieces = f.at('swapped pieces')
+    const prepended = f.at('prepended.img')
+    writeFileSync(prepended, Buffer.concat([Buffer.from('070701'), Buffer.alloc(200_000, 'microcode')]))
+    const server = await serve(['--style', 'manifest', '--pieces', pieces, '--prepend', prepended])
+    const store = join(f.work.closure.root, 'nix/store')
+    const piece = join(pieces, leftIn(pieces).find((file) => file.includes('-busybox-static')) ?? '')
+    const files: [path: string, served: string][] = [
+      [piece, 'nix-store'],
+      [join(store, f.kernel), 'bzImage'],
+      [join(store, f.ownInitrd), 'initrd'],
+      [prepended, 'initrd'],
+    ]
+    for (const [path, served] of files) {
+      const url = `${server.url}/${served}`
+      const right = await body(url)
+      expect([right.status, right.isWhole]).toEqual([200, true])
+      const expectRight = async (): Promise<void> => {
+        const { status, etag, isWhole, bytes } = await body(url)
+        expect([status, etag, isWhole, bytes.equals(right.bytes)]).toEqual([200, right.etag, true, true])
+      }
+      const content = readFileSync(path)
+      const { atime, mtime, mode } = statSync(path)
+      const folderMode = statSync(dirname(path)).mode & 0o7777
+      const put = (bytes: Uint8Array): void => {
+        writeFileSync(`${path}.new`, bytes, { mode: 0o644 })
+        utimesSync(`${path}.new`, atime, mtime)
+        renameSync(`${path}.new`, path)
+      }
+      const bad = Buffer.from(content)
+      for (const at of [10, content.length >> 1, content.length - 1]) bad[at] = (bad[at] ?? 0) ^ 1
+      chmodSync(dirname(path), 0o755)
+      const inPlace = (): void => {
+        writeFileSync(path, bad)
+        utimesSync(path, atime, mtime)
+      }
+      for (const harm of [() => put(bad), inPlace]) {
+        harm()
+        for (const headers of [{}, { range: 'bytes=5-' }] as Record<string, string>[]) {
+          const got = await body(url, headers)
+          const start = headers['range'] === undefined ? 0 : 5
+          // An error, or the beginning of what the tag is of.
+          const isBeginning = right.bytes.subarray(start, start + got.bytes.length).equals(got.bytes)
+          expect(got.status === 500 || (!got.isWhole && isBeginning), path).toBe(true)
+        }
+        put(content)
+        await expectRight()
+      }
+      // As other runs do that use the same pieces.
+      utimesSync(path, 1, 1)
+      chmodSync(path, 0o400)
+      await expectRight()
+      chmodSync(path, mode & 0o7777)
+      chmodSync(dirname(path), folderMode)
+    }
+    expect(await stopped(server)).toMatchObject({ status: 0 })
+  }, 60_000)
 
   it('a kernel that changes gives no whole answer', async () => {
     const server = await serve(['--pieces', f.pieces])

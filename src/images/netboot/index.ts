@@ -13,9 +13,11 @@ import type { CodecSpec } from '../../codecs/codec.ts'
 import { ImageError } from '../../errors.ts'
 import { SQUASHFS_DEFAULTS } from '../../filesystems/squashfs/index.ts'
 import { checkImageSize, checkLeastSize, sizeChecked } from '../../io/concat.ts'
-import { type BuildContext, bytesImage, isGrowing } from '../../io/image.ts'
+import { type BuildContext, bytesImage, type Image, isGrowing } from '../../io/image.ts'
+import { recordedImage } from '../../io/proven.ts'
 import type { Bootspec } from '../../nix/bootspec.ts'
 import { findToplevel, loadBootspec } from '../../nix/toplevel.ts'
+import { otherBytesError } from '../../tree/host-file.ts'
 import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
 import { checkPieceFolder, openPieces, type Piece } from '../pieces/index.ts'
 import { loadClosure, newPathOf, type StoreInput } from '../store.ts'
@@ -104,7 +106,7 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   const style: NetbootStyleRecipe | undefined = STYLES[styleName]
   if (style === undefined) throw new ImageError('USAGE', `style is '${styleName}'; ${Object.keys(STYLES).join(', ')} are known`)
   await checkPieceFolder(options.pieces)
-  const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
+  const prepended = await recordedArchives(options)
   const loaded = await loadClosure(options)
   const { closure } = loaded
   const toplevel = await findToplevel(loaded.trees, newPathOf(options.toplevel, loaded))
@@ -143,6 +145,12 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
     inputs: [...loaded.inputs, ...(options.prepend ?? [])],
     build: async (context) => ({ ...files, ...(await built(style, source, options, context)) }),
   }
+}
+
+/** What is handed out later, perhaps often and in parts, is what is read here. */
+async function recordedArchives({ prepend = [], onProgress, signal }: NetbootOptions): Promise<Image[]> {
+  const archives = await prependedArchives(prepend, onProgress)
+  return Promise.all(archives.map((image, index) => recordedImage(image, () => otherBytesError(utf8(prepend[index] ?? '')), signal)))
 }
 
 type Built = Pick<NetbootFiles, 'initrds' | 'pieces' | 'close'>
