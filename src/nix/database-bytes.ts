@@ -30,7 +30,8 @@ function throughFile(database: VacuumedDatabase): Uint8Array {
     partial = PrivateFolder.create(tmpdir())
     const path = partial.folder.at('db.sqlite')
     database.exec(`vacuum into '${path.replaceAll("'", "''")}'`)
-    return readFileSync(path)
+    // As from memory: a slice of a Buffer is no copy.
+    return new Uint8Array(readFileSync(path))
   } catch (error) {
     const why = systemErrorCode(error) === 'ERR_SQLITE_ERROR' ? (error as Error).message : (systemErrorCode(error) ?? String(error))
     const remedy = 'free space there, set TMPDIR to another folder, or use Node 24.16 or later, which needs none'

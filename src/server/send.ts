@@ -43,6 +43,8 @@ export async function sendResponse(response: ServerResponse, plan: ResponsePlan,
   })
   const portions = options.isHead || plan.content === undefined ? noPortions() : portionsOf(plan.content)
   let bytes = 0
+  // The first versions of Node 24 end an answer without an error where the connection has broken before.
+  let isBroken = false
   try {
     // The first portion comes before the head: when it cannot be read, the answer can still be another one.
     let next = await portions.next()
@@ -50,7 +52,8 @@ export async function sendResponse(response: ServerResponse, plan: ResponsePlan,
     response.writeHead(plan.status, plan.fields)
     for (; !next.done && !response.destroyed; next = await portions.next()) {
       const portion = next.value
-      if (!(await settled(response, options, (done) => response.write(portion, done)))) break
+      isBroken = !(await settled(response, options, (done) => response.write(portion, done)))
+      if (isBroken) break
       bytes += portion.length
     }
   } catch (error) {
@@ -63,7 +66,7 @@ export async function sendResponse(response: ServerResponse, plan: ResponsePlan,
     // What closing a file may still find out does not matter any more.
     await portions.return().catch(() => undefined)
   }
-  const isWhole = !response.destroyed && (await settled(response, options, (done) => response.end(done)))
+  const isWhole = !isBroken && !response.destroyed && (await settled(response, options, (done) => response.end(done)))
   return { status: plan.status, bytes, reason: isWhole ? undefined : reason }
 }
 
