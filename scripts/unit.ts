@@ -24,7 +24,7 @@ const FILES = [
   'test/filesystems/iso9660/pack.test.ts',
   'test/filesystems/squashfs/pool.test.ts',
   'test/filesystems/zfs/workers.test.ts',
-  'test/images/initrd.test.ts',
+  'test/images/additions.test.ts',
   'test/images/pieces-threads.test.ts',
   'test/io/',
   'test/nix/bootspec.test.ts',
