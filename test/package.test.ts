@@ -1,7 +1,9 @@
 /** The package as it would be published: packed, installed elsewhere, run and imported. */
+import { createHash } from 'node:crypto'
 import {
   cpSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -11,6 +13,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -215,6 +218,35 @@ console.log(JSON.stringify({ size, names: Object.keys(kilnix).sort() }))
     expect(deep.stderr).toContain('ERR_PACKAGE_PATH_NOT_EXPORTED')
   })
 
+  const versions = otherNodes()
+  it.skipIf(versions.length === 0)(
+    'makes the same with every Node that it allows, and says nothing else',
+    async () => {
+      const store = small.storePaths[0] ?? ''
+      const results = async (node: string): Promise<readonly string[]> => {
+        const said: string[] = []
+        for (const command of [
+          ['disk', '--format', 'qcow2-compressed'],
+          ['zfs', '--seed', 'x', '--format', 'qcow2'],
+          ['netboot', '--style', 'per-path', '--kexec'],
+          ['replace', '--replace', `${store}=${store}`, '--whole-store'],
+        ]) {
+          const [name = '', ...options] = command
+          const args = [join(installed, 'bin/kilnix.js'), name, ...input(), ...options, '--quiet', '-o', 'made']
+          const { status, stderr } = run(node, args, { cwd: consumer })
+          const made = join(consumer, 'made')
+          said.push(`${name} ${status} ${stderr} ${existsSync(made) ? contentHash(made) : 'nothing'}`)
+          if (existsSync(made)) await (statSync(made).isDirectory() ? removeStore(made) : rm(made))
+        }
+        return said
+      }
+      const expected = await results(process.execPath)
+      for (const line of expected) expect(line).toMatch(/^\w+ 0 {2}[0-9a-f]{64}$/)
+      for (const node of versions) expect(await results(node), node).toEqual(expected)
+    },
+    300_000,
+  )
+
   const old = oldNode()
   it.skipIf(old === undefined)('says a sentence to an old Node, and nothing else', () => {
     const { status, text, stderr } = run(old ?? '', [join(installed, 'bin/kilnix.js'), '--version'])
@@ -228,6 +260,27 @@ function packReport(text: string): Packed {
   const [first] = Object.values(JSON.parse(text) as Readonly<Record<string, Packed>>)
   if (first === undefined) throw new Error(`npm pack reports nothing: ${text}`)
   return first
+}
+
+/** The Nodes of `fixtures/nodes.sh`: the oldest and the newest that `engines` allows. */
+function otherNodes(): readonly string[] {
+  const found = ['24.0.0', '26'].map((version) => join(ROOT, '.cache/node', version, 'bin/node')).filter((path) => existsSync(path))
+  if (found.length === 2) return found
+  if (process.env.CI === 'true') throw new Error('fixtures/nodes.sh has not run')
+  console.warn('skipped: fixtures/nodes.sh has not fetched other versions of Node')
+  return []
+}
+
+/** Of a file, or of the names and contents of all files in a folder. */
+function contentHash(path: string): string {
+  const hash = createHash('sha256')
+  const paths = statSync(path).isDirectory() ? readdirSync(path, { recursive: true, encoding: 'utf8' }).sort() : ['']
+  for (const name of paths) {
+    const stats = lstatSync(join(path, name))
+    hash.update(`${name} ${stats.mode.toString(8)} `)
+    if (stats.isFile()) hash.update(readFileSync(join(path, name)))
+  }
+  return hash.digest('hex')
 }
 
 /** The machine's own Node, where it is older than 24. */
