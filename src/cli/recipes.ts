@@ -1,6 +1,5 @@
 /** From settings to the recipe of a command. Recipes are loaded here and not before. */
 
-import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { parseCodecSpec } from '../codecs/spec.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
@@ -11,6 +10,7 @@ import { ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS } from '../images/zfs/names.
 import { zfsPreset } from '../images/zfs/presets.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
+import { readSmallFile } from '../nix/small-file.ts'
 import type { BuildCommand, Settings } from './options.ts'
 import { standardInput } from './standard-input.ts'
 
@@ -141,16 +141,15 @@ const CONFIGURATION_LIMIT = 16 << 20
 
 function configurationText(path: string): string {
   try {
-    const bytes = readFileSync(path)
-    if (bytes.length <= CONFIGURATION_LIMIT) return bytes.toString('utf8')
+    return Buffer.from(readSmallFile(path, CONFIGURATION_LIMIT, 'a configuration')).toString('utf8')
   } catch (error) {
+    if (error instanceof ImageError) throw error
     const code = systemErrorCode(error)
     throw new ImageError(code === 'ENOENT' ? 'NOT_FOUND' : 'UNREADABLE', `${path}: cannot be read (${code ?? String(error)})`, {
       path,
       cause: error,
     })
   }
-  throw new ImageError('LIMIT', `${path}: is larger than ${CONFIGURATION_LIMIT} bytes and no configuration`, { path })
 }
 
 async function convertRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {

@@ -32,7 +32,7 @@ export async function parseJsonListing(value: unknown, name: string, turns: Turn
   if (keys.length === 0) return { kind: 'path-info', names, paths: [] }
   if (keys.some((key) => key.startsWith('/'))) {
     const read = (key: string, entry: unknown): ListedPath => parseInfo(parseStorePath(key, name), entry, `${name}: ${quote(key)}`, table)
-    const paths = await eachMember(value, read, turns)
+    const paths = await eachMember(value, read, turns, keys)
     return { kind: 'path-info', names, paths }
   }
   const graphs = findGraphs(value)
@@ -52,8 +52,12 @@ async function eachInTurns<T>(items: readonly unknown[], read: (item: unknown, i
   return out
 }
 
-function eachMember<T>(map: JsonObject, read: (key: string, value: unknown) => T, turns: Turns): Promise<T[]> {
-  const keys = Object.keys(map)
+function eachMember<T>(
+  map: JsonObject,
+  read: (key: string, value: unknown) => T,
+  turns: Turns,
+  keys: readonly string[] = Object.keys(map),
+): Promise<T[]> {
   return eachInTurns(keys, (_, index) => read(keys[index] as string, map[keys[index] as string]), turns)
 }
 

@@ -67,9 +67,10 @@ describe('inputs without sense', { timeout: 120_000 }, () => {
     expect(status).toBe(code)
   })
 
-  it('a config file and a spec without end', async () => {
+  it('a config file, a spec and a configuration without end', async () => {
     for (const args of [
       ['squashfs', '--closure', at('c'), '--config', '/dev/zero', '-o', at('never')],
+      ['disk', '--closure', at('c'), '--configuration', '/dev/zero', '-o', at('never.img')],
       ['toplevel', '/dev/zero', '--closure', at('c'), '--quiet', '-o', at('never')],
     ]) {
       writeFileSync(at('c'), recordOf(0, []))

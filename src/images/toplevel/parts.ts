@@ -9,7 +9,6 @@ import { sortedJson } from '../../nix/sorted-json.ts'
 import { compareNames } from '../../nix/store-path.ts'
 import type { SpecFile, SpecialisationSpec } from '../../nix/toplevel-spec.ts'
 import type { DirectoryNode, FileNode, TreeNode } from '../../tree/tree.ts'
-import { bytesInStore } from '../store-files.ts'
 import { Folder, fileNode, textNode } from './nodes.ts'
 import { preSwitchScript } from './scripts.ts'
 import { fileBytes, requireFile, requireListed, requirePlace, type SpecPlace, storeFileNode, textBytes } from './sources.ts'
@@ -57,7 +56,7 @@ export async function readyDocument(path: string, where: string, place: SpecPlac
   requireListed(path, where, place)
   let bytes: Uint8Array
   try {
-    bytes = await bytesInStore(`${path}/boot.json`, place)
+    bytes = await fileBytes(`${path}/boot.json`, where, place)
   } catch (error) {
     if (error instanceof ImageError && error.code === 'NOT_FOUND') return undefined
     throw error
