@@ -15,7 +15,7 @@ import {
   STYLES,
   saveNetboot,
 } from './netboot-support.ts'
-import { errorLine, kilnix, leftIn, NO_MOUNT, withDisk } from './support.ts'
+import { errorLine, kilnix, leftIn, NO_MOUNT, withDisk, withOwnDisk } from './support.ts'
 
 let f: Fixture
 beforeAll(async () => {
@@ -195,7 +195,7 @@ describe.skipIf(NO_MOUNT)('a full disk', () => {
     })
     const kept = f.at(`full ${style}`)
     mkdirSync(kept)
-    await withDisk(kept, 4 * MEBIBYTE, async () => {
+    await withOwnDisk(kept, 4 * MEBIBYTE, async () => {
       expect(await errorOf(f.save({ style, pieces: kept }))).toMatchObject({
         code: 'WRITE_FAILED',
         message: expect.stringContaining(`${kept}: cannot be written (ENOSPC)`),

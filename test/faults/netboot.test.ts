@@ -47,7 +47,7 @@ describe.each(STYLES)('a store in the style %s', (style) => {
       [file, toPipe, { code: 'UNSUPPORTED' }],
       [dirname(file), removed, { code: 'NOT_FOUND', path }],
       [f.kernel, flipByte, { code: 'HASH_MISMATCH', path: `/nix/store/${dirname(f.kernel)}` }],
-      [f.kernel, removed, { code: 'NOT_FOUND' }],
+      [f.kernel, removed, { code: 'HASH_MISMATCH', path: `/nix/store/${dirname(f.kernel)}` }],
     ]
     for (const [place, harm, error] of cases) {
       expect(await f.store.whileHarmed(place, harm, () => errorOf(f.save({ style }))), `${place}: ${harm.name}`).toMatchObject(error)

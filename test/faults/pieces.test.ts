@@ -12,7 +12,7 @@ import { PARTIAL_NAME } from '../../src/io/private-folder.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
 import { buildIn, CPIO, contentsOf, fewPaths, type PieceWork, pieceWork, SQUASHFS } from '../images/pieces-support.ts'
 import { removeTree } from '../remove-tree.ts'
-import { leftIn, NO_MOUNT, withDisk } from './support.ts'
+import { leftIn, NO_MOUNT, withOwnDisk } from './support.ts'
 
 const MEBIBYTE = 1 << 20
 const SOURCE = new URL('../../src/', import.meta.url).href
@@ -71,12 +71,12 @@ describe.each([
 
   it.skipIf(NO_MOUNT)('on a full disk: WRITE_FAILED, and only whole pieces are there', async () => {
     const disk = work.newFolder()
-    const needed = await withDisk(disk, 256 * MEBIBYTE, async () => {
+    const needed = await withOwnDisk(disk, 256 * MEBIBYTE, async () => {
       const pieces = await buildIn(disk, few, settings)
       return pieces.reduce((sum, { file }) => sum + statSync(file).blocks * 512, 0)
     })
     for (const size of [4096, 0.3 * needed, needed - 4096]) {
-      await withDisk(disk, Math.floor(size / 4096) * 4096, async () => {
+      await withOwnDisk(disk, Math.floor(size / 4096) * 4096, async () => {
         const failed = expect(buildIn(disk, few, settings)).rejects
         await failed.toMatchObject({
           code: 'WRITE_FAILED',
@@ -85,7 +85,9 @@ describe.each([
         expectWhole(disk)
       })
     }
-    await withDisk(disk, needed + 2 * 4096, async () => expect(await buildIn(disk, few, settings)).toHaveLength(few.closure.paths.length))
+    await withOwnDisk(disk, needed + 2 * 4096, async () =>
+      expect(await buildIn(disk, few, settings)).toHaveLength(few.closure.paths.length),
+    )
   })
 })
 
@@ -95,7 +97,7 @@ it('a kept image on a full disk, or cancelled: no partial is left', { skip: NO_M
     for (let count = 0; count < 8; count++) yield Buffer.alloc(MEBIBYTE)
   }
   const image = { size: 8 * MEBIBYTE, extents: [{ start: 0, length: 8 * MEBIBYTE, read }] }
-  await withDisk(disk, 4 * MEBIBYTE, async () => {
+  await withOwnDisk(disk, 4 * MEBIBYTE, async () => {
     const pieces = await openPieces(disk)
     const key = { name: 'large', parts: [], suffix: 'bin' }
     await expect(pieces.keep(key, async () => image, { jobs: 1 })).rejects.toMatchObject({ code: 'WRITE_FAILED' })

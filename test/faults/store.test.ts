@@ -218,10 +218,10 @@ describe('a store that changes', () => {
     expect(leftIn(dirname(output))).toEqual([])
   })
 
-  it.each(changes)('the kernel of an ISO that %s between plan and packing', async (_, action, code) => {
+  it.each(changes)('the kernel of an ISO that %s between plan and packing', async (_, action) => {
     const file = join(named('linux-6.1.176'), 'bzImage')
-    const path = code === 'HASH_MISMATCH' ? `/nix/store/${dirname(file)}` : join(store, file)
-    expect(await errorAfter('iso', file, action, 'planned')).toMatchObject({ code, path })
+    // It was proven for the plan.
+    expect(await errorAfter('iso', file, action, 'planned')).toMatchObject({ code: 'CHANGED', path: join(store, file) })
   })
 
   it.each(changes)('the last file of the store that %s while the first ones are packed', async (what, action, code) => {

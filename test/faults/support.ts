@@ -92,15 +92,20 @@ export const NO_MOUNT: string | undefined =
   mountable || process.env.CI === 'true' ? undefined : 'skipped: only root can mount a small file system'
 if (NO_MOUNT) console.warn(NO_MOUNT)
 
-/** Mount an empty file system of `size` bytes at `folder` while `work` runs. */
-export async function withDisk<T>(folder: string, size: number, work: () => Promise<T>): Promise<T> {
-  const mounted = run('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=777`, 'tmpfs', folder])
+/** Mount an empty file system of `size` bytes at `folder` while `work` runs; `mode` as mount(8) takes it. */
+export async function withDisk<T>(folder: string, size: number, work: () => Promise<T>, mode = '777'): Promise<T> {
+  const mounted = run('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=${mode}`, 'tmpfs', folder])
   if (mounted.status !== 0) throw new Error(`mount: ${mounted.stderr}`)
   try {
     return await work()
   } finally {
     run('umount', [folder])
   }
+}
+
+/** The same, where nobody else may write: pieces are believed in such folders only. */
+export function withOwnDisk<T>(folder: string, size: number, work: () => Promise<T>): Promise<T> {
+  return withDisk(folder, size, work, '755')
 }
 
 /** Root reads everything; as root, what must not be readable is read as nobody. */

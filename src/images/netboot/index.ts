@@ -106,7 +106,7 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   const style: NetbootStyleRecipe | undefined = STYLES[styleName]
   if (style === undefined) throw new ImageError('USAGE', `style is '${styleName}'; ${Object.keys(STYLES).join(', ')} are known`)
   await checkPieceFolder(options.pieces)
-  const prepended = await recordedArchives(options)
+  const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
   const loaded = await loadClosure(options)
   const { closure } = loaded
   const toplevel = await findToplevel(loaded.trees, newPathOf(options.toplevel, loaded))
@@ -148,8 +148,7 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
 }
 
 /** What is handed out later, perhaps often and in parts, is what is read here. */
-async function recordedArchives({ prepend = [], onProgress, signal }: NetbootOptions): Promise<Image[]> {
-  const archives = await prependedArchives(prepend, onProgress)
+async function recorded(archives: readonly Image[], { prepend = [] }: NetbootOptions, signal: AbortSignal | undefined): Promise<Image[]> {
   return Promise.all(archives.map((image, index) => recordedImage(image, () => otherBytesError(utf8(prepend[index] ?? '')), signal)))
 }
 
@@ -160,7 +159,8 @@ async function built(style: NetbootStyleRecipe, source: NetbootSource, options: 
   const folder = options.pieces !== undefined || style.usesPieces ? await openPieces(options.pieces) : undefined
   const close = async (): Promise<void> => folder?.close()
   try {
-    const { initrds, pieces } = await style.build(source, folder, context)
+    const prepended = await recorded(source.prepended, options, context.signal)
+    const { initrds, pieces } = await style.build({ ...source, prepended }, folder, context)
     if (options.piecesLimit !== undefined) await folder?.prune(options.piecesLimit, pieces)
     return { initrds: initrds.map((file) => limited(file, context)), pieces, close }
   } catch (error) {
