@@ -169,7 +169,7 @@ describe('headers that lie', () => {
     await memory.write(3 * 65536, bytes)
     await expect(openQcow2(memory)).rejects.toMatchObject({
       code: 'BAD_INPUT',
-      message: expect.stringContaining('the L2 table at 131072 is named twice'),
+      message: expect.stringContaining('is named twice'),
     })
   })
 
