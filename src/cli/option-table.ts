@@ -92,6 +92,14 @@ export const OPTIONS = {
       },
     },
   },
+  provenance: {
+    type: flag(),
+    group: 'Input',
+    commands: ['disk', 'zfs', ...STORES],
+    default: false,
+    about:
+      'Keep the derivers and content addresses of the listing, which has to be that of nix path-info --json (default: they are left out, so that every kind of listing gives the same bytes)',
+  },
   output: {
     type: path('FILE'),
     group: 'Output',

@@ -236,6 +236,7 @@ export function storeInput(settings: Settings, context: RecipeContext) {
     root: settings.root,
     verify: settings.verify,
     caseHack: settings.caseHack,
+    provenance: settings.provenance,
     ...given({ toplevelSpec: settings.toplevelSpec, ...replacementOf(settings) }),
     stdin: settings.closure === '-' ? standardInput(context.signal) : process.stdin,
     ...context,

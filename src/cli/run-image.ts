@@ -3,6 +3,7 @@ import { checkApart } from '../io/apart.ts'
 import { checkDestination } from '../io/file-target.ts'
 import { type GrowingImage, type Image, isGrowing } from '../io/image.ts'
 import { type SavedImage, saveImage } from '../io/output.ts'
+import { dataBytes } from '../io/stream.ts'
 import { streamToStdout } from './image-stdout.ts'
 import type { Settings } from './options.ts'
 import { type ImageCommand, type Recipe, recipeOf } from './recipes.ts'
@@ -53,8 +54,7 @@ function writeOutput(recipe: Recipe, output: string, settings: Settings, { signa
 /** A sparse disk may be terabytes large, and a digest has to see all of its zeros. */
 function isMostlyHoles(image: Image | GrowingImage): boolean {
   if (isGrowing(image)) return false
-  const dataBytes = image.extents.reduce((sum, { length }) => sum + length, 0)
-  return image.size > 4 * dataBytes + HASHED_HOLES
+  return image.size > 4 * dataBytes(image) + HASHED_HOLES
 }
 
 /** Zeros that are hashed in less than a second. */

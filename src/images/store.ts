@@ -4,6 +4,7 @@ import { utf8 } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import { CLOSURE_INFO_FILES, type Closure, readClosure } from '../nix/closure.ts'
+import { requireProvenance, withoutProvenance } from '../nix/provenance.ts'
 import { rebuildRegistration } from '../nix/rebuild.ts'
 import { formatRegistration } from '../nix/registration.ts'
 import type { Replacement } from '../nix/replace.ts'
@@ -29,6 +30,11 @@ export interface StoreInput {
   readonly replacements?: readonly Replacement[]
   /** Full paths that are left as they are. Default: the initrds of the systems in the closure, whose content is compressed. */
   readonly cutoffs?: readonly string[]
+  /**
+   * Keep the derivers and content addresses of the listing, which has to be that of `nix path-info --json`. Default: they are
+   * left out, so that every kind of listing gives the same image; what is made on the way has its content address all the same.
+   */
+  readonly provenance?: boolean
   readonly stdin?: AsyncIterable<Uint8Array>
   readonly signal?: AbortSignal
   readonly onProgress?: ProgressListener
@@ -68,12 +74,13 @@ const STORE_TIME = 1
 
 /**
  * Read the listing. Scans and hashes the store where the listing has no hashes, and replaces paths; then what is replaced
- * and all that refers to it is read. Throws what `readClosure`, `storeTree` and `replaceDependencies` throw.
+ * and all that refers to it is read. Throws what `readClosure`, `storeTree` and `replaceDependencies` throw, and USAGE for a
+ * listing without the provenance that is to be kept.
  */
 export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
   const { root = '/', signal } = input
   input.onProgress?.({ kind: 'stage', stage: 'scan' })
-  const listed = await readClosure(input.closure, { signal, ...(input.stdin !== undefined && { stdin: input.stdin }) })
+  const listed = await readListed(input)
   const scanned = listed.hashesKnown ? undefined : await scannedStore(listed, input)
   const complete = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
   const listedTrees = storeTrees(complete, { ...treesOptions(input), scanned })
@@ -103,6 +110,13 @@ export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
 
 function treesOptions({ root = '/', verify = true, caseHack, signal }: StoreInput): StoreTreesOptions {
   return { root, verify, caseHack, signal }
+}
+
+async function readListed({ closure: name, provenance = false, stdin, signal }: StoreInput): Promise<Closure> {
+  const closure = await readClosure(name, { signal, ...(stdin !== undefined && { stdin }) })
+  if (!provenance) return withoutProvenance(closure)
+  requireProvenance(closure, name)
+  return closure
 }
 
 /** What replaces a path need not be part of the system. */

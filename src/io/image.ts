@@ -18,6 +18,22 @@ export interface Extent {
   readRange?(start: number, length: number, buffer?: Uint8Array): AsyncIterable<Uint8Array>
   /** For one reading without a promise for each step; undefined where that cannot be. */
   openNow?(): ImmediateReader | undefined
+  /** Of an extent that stands for many runs of data with zeros between them. */
+  readonly sparse?: SparseContent
+}
+
+/** A run of bytes; within an extent `start` counts from its beginning. */
+export interface ByteRun {
+  readonly start: number
+  readonly length: number
+}
+
+/** An extent for whoever can do without its zeros. A disk may have millions of runs of data, too many for an extent each. */
+export interface SparseContent {
+  /** What may be other than zero, ascending and without overlap. */
+  runs(): Iterable<ByteRun>
+  /** All bytes of the extent in order; a number stands for so many zeros. */
+  read(): AsyncIterable<Uint8Array | number>
 }
 
 /** Reads an extent once, synchronously, from its beginning to its end. */
@@ -100,10 +116,11 @@ export function bytesExtent(start: number, bytes: Uint8Array): Extent {
 
 /** The same extent, `offset` bytes further on. */
 export function moveExtent(extent: Extent, offset: number): Extent {
-  const { start, length, readRange } = extent
+  const { start, length, readRange, sparse } = extent
   return {
     start: start + offset,
     length,
+    ...(sparse && { sparse }),
     read: () => extent.read(),
     ...(readRange && { readRange: (...range: Parameters<typeof readRange>) => readRange.apply(extent, range) }),
     ...(extent.openNow && { openNow: () => extent.openNow?.() }),

@@ -1,10 +1,14 @@
 /**
  * A virtual disk whose bytes lie scattered over a file, as an image. The tables that say where are read twice: once
- * to know the extents, and again, piece by piece, when an extent is read. So neither tables nor data are held.
+ * to know the extents, and again, piece by piece, when an extent is read. So neither tables nor data are held, and of each
+ * run of data 16 bytes are.
  */
 import { ImageError } from '../errors.ts'
+import { EXTENT_LIMIT, sparseExtent } from './blocks.ts'
 import type { Extent, Image } from './image.ts'
+import { NumberList } from './numbers.ts'
 import type { RandomAccessSource } from './source.ts'
+import { UsedRanges } from './used-ranges.ts'
 
 /** A run of bytes of the disk that lies in one run of the file. */
 export interface Piece {
@@ -30,6 +34,8 @@ export interface PieceMap {
   pieces(from: number, end: number): AsyncIterable<readonly Piece[]>
   /** Exactly `piece.length` bytes; throws BAD_INPUT. Only for maps with packed pieces. */
   readonly unpack?: (packed: Uint8Array, piece: Piece) => Uint8Array
+  /** Packed pieces have at least so many bytes, by which it shows when two of them are one. Default 1. */
+  readonly packedMinimum?: number
   /** Whether a file may end within the last block, as if zeros followed. */
   readonly mayEndEarly?: boolean
 }
@@ -37,81 +43,117 @@ export interface PieceMap {
 /** Bytes that are read at a time. */
 const CHUNK_SIZE = 1 << 20
 
-/** So many extents are kept apart; above that, those with small gaps between them become one, and the gaps read as zeros. */
-const EXTENT_LIMIT = 1 << 17
+/** More runs of data are refused: they take half a gibibyte of memory, and only what is made for it lies so scattered. */
+const RUN_LIMIT = 1 << 25
 
-const ZEROS = new Uint8Array(CHUNK_SIZE)
-
-/** The image that `map` describes. Reads all tables, no data. Throws what `map.pieces` throws. */
+/**
+ * The image that `map` describes: an extent for each run of data, or for several runs where there are thousands. Reads all
+ * tables, no data. Throws what `map.pieces` throws, BAD_INPUT where two places of the disk lie in the same bytes of the
+ * file, which no writer does, and LIMIT for too many runs.
+ */
 export async function mappedImage(source: RandomAccessSource, map: PieceMap): Promise<Image> {
   const runs = new Runs()
+  const used = new UsedRanges((position) => usedTwice(`${map.what}: the data`, position, source))
   for await (const group of map.pieces(0, map.size)) {
-    for (const piece of group) runs.add(piece.start, Math.min(piece.start + piece.length, map.size))
+    for (const { start, length, position, packedLength } of group) {
+      runs.add(start, Math.min(start + length, map.size))
+      used.add(position, position + (packedLength === undefined ? length : (map.packedMinimum ?? 1)))
+    }
+    if (runs.length > RUN_LIMIT) {
+      throw new ImageError(
+        'LIMIT',
+        `${map.what}: the data lies in more than ${RUN_LIMIT} runs, which are not kept in memory; write the disk with larger clusters first`,
+      )
+    }
   }
-  return { size: map.size, extents: runs.list().map(({ start, end }) => mappedExtent(source, map, start, end)) }
+  used.check()
+  const step = Math.ceil(runs.length / EXTENT_LIMIT)
+  const extents: Extent[] = []
+  for (let first = 0; first < runs.length; first += step) {
+    extents.push(mappedExtent(source, map, runs, first, Math.min(first + step, runs.length)))
+  }
+  return { size: map.size, extents }
 }
 
-interface Run {
-  start: number
-  end: number
+/** For what a table names at a byte of the file that it, or another table, has named before. */
+export function usedTwice(what: string, position: number, { size }: RandomAccessSource): ImageError {
+  return new ImageError(
+    'BAD_INPUT',
+    `${what} at ${position} is named twice; each of the file's ${size} bytes may stand for one place of the disk, so that a small file ` +
+      'cannot become a disk without end: the file is damaged, or made to do harm',
+  )
 }
 
-/** Ascending runs of bytes, merged where they touch, and also over small gaps when there are too many. */
+/** Ascending runs of bytes, merged where they touch. */
 class Runs {
-  #runs: Run[] = []
-  #gap = 0
+  readonly starts = new NumberList()
+  readonly ends = new NumberList()
+
+  get length(): number {
+    return this.starts.length
+  }
 
   add(start: number, end: number): void {
-    const last = this.#runs.at(-1)
-    if (last !== undefined && start - last.end <= this.#gap) {
-      last.end = end
+    if (this.length > 0 && this.ends.at(this.length - 1) === start) {
+      this.ends.replaceLast(end)
       return
     }
-    this.#runs.push({ start, end })
-    while (this.#runs.length > EXTENT_LIMIT) this.#widen()
-  }
-
-  list(): readonly Run[] {
-    return this.#runs
-  }
-
-  #widen(): void {
-    this.#gap = Math.max(512, 2 * this.#gap)
-    const old = this.#runs
-    this.#runs = []
-    for (const { start, end } of old) this.add(start, end)
+    this.starts.push(start)
+    this.ends.push(end)
   }
 }
 
-function mappedExtent(source: RandomAccessSource, map: PieceMap, start: number, end: number): Extent {
-  return {
-    start,
-    length: end - start,
-    async *read() {
-      let at = start
-      for await (const group of map.pieces(start, end)) {
-        for (const piece of group) {
-          const from = Math.max(at, piece.start)
-          const to = Math.min(end, piece.start + piece.length)
-          if (to <= from) continue
-          yield* zeros(from - at)
+/** The runs from `first` up to `last`. */
+function mappedExtent(source: RandomAccessSource, map: PieceMap, runs: Runs, first: number, last: number): Extent {
+  const { starts, ends } = runs
+  const [start, end] = [starts.at(first), ends.at(last - 1)]
+  const extent = sparseExtent(start, end - start, {
+    *runs() {
+      for (let run = first; run < last; run++) yield { start: starts.at(run) - start, length: ends.at(run) - starts.at(run) }
+    },
+    read: () => runChunks(source, map, runs, first, last),
+  })
+  const { sparse: _, ...whole } = extent
+  return last - first === 1 ? whole : extent
+}
+
+/** What lies between runs is not read, whether a piece of the file stands for it or not. */
+async function* runChunks(
+  source: RandomAccessSource,
+  map: PieceMap,
+  { starts, ends }: Runs,
+  first: number,
+  last: number,
+): AsyncGenerator<Uint8Array | number> {
+  const end = ends.at(last - 1)
+  let at = starts.at(first)
+  let run = first
+  for await (const group of map.pieces(at, end)) {
+    for (const piece of group) {
+      const pieceEnd = Math.min(piece.start + piece.length, end)
+      for (; run < last && starts.at(run) < pieceEnd; run++) {
+        const from = Math.max(at, piece.start, starts.at(run))
+        const to = Math.min(pieceEnd, ends.at(run))
+        if (to > from) {
+          if (from > at) yield from - at
           yield* piece.packedLength === undefined
             ? plain(source, map, piece.position + from - piece.start, to - from)
             : packed(source, map, piece, from - piece.start, to - piece.start)
           at = to
         }
+        if (ends.at(run) > pieceEnd) break
       }
-      yield* zeros(end - at)
-    },
+    }
   }
+  if (end > at) yield end - at
 }
 
-async function* plain(source: RandomAccessSource, map: PieceMap, position: number, length: number): AsyncGenerator<Uint8Array> {
+async function* plain(source: RandomAccessSource, map: PieceMap, position: number, length: number): AsyncGenerator<Uint8Array | number> {
   const present = map.mayEndEarly === true ? Math.max(0, Math.min(length, source.size - position)) : length
   for (let done = 0; done < present; done += CHUNK_SIZE) {
     yield await source.read(position + done, Math.min(CHUNK_SIZE, present - done))
   }
-  yield* zeros(length - present)
+  if (length > present) yield length - present
 }
 
 async function* packed(source: RandomAccessSource, map: PieceMap, piece: Piece, from: number, to: number): AsyncGenerator<Uint8Array> {
@@ -124,10 +166,6 @@ async function* packed(source: RandomAccessSource, map: PieceMap, piece: Piece, 
     )
   }
   yield block.subarray(from, to)
-}
-
-function* zeros(length: number): Generator<Uint8Array> {
-  for (let left = length; left > 0; left -= ZEROS.length) yield ZEROS.subarray(0, Math.min(left, ZEROS.length))
 }
 
 /** Makes groups of pieces, one piece of blocks that follow each other both on the disk and in the file. */

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { Readable } from 'node:stream'
 import { constants } from 'node:zlib'
+import { throwIfAborted } from '../errors.ts'
 import { imageSha256 } from './digest.ts'
 import { type FileTarget, openSpool, writeFileAtomically } from './file-target.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing } from './image.ts'
@@ -89,6 +90,7 @@ async function* chunksOf(image: Image | GrowingImage, options: OutputOptions): A
   }
   const spool = await openSpool()
   try {
+    throwIfAborted(context.signal)
     yield* reportedChunks(await image.pack(spool.target, 0, context), context)
   } finally {
     await spool.close()

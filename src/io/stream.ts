@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import { ImageError, throwIfAborted } from '../errors.ts'
-import type { BuildContext, Extent, Image } from './image.ts'
+import type { BuildContext, ByteRun, Extent, Image } from './image.ts'
 import type { Target } from './target.ts'
 
 export interface StreamOptions {
@@ -59,19 +59,22 @@ export function imageWebStream(image: Image, options: Pick<StreamOptions, 'signa
 
 /**
  * Write the extents of `image` to `target` from byte `start` on. What lies between is not written: the
- * target must be new there. Tells the stage `write`, whose total is the bytes of all extents. Throws what
+ * target must be new there. Tells the stage `write`, whose total is the bytes of all data. Throws what
  * the extents and the target throw, USAGE for a malformed image, and ABORTED.
  */
 export async function writeImage(image: Image, target: Target, start: number, context: BuildContext): Promise<void> {
   checkImage(image)
-  const totalBytes = image.extents.reduce((sum, extent) => sum + extent.length, 0)
-  context.onProgress?.({ kind: 'stage', stage: 'write', totalBytes })
+  context.onProgress?.({ kind: 'stage', stage: 'write', totalBytes: dataBytes(image) })
   let doneBytes = 0
   // Each chunk is written before the next is asked for.
   const buffer = Buffer.allocUnsafeSlow(WRITE_SIZE)
   for (const extent of image.extents) {
     let position = start + extent.start
-    for await (const chunk of extentChunks(extent, context.signal, buffer)) {
+    for await (const chunk of sparseChunks(extent, context.signal, buffer)) {
+      if (typeof chunk === 'number') {
+        position += chunk
+        continue
+      }
       await target.write(position, chunk)
       position += chunk.length
       doneBytes += chunk.length
@@ -95,18 +98,55 @@ export function checkImage(image: Image): void {
   }
 }
 
+/** Where an image may be other than zero, ascending. */
+export function* dataRuns({ extents }: Image): Generator<ByteRun> {
+  for (const extent of extents) {
+    if (extent.sparse === undefined) yield extent
+    else for (const { start, length } of extent.sparse.runs()) yield { start: extent.start + start, length }
+  }
+}
+
+/** Bytes of an image that are not known to be zero. */
+export function dataBytes(image: Image): number {
+  let sum = 0
+  for (const { length } of dataRuns(image)) sum += length
+  return sum
+}
+
 /** The bytes of an extent, exactly as many as it states. */
-export async function* extentChunks(extent: Extent, signal?: AbortSignal, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
-  const { start, length } = extent
+export function extentChunks(extent: Extent, signal?: AbortSignal, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
+  return checkedChunks(extent, () => (buffer && extent.readRange?.(0, extent.length, buffer)) ?? extent.read(), signal)
+}
+
+/** The same where zeros need not be bytes: a number stands for so many. */
+export function sparseChunks(extent: Extent, signal?: AbortSignal, buffer?: Uint8Array): AsyncGenerator<Uint8Array | number> {
+  const { sparse } = extent
+  return sparse === undefined ? extentChunks(extent, signal, buffer) : checkedChunks(extent, () => sparse.read(), signal)
+}
+
+async function* checkedChunks<T extends Uint8Array | number>(
+  { start, length }: Extent,
+  open: () => AsyncIterable<T>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T> {
   let done = 0
   throwIfAborted(signal)
-  for await (const chunk of (buffer && extent.readRange?.(0, length, buffer)) ?? extent.read()) {
+  for await (const chunk of open()) {
     throwIfAborted(signal)
-    done += chunk.length
+    const count = typeof chunk === 'number' ? chunk : chunk.length
+    done += count
     if (done > length) throw new ImageError('USAGE', `image: the extent at ${start} yields ${done} bytes or more, it states ${length}`)
-    if (chunk.length > 0) yield chunk
+    if (count > 0) yield chunk
   }
   if (done < length) throw new ImageError('USAGE', `image: the extent at ${start} yields ${done} bytes, it states ${length}`)
+}
+
+/** The same bytes, with zeros where a number stands for them. */
+export async function* filledChunks(chunks: AsyncIterable<Uint8Array | number>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    if (typeof chunk === 'number') yield* zeros(chunk, undefined)
+    else yield chunk
+  }
 }
 
 function* zeros(length: number, signal: AbortSignal | undefined): Generator<Uint8Array> {

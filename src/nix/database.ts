@@ -2,9 +2,9 @@
  * The Nix database of an installed system, `/nix/var/nix/db/db.sqlite`: schema 10 as Nix 2.35 and later create it
  * (`libstore/schema.sql`), written by the SQLite in Node.
  *
- * The rows are those of `nix-store --load-db`: path, hash in base 16, size, references, the deriver where the listing
- * has it; and content addresses where they are known. Not supported: signatures and `ultimate`, which registrations do
- * not carry; the tables of the experimental feature ca-derivations, which Nix adds when it is switched on.
+ * The rows are those of `nix-store --load-db`: path, hash in base 16, size, references; derivers and content addresses where
+ * the closure has them, which recipes keep only when they are asked to (`provenance.ts`). Not supported: signatures and
+ * `ultimate`, which registrations do not carry; the tables of the experimental feature ca-derivations, which Nix adds when it is switched on.
  */
 import { struct } from '../bytes/struct.ts'
 import { ImageError } from '../errors.ts'

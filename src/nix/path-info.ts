@@ -4,7 +4,7 @@ import { ImageError } from '../errors.ts'
 import type { Closure } from './closure.ts'
 import { formatSri } from './hash.ts'
 
-/** Paths as keys, sorted; `ca` and `deriver` are null where there is none. Throws USAGE where hashes or references are not known. */
+/** Paths as keys, sorted; `ca` and `deriver` are null where the closure has none. Throws USAGE where hashes or references are not known. */
 export function formatPathInfo(closure: Closure): Uint8Array {
   const entries = closure.paths.map(({ path, narHash, narSize, references, ca = null, deriver = null }) => {
     if (narHash === undefined || narSize === undefined || !closure.referencesKnown) {

@@ -1,6 +1,5 @@
 /** Random sparse disks through every container and back. */
 import { describe, expect, it } from 'vitest'
-import { openQcow2, qcow2 } from '../../src/disks/qcow2/index.ts'
 import { openRaw } from '../../src/disks/raw/index.ts'
 import { bytesExtent, isGrowing } from '../../src/io/image.ts'
 import { bytesSource } from '../../src/io/source.ts'
@@ -79,17 +78,6 @@ describe('conversion', () => {
   })
 })
 
-describe('a disk in very many pieces', () => {
-  it('has a bounded number of extents, and the same content', async () => {
-    const one = Uint8Array.of(1)
-    const extents = Array.from({ length: 150_000 }, (_, index) => bytesExtent(index * 1024, one))
-    const disk = { size: 150_000 * 1024, extents }
-    const back = await openQcow2(await written(qcow2(disk, { clusterSize: 512 })))
-    expect(back.extents.length).toBeLessThanOrEqual(1 << 17)
-    expect(await digest(back)).toBe(await digest(disk))
-  })
-})
-
 describe('raw', () => {
   it('is one extent, or those that hold data', async () => {
     const bytes = new Uint8Array(5_000_000)
@@ -99,8 +87,8 @@ describe('raw', () => {
     const [plain, sparse] = [await openRaw(bytesSource(bytes)), await openRaw(bytesSource(bytes), { skipZeros: true })]
     expect(plain.extents.map(({ start, length }) => [start, length])).toEqual([[0, 5_000_000]])
     expect(sparse.extents.map(({ start, length }) => [start, length])).toEqual([
-      [65536, 65536],
-      [4_980_736, 19_264],
+      [65536, 4096],
+      [4_997_120, 2880],
     ])
     expect(await digest(sparse)).toBe(await digest(plain))
   })

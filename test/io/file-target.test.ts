@@ -148,16 +148,21 @@ describe('saving and streaming', () => {
   it('stop the build when the stream is destroyed', async () => {
     for (const options of [{}, { zstdLevel: 1 }, { signal: new AbortController().signal }]) {
       let reason: unknown
+      let begin = (): void => undefined
+      const begun = new Promise<void>((resolve) => {
+        begin = resolve
+      })
       const pack: GrowingImage['pack'] = (_target, _start, { signal }) =>
         new Promise((_, reject) => {
           signal?.addEventListener('abort', () => {
             reason = signal.reason
             reject(new Error('stopped'))
           })
+          begin()
         })
       const stream = imageStream({ sizeLimit: 1, pack }, options)
       stream.resume()
-      await new Promise((resolve) => setTimeout(resolve, 20))
+      await begun
       stream.destroy()
       await once(stream, 'close')
       await new Promise((resolve) => setTimeout(resolve, 20))

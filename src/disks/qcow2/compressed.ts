@@ -10,7 +10,8 @@ import { type BlockCodec, type CompressedBlock, compressBlocks } from '../../cod
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { checkCodecSpec } from '../../codecs/spec.ts'
 import { ImageError } from '../../errors.ts'
-import { type BlockRun, blockCount, readBlocks } from '../../io/blocks.ts'
+import { blockFinder } from '../../io/block-runs.ts'
+import { readBlocks } from '../../io/blocks.ts'
 import type { BuildContext, Image } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import type { Target } from '../../io/target.ts'
@@ -41,7 +42,7 @@ export function planCompressed(image: Image, options: Qcow2CompressedOptions): C
     throw new ImageError('UNSUPPORTED', `qcow2: clusters cannot be compressed with ${name}; choose gzip or zstd`)
   }
   // At worst no cluster becomes smaller, and a partly filled cluster lies before each L2 table.
-  const most = 1 + layout.l1Clusters + 2 * blockCount(layout.l2Tables) + 2 * blockCount(layout.clusters)
+  const most = 1 + layout.l1Clusters + 2 * layout.l2Tables.blockCount + 2 * layout.clusters.blockCount
   const { refcountBlockClusters, refcountTableClusters } = refcountClusters(most, layout.clusterSize)
   return {
     ...layout,
@@ -62,7 +63,7 @@ export async function packCompressed(
   const packer = new Packer(plan, target, start)
   const reader = readBlocks(image, clusters, clusterSize, context.signal)
   const request = { codec, blockSize: clusterSize, storeIncompressible: true }
-  await compressBlocks(reader, blockCount(clusters), request, context, (blocks) => packer.add(blocks))
+  await compressBlocks(reader, clusters.blockCount, request, context, (blocks) => packer.add(blocks))
   return regionImage(target, start, await packer.finish())
 }
 
@@ -71,19 +72,21 @@ class Packer {
   readonly #target: Target
   readonly #start: number
   readonly #l1: DataView
+  /** The guest cluster of the block with this number among all that were read. */
+  readonly #guestCluster: (index: number) => number
   /** References of each cluster of the file, so far as it is written. */
   readonly #refcounts = new Refcounts()
   /** Where the next compressed cluster goes; its file cluster may be partly filled. */
   #free: number
   /** The first file cluster that nothing is in. */
   #nextCluster: number
-  #run = 0
   #table: { readonly index: number; readonly view: DataView } | undefined
 
   constructor(plan: CompressedPlan, target: Target, start: number) {
     this.#plan = plan
     this.#target = target
     this.#start = start
+    this.#guestCluster = blockFinder(plan.clusters)
     this.#l1 = new DataView(new ArrayBuffer(plan.l1Size * ENTRY_SIZE))
     this.#nextCluster = 1 + plan.l1Clusters
     this.#free = this.#nextCluster * plan.clusterSize
@@ -132,14 +135,6 @@ class Packer {
     const places = { l1Cluster: 1, refcountTableCluster: tableAt, refcountTableClusters }
     await this.#write(0, encodeHeader(this.#plan, places, this.#plan.compressionType))
     return end * clusterSize
-  }
-
-  /** The guest cluster of the block with this number among all that were read; they come in order. */
-  #guestCluster(index: number): number {
-    const { clusters } = this.#plan
-    for (let next: BlockRun | undefined = clusters[this.#run + 1]; next && next.before <= index; next = clusters[this.#run + 1]) this.#run++
-    const run = clusters[this.#run]
-    return run === undefined ? index : run.first + index - run.before
   }
 
   /** Where the block goes; notes it in the L2 table and the refcounts. */

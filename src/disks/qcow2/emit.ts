@@ -1,5 +1,6 @@
 /** From the plan of a qcow2 image to its bytes: tables are made when they are read, a piece at a time. */
-import { type BlockRun, gatheredExtents, runFinder, tableExtent } from '../../io/blocks.ts'
+import { runFinder } from '../../io/block-runs.ts'
+import { entryExtents, gatheredExtents, tableExtent } from '../../io/blocks.ts'
 import { bytesExtent, type Extent, type Image } from '../../io/image.ts'
 import { COMPRESSION_TYPE, ENTRY_SIZE, HIGH, header, headerExtensions, INCOMPATIBLE, MAGIC, REFCOUNT_ORDER, REFCOUNT_SIZE } from './disk.ts'
 import type { Qcow2Layout, Qcow2Plan } from './plan.ts'
@@ -43,39 +44,31 @@ export function emitQcow2(image: Image, plan: Qcow2Plan): Image {
     ),
     // All clusters of the file are used once.
     tableExtent(plan.firstRefcountBlockCluster * clusterSize, plan.clusterCount, REFCOUNT_SIZE, (_, view, at) => view.setUint16(at, 1)),
-    ...entryExtents(plan.firstL1Cluster * clusterSize, l2Tables, (table) => (plan.firstL2Cluster + table) * clusterSize),
+    ...entryExtents(l2Tables, {
+      entrySize: ENTRY_SIZE,
+      placeOf: ({ first }) => plan.firstL1Cluster * clusterSize + first * ENTRY_SIZE,
+      set: (table, view, at) => setEntry(view, at, (plan.firstL2Cluster + table) * clusterSize, HIGH.copied),
+    }),
     ...l2Extents(plan),
     ...gatheredExtents(image, clusters, clusterSize, plan.firstDataCluster * clusterSize),
   ]
   return { size: plan.clusterCount * clusterSize, extents }
 }
 
-/** Runs of entries in a table at `start`; what lies between them is zero. `offsetOf` takes the number among all in use. */
-function entryExtents(start: number, runs: readonly BlockRun[], offsetOf: (ordinal: number) => number): Extent[] {
-  return runs.map(({ first, count, before }) =>
-    tableExtent(start + first * ENTRY_SIZE, count, ENTRY_SIZE, (index, view, at) =>
-      setEntry(view, at, offsetOf(before + index), HIGH.copied),
-    ),
-  )
-}
-
 /** Tables in use lie in a row, so an entry's place is that of its table, and then within it. */
 function l2Extents(plan: Qcow2Plan): Extent[] {
   const { clusterSize, clusters, l2Tables } = plan
   const entriesPerTable = clusterSize / ENTRY_SIZE
-  const extents: Extent[] = []
   const tableOf = runFinder(l2Tables)
-  for (const { first, count, before } of clusters) {
-    // A run of clusters may span tables, which then are of one run too.
-    const { first: firstTable, before: tablesBefore } = tableOf(Math.floor(first / entriesPerTable))
-    const place = (plan.firstL2Cluster + tablesBefore) * clusterSize + (first - firstTable * entriesPerTable) * ENTRY_SIZE
-    extents.push(
-      tableExtent(place, count, ENTRY_SIZE, (index, view, at) =>
-        setEntry(view, at, (plan.firstDataCluster + before + index) * clusterSize, HIGH.copied),
-      ),
-    )
-  }
-  return extents
+  return entryExtents(clusters, {
+    entrySize: ENTRY_SIZE,
+    placeOf: ({ first }) => {
+      // A run of clusters may span tables, which then are of one run too.
+      const { first: firstTable, before: tablesBefore } = tableOf(Math.floor(first / entriesPerTable))
+      return (plan.firstL2Cluster + tablesBefore) * clusterSize + (first - firstTable * entriesPerTable) * ENTRY_SIZE
+    },
+    set: (cluster, view, at) => setEntry(view, at, (plan.firstDataCluster + cluster) * clusterSize, HIGH.copied),
+  })
 }
 
 /** A table entry: an offset below 2^53 in 64 bits, and flags of the high word. */

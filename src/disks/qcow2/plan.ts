@@ -1,7 +1,8 @@
 /** Where everything goes in a qcow2 image, before a byte of content is read. */
 import { alignUp, unitsFor } from '../../bytes/align.ts'
 import { ImageError } from '../../errors.ts'
-import { type BlockRun, blockCount, blockRuns, coarserRuns } from '../../io/blocks.ts'
+import { type BlockRuns, coarserRuns } from '../../io/block-runs.ts'
+import { blockRuns } from '../../io/blocks.ts'
 import type { Image } from '../../io/image.ts'
 import { CLUSTER_BITS, ENTRY_SIZE, L1_TABLE_LIMIT, REFCOUNT_SIZE, REFCOUNT_TABLE_LIMIT } from './disk.ts'
 
@@ -22,9 +23,9 @@ export interface Qcow2Layout {
   readonly l1Size: number
   readonly l1Clusters: number
   /** Guest clusters that hold data. */
-  readonly clusters: readonly BlockRun[]
+  readonly clusters: BlockRuns
   /** L2 tables that hold an entry. */
-  readonly l2Tables: readonly BlockRun[]
+  readonly l2Tables: BlockRuns
 }
 
 /** Clusters one after the other, in this order; all are counted from the start of the file. */
@@ -66,7 +67,7 @@ export function planLayout(image: Image, options: Qcow2Options): Qcow2Layout {
 export function planQcow2(image: Image, options: Qcow2Options = {}): Qcow2Plan {
   const layout = planLayout(image, options)
   const { clusterSize, l1Clusters } = layout
-  const fixedClusters = 1 + l1Clusters + blockCount(layout.l2Tables) + blockCount(layout.clusters)
+  const fixedClusters = 1 + l1Clusters + layout.l2Tables.blockCount + layout.clusters.blockCount
   const { refcountBlockClusters, refcountTableClusters } = refcountClusters(fixedClusters, clusterSize)
   const firstRefcountTableCluster = 1
   const firstRefcountBlockCluster = firstRefcountTableCluster + refcountTableClusters
@@ -80,7 +81,7 @@ export function planQcow2(image: Image, options: Qcow2Options = {}): Qcow2Plan {
     firstRefcountBlockCluster,
     firstL1Cluster,
     firstL2Cluster,
-    firstDataCluster: firstL2Cluster + blockCount(layout.l2Tables),
+    firstDataCluster: firstL2Cluster + layout.l2Tables.blockCount,
     clusterCount: fixedClusters + refcountTableClusters + refcountBlockClusters,
   }
 }

@@ -4,8 +4,9 @@ import { decode } from '../../bytes/decode.ts'
 import { unpackRawDeflate, unpackZstd } from '../../codecs/unpack.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
-import { mappedImage, type Piece, PieceList, type PieceMap } from '../../io/mapped.ts'
+import { mappedImage, type Piece, PieceList, type PieceMap, usedTwice } from '../../io/mapped.ts'
 import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
+import { UsedRanges } from '../../io/used-ranges.ts'
 import {
   CLUSTER_BITS,
   COMPRESSION_TYPE,
@@ -16,10 +17,16 @@ import {
   HIGH,
   header,
   INCOMPATIBLE,
+  L1_TABLE_LIMIT,
   LOW_ZERO,
   MAGIC,
   ZLIB_WINDOW_BITS,
 } from './disk.ts'
+
+/** RFC 8878, 3.1.1.2.4. */
+const ZSTD_BLOCK_LIMIT = 128 << 10
+/** A match of 258 bytes takes two bits. */
+const DEFLATE_RATIO_LIMIT = 1032
 
 interface Volume {
   readonly source: RandomAccessSource
@@ -46,6 +53,7 @@ export async function openQcow2(source: RandomAccessSource): Promise<Image> {
     size,
     // The last cluster of a file may be shorter than it is (docs/interop/qcow2.rst leaves it open, qemu-img does it).
     mayEndEarly: true,
+    packedMinimum: packedMinimum(clusterSize, compressionType),
     pieces: (from, end) => pieces(volume, from, end),
     unpack(packed, { position }) {
       const what = `qcow2: the compressed cluster at ${position}`
@@ -54,6 +62,12 @@ export async function openQcow2(source: RandomAccessSource): Promise<Image> {
     },
   }
   return mappedImage(source, map)
+}
+
+/** What a cluster has that is packed as small as can be: deflate makes a 1032nd, zstd four bytes of a block and six of a frame. */
+function packedMinimum(clusterSize: number, compressionType: number): number {
+  if (compressionType === COMPRESSION_TYPE.zstd) return 6 + 4 * unitsFor(clusterSize, ZSTD_BLOCK_LIMIT)
+  return unitsFor(clusterSize, DEFLATE_RATIO_LIMIT)
 }
 
 async function readHeader(source: RandomAccessSource): Promise<Volume> {
@@ -79,6 +93,12 @@ async function readHeader(source: RandomAccessSource): Promise<Volume> {
   const l1Needed = unitsFor(size, clusterSize * (clusterSize / ENTRY_SIZE))
   if (l1Size < l1Needed) {
     throw new ImageError('BAD_INPUT', `qcow2: the L1 table has ${l1Size} entries, a disk of ${size} bytes needs ${l1Needed}`)
+  }
+  if (l1Needed * ENTRY_SIZE > L1_TABLE_LIMIT) {
+    throw new ImageError(
+      'BAD_INPUT',
+      `qcow2: a disk of ${size} bytes in clusters of ${clusterSize} has an L1 table of ${l1Needed * ENTRY_SIZE} bytes, ${L1_TABLE_LIMIT} are the most`,
+    )
   }
   const l1Offset = record.l1TableOffset
   if (l1Needed > 0 && (l1Offset === 0 || l1Offset % clusterSize !== 0)) {
@@ -118,13 +138,14 @@ function checkFeatures(
 /** An L2 table may be named once only, so that tables of a small file cannot make a walk without end. */
 async function checkL1(volume: Volume): Promise<void> {
   const { source, clusterSize, l1Needed } = volume
-  let tables = 0
+  const used = new UsedRanges((position) => usedTwice('qcow2: the L2 table', position, source))
   for await (const { count, view } of tableChunks(source, l1Table(volume), 0, l1Needed)) {
-    for (let index = 0; index < count; index++) if (offsetAt(view, index * ENTRY_SIZE) !== 0) tables++
+    for (let index = 0; index < count; index++) {
+      const position = offsetAt(view, index * ENTRY_SIZE)
+      if (position !== 0) used.add(position, position + clusterSize)
+    }
   }
-  if (tables > unitsFor(source.size, clusterSize)) {
-    throw new ImageError('BAD_INPUT', `qcow2: the L1 table names ${tables} L2 tables, more than the file has room for; they overlap`)
-  }
+  used.check()
 }
 
 function l1Table({ l1Offset }: Volume): { position: number; entrySize: 8; what: string } {

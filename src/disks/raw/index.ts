@@ -16,8 +16,8 @@ export interface RawOptions {
   readonly signal?: AbortSignal
 }
 
-/** Bytes that are looked at as one: clusters and grains of other formats are no smaller by default. */
-const UNIT = 64 << 10
+/** Bytes that are looked at as one: file systems of hosts have no smaller holes. */
+const UNIT = 4096
 const CHUNK_SIZE = 1 << 20
 const ZEROS = Buffer.alloc(CHUNK_SIZE)
 
@@ -40,8 +40,9 @@ async function* dataPieces(source: RandomAccessSource, signal: AbortSignal | und
   for (let at = 0; at < source.size; at += CHUNK_SIZE) {
     throwIfAborted(signal)
     const chunk = await source.read(at, Math.min(CHUNK_SIZE, source.size - at))
+    if (isZero(chunk)) continue
     const list = new PieceList()
-    for (let done = 0; done < chunk.length && !isZero(chunk.subarray(done)); done += UNIT) {
+    for (let done = 0; done < chunk.length; done += UNIT) {
       const unit = chunk.subarray(done, done + UNIT)
       if (!isZero(unit)) list.add(at + done, unit.length, at + done)
     }

@@ -8,7 +8,8 @@ import { alignUp, unitsFor } from '../../bytes/align.ts'
 import { deriveGuid } from '../../bytes/guid.ts'
 import { ascii } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
-import { type BlockRun, blockCount, blockOrdinal, blockRuns, gatheredExtents, tableExtent } from '../../io/blocks.ts'
+import { type BlockRuns, blockOrdinal } from '../../io/block-runs.ts'
+import { blockRuns, gatheredExtents, tableExtent } from '../../io/blocks.ts'
 import { bytesExtent, type Image } from '../../io/image.ts'
 import {
   BLOCK_COUNT_LIMIT,
@@ -36,7 +37,7 @@ export interface VdiPlan {
   readonly size: number
   readonly blockCount: number
   /** Blocks that hold data. */
-  readonly blocks: readonly BlockRun[]
+  readonly blocks: BlockRuns
   readonly mapOffset: number
   readonly dataOffset: number
   readonly fileSize: number
@@ -56,7 +57,7 @@ export function planVdi(image: Image): VdiPlan {
   // VirtualBox begins both the map and the data at multiples of 1 MiB.
   const mapOffset = BLOCK_SIZE
   const dataOffset = mapOffset + alignUp(Math.max(1, count * ENTRY_SIZE), BLOCK_SIZE)
-  return { size, blockCount: count, blocks, mapOffset, dataOffset, fileSize: dataOffset + blockCount(blocks) * BLOCK_SIZE }
+  return { size, blockCount: count, blocks, mapOffset, dataOffset, fileSize: dataOffset + blocks.blockCount * BLOCK_SIZE }
 }
 
 /**
@@ -77,7 +78,7 @@ export function vdi(image: Image, options: VdiOptions): Image {
     diskSize: plan.size,
     blockSize: BLOCK_SIZE,
     blockCount: plan.blockCount,
-    allocatedBlockCount: blockCount(plan.blocks),
+    allocatedBlockCount: plan.blocks.blockCount,
     uuidCreate: deriveGuid(options.seed, 'vdi disk'),
     uuidModify: deriveGuid(options.seed, 'vdi content'),
     logicalSectorSize: SECTOR_SIZE,

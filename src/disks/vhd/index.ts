@@ -5,7 +5,8 @@
  * dynamic disks are not looked at: a sector of an allocated block that was never written is zero anyway.
  */
 import { deriveGuid } from '../../bytes/guid.ts'
-import { type BlockRun, blockOrdinal, runChunks, runFinder, tableExtent } from '../../io/blocks.ts'
+import { blockOrdinal } from '../../io/block-runs.ts'
+import { runChunks, sparseExtent, tableExtent } from '../../io/blocks.ts'
 import { bytesExtent, type Extent, type Image } from '../../io/image.ts'
 import {
   BLOCK_SIZE,
@@ -37,8 +38,6 @@ export {
 } from './plan.ts'
 export { openVhd } from './read.ts'
 
-/** Bytes of a bitmap or of zeros that are made at a time. */
-const ZEROS = new Uint8Array(BLOCK_SIZE)
 const BITMAP = new Uint8Array(SECTOR_SIZE).fill(0xff)
 
 /**
@@ -69,7 +68,7 @@ export function dynamicVhd(image: Image, options: VhdOptions): Image {
       bytesExtent(0, end),
       bytesExtent(footer.size, encodeHeader(plan)),
       table,
-      ...blockExtents(image, plan),
+      ...(blocks.length === 0 ? [] : [blocksExtent(image, plan)]),
       bytesExtent(fileSize - footer.size, end),
     ],
   }
@@ -106,32 +105,23 @@ function encodeHeader(plan: DynamicVhdPlan): Uint8Array {
   return record
 }
 
-/** A run of blocks is one extent, since a bitmap goes before each of them. */
-function blockExtents(image: Image, plan: DynamicVhdPlan): Extent[] {
-  const inRun = new Map<BlockRun, Extent[]>()
-  const runOf = runFinder(plan.blocks)
-  for (const extent of image.extents) {
-    if (extent.length === 0) continue
-    const run = runOf(Math.floor(extent.start / BLOCK_SIZE))
-    const others = inRun.get(run)
-    if (others) others.push(extent)
-    else inRun.set(run, [extent])
-  }
-  return plan.blocks.map((run) => ({
-    start: plan.dataOffset + run.before * plan.blockStride,
-    length: run.count * plan.blockStride,
-    read: () => withBitmaps(runChunks(inRun.get(run) ?? [], [run], BLOCK_SIZE)),
-  }))
+/** All blocks are one extent, since a bitmap goes before each of them. */
+function blocksExtent(image: Image, { blocks, dataOffset, blockStride }: DynamicVhdPlan): Extent {
+  const length = blocks.blockCount * blockStride
+  return sparseExtent(dataOffset, length, {
+    runs: () => [{ start: 0, length }],
+    read: () => withBitmaps(runChunks(image.extents, blocks, BLOCK_SIZE)),
+  })
 }
 
-async function* withBitmaps(chunks: AsyncIterable<Uint8Array | number>): AsyncGenerator<Uint8Array> {
+async function* withBitmaps(chunks: AsyncIterable<Uint8Array | number>): AsyncGenerator<Uint8Array | number> {
   let at = 0
   for await (const chunk of chunks) {
     const length = typeof chunk === 'number' ? chunk : chunk.length
     for (let done = 0; done < length; ) {
       if (at === 0) yield BITMAP
       const count = Math.min(length - done, BLOCK_SIZE - at)
-      yield typeof chunk === 'number' ? ZEROS.subarray(0, count) : chunk.subarray(done, done + count)
+      yield typeof chunk === 'number' ? count : chunk.subarray(done, done + count)
       done += count
       at = (at + count) % BLOCK_SIZE
     }

@@ -1,7 +1,8 @@
 /** Where everything goes in a VHD. */
 import { alignUp, unitsFor } from '../../bytes/align.ts'
 import { ImageError } from '../../errors.ts'
-import { type BlockRun, blockCount, blockRuns } from '../../io/blocks.ts'
+import type { BlockRuns } from '../../io/block-runs.ts'
+import { blockRuns } from '../../io/blocks.ts'
 import type { Image } from '../../io/image.ts'
 import { BLOCK_SIZE, dynamicHeader, ENTRY_SIZE, EPOCH_SECONDS, footer, SECTOR_SIZE, SIZE_LIMIT } from './disk.ts'
 
@@ -30,7 +31,7 @@ export interface VhdPlan {
 export interface DynamicVhdPlan extends VhdPlan {
   readonly blockCount: number
   /** Blocks that hold data. */
-  readonly blocks: readonly BlockRun[]
+  readonly blocks: BlockRuns
   readonly tableOffset: number
   readonly dataOffset: number
   /** Bytes of a block and of the bitmap before it. */
@@ -55,7 +56,7 @@ export function planDynamicVhd(image: Image, options: VhdOptions): DynamicVhdPla
   const tableOffset = footer.size + dynamicHeader.size
   const dataOffset = tableOffset + alignUp(count * ENTRY_SIZE, SECTOR_SIZE)
   const blockStride = SECTOR_SIZE + BLOCK_SIZE
-  const fileSize = dataOffset + blockCount(blocks) * blockStride + footer.size
+  const fileSize = dataOffset + blocks.blockCount * blockStride + footer.size
   return { size, timestamp: timestampOf(options), blockCount: count, blocks, tableOffset, dataOffset, blockStride, fileSize }
 }
 

@@ -8,7 +8,8 @@ import { alignUp, unitsFor } from '../../bytes/align.ts'
 import { deriveGuid } from '../../bytes/guid.ts'
 import { utf16 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
-import { type BlockRun, blockCount, blockOrdinal, blockRuns, gatheredExtents, tableExtent } from '../../io/blocks.ts'
+import { type BlockRuns, blockOrdinal } from '../../io/block-runs.ts'
+import { blockRuns, gatheredExtents, tableExtent } from '../../io/blocks.ts'
 import { bytesExtent, type Image } from '../../io/image.ts'
 import { ALIGNMENT, BAT_ENTRY_SIZE, BLOCK_SIZE, BLOCK_STATE, chunkRatio, fileIdentifier, PLACE, SIGNATURE, SIZE_LIMIT } from './disk.ts'
 import { encodeHeader, encodeMetadata, encodeRegionTable } from './records.ts'
@@ -32,7 +33,7 @@ export interface VhdxPlan {
   readonly chunkRatio: number
   readonly batEntryCount: number
   /** Blocks that hold data. */
-  readonly blocks: readonly BlockRun[]
+  readonly blocks: BlockRuns
   readonly logOffset: number
   readonly metadataOffset: number
   readonly batOffset: number
@@ -62,7 +63,7 @@ export function planVhdx(image: Image, options: VhdxOptions): VhdxPlan {
   const batSize = alignUp(Math.max(1, batEntryCount * BAT_ENTRY_SIZE), ALIGNMENT)
   const blocks = blockRuns(image, blockSize)
   const dataOffset = batOffset + batSize
-  const fileSize = dataOffset + blockCount(blocks) * blockSize
+  const fileSize = dataOffset + blocks.blockCount * blockSize
   return { size, blockSize, chunkRatio: ratio, batEntryCount, blocks, logOffset, metadataOffset, batOffset, batSize, dataOffset, fileSize }
 }
 

@@ -5,7 +5,8 @@
  * descriptor of its own, flat and split extents), changes of a parent, seSparse and COWD extents.
  */
 import { alignUp } from '../../bytes/align.ts'
-import { type BlockRun, gatheredExtents, tableExtent } from '../../io/blocks.ts'
+import type { BlockRuns } from '../../io/block-runs.ts'
+import { entryExtents, gatheredExtents, tableExtent } from '../../io/blocks.ts'
 import { bytesExtent, type Extent, type GrowingImage, type Image } from '../../io/image.ts'
 import { encodeDescriptor, type VmdkOptions } from './descriptor.ts'
 import {
@@ -69,18 +70,18 @@ function directoryExtents(
   sector: number,
   directorySectors: number,
   tableCount: number,
-  grains: readonly BlockRun[],
+  grains: BlockRuns,
   firstGrainSector: number,
 ): Extent[] {
   const firstTable = sector + directorySectors
   const set = (view: DataView, at: number, value: number): void => view.setUint32(at, value, true)
   return [
     tableExtent(sector * SECTOR_SIZE, tableCount, ENTRY_SIZE, (table, view, at) => set(view, at, firstTable + table * TABLE_SECTORS)),
-    ...grains.map(({ first, count, before }) =>
-      tableExtent(firstTable * SECTOR_SIZE + first * ENTRY_SIZE, count, ENTRY_SIZE, (index, view, at) =>
-        set(view, at, firstGrainSector + (before + index) * GRAIN_SECTORS),
-      ),
-    ),
+    ...entryExtents(grains, {
+      entrySize: ENTRY_SIZE,
+      placeOf: ({ first }) => firstTable * SECTOR_SIZE + first * ENTRY_SIZE,
+      set: (grain, view, at) => set(view, at, firstGrainSector + grain * GRAIN_SECTORS),
+    }),
   ]
 }
 

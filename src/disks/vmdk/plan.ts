@@ -1,7 +1,8 @@
 /** Where everything goes in a monolithicSparse VMDK, and what both kinds have in common. */
 import { alignUp, unitsFor } from '../../bytes/align.ts'
 import { ImageError } from '../../errors.ts'
-import { type BlockRun, blockCount, blockRuns } from '../../io/blocks.ts'
+import type { BlockRuns } from '../../io/block-runs.ts'
+import { blockRuns } from '../../io/blocks.ts'
 import type { Image } from '../../io/image.ts'
 import {
   DESCRIPTOR_OFFSET_SECTORS,
@@ -22,7 +23,7 @@ export interface VmdkDisk {
   readonly tableCount: number
   readonly directorySectors: number
   /** Grains that hold data. */
-  readonly grains: readonly BlockRun[]
+  readonly grains: BlockRuns
 }
 
 export interface VmdkSparsePlan extends VmdkDisk {
@@ -58,7 +59,7 @@ export function planSparse(image: Image): VmdkSparsePlan {
   const redundantDirectorySector = DESCRIPTOR_OFFSET_SECTORS + DESCRIPTOR_SECTORS
   const directorySector = redundantDirectorySector + copySectors
   const overheadSectors = alignUp(directorySector + copySectors, GRAIN_SECTORS)
-  const fileSectors = overheadSectors + blockCount(disk.grains) * GRAIN_SECTORS
+  const fileSectors = overheadSectors + disk.grains.blockCount * GRAIN_SECTORS
   if (fileSectors > SECTOR_LIMIT) {
     throw new ImageError('LIMIT', `vmdk: the file would have ${fileSectors} sectors, it can have ${SECTOR_LIMIT} (2 TiB); use qcow2`)
   }

@@ -4,8 +4,9 @@ import { decode } from '../../bytes/decode.ts'
 import { unpackZlib } from '../../codecs/unpack.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
-import { mappedImage, type Piece, PieceList, type PieceMap } from '../../io/mapped.ts'
+import { mappedImage, type Piece, PieceList, type PieceMap, usedTwice } from '../../io/mapped.ts'
 import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
+import { UsedRanges } from '../../io/used-ranges.ts'
 import { checkNoParent } from './descriptor.ts'
 import {
   DEFLATE,
@@ -51,6 +52,7 @@ export async function openVmdk(source: RandomAccessSource): Promise<Image> {
     size,
     // The last grain is as long as what was written of it.
     mayEndEarly: !isCompressed,
+    packedMinimum: SECTOR_SIZE,
     pieces: (from, end) => pieces(volume, from, end),
     unpack: (packed, piece) => unpack(packed, piece, grainSize),
   }
@@ -120,13 +122,14 @@ async function readFooter(source: RandomAccessSource): Promise<HeaderRecord> {
 /** A grain table may be named once only, so that tables of a small file cannot make a walk without end. */
 async function checkDirectory(volume: Volume): Promise<void> {
   const { source, tableCount, entriesPerTable } = volume
-  let tables = 0
+  const used = new UsedRanges((position) => usedTwice('vmdk: the grain table', position, source))
   for await (const { count, view } of tableChunks(source, directory(volume), 0, tableCount)) {
-    for (let index = 0; index < count; index++) if (view.getUint32(index * ENTRY_SIZE, true) !== 0) tables++
+    for (let index = 0; index < count; index++) {
+      const position = view.getUint32(index * ENTRY_SIZE, true) * SECTOR_SIZE
+      if (position !== 0) used.add(position, position + entriesPerTable * ENTRY_SIZE)
+    }
   }
-  if (tables * entriesPerTable * ENTRY_SIZE > source.size) {
-    throw new ImageError('BAD_INPUT', `vmdk: the grain directory names ${tables} tables, more than the file has room for; they overlap`)
-  }
+  used.check()
 }
 
 function directory({ directoryPosition }: Volume): { position: number; entrySize: 4; what: string } {

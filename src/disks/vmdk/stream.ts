@@ -6,7 +6,8 @@ import { alignUp } from '../../bytes/align.ts'
 import { type CompressedBlock, compressBlocks } from '../../codecs/blocks/index.ts'
 import { checkCodecSpec } from '../../codecs/spec.ts'
 import { ImageError } from '../../errors.ts'
-import { type BlockRun, blockCount, readBlocks, runFinder } from '../../io/blocks.ts'
+import { blockFinder } from '../../io/block-runs.ts'
+import { readBlocks } from '../../io/blocks.ts'
 import type { BuildContext, Image } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import type { Target } from '../../io/target.ts'
@@ -61,7 +62,7 @@ export function planStream(image: Image, options: VmdkStreamOptions): VmdkStream
   const descriptor = encodeDescriptor('streamOptimized', disk.capacitySectors, options)
   const grainLimit = alignUp(grainMarker.size + GRAIN_SIZE + EXPANSION, SECTOR_SIZE)
   const tableLimit = disk.tableCount * (1 + TABLE_SECTORS) + 1 + disk.directorySectors + 3
-  const sizeLimit = (OVERHEAD_SECTORS + tableLimit) * SECTOR_SIZE + blockCount(disk.grains) * grainLimit
+  const sizeLimit = (OVERHEAD_SECTORS + tableLimit) * SECTOR_SIZE + disk.grains.blockCount * grainLimit
   return { ...disk, descriptor, level: level ?? VMDK_STREAM_DEFAULTS.level, sizeLimit }
 }
 
@@ -74,7 +75,7 @@ export async function packStream(image: Image, plan: VmdkStreamPlan, target: Tar
     blockSize: GRAIN_SIZE,
     storeIncompressible: false,
   } as const
-  await compressBlocks(reader, blockCount(plan.grains), request, context, (blocks) => packer.add(blocks))
+  await compressBlocks(reader, plan.grains.blockCount, request, context, (blocks) => packer.add(blocks))
   return regionImage(target, start, await packer.finish())
 }
 
@@ -99,7 +100,8 @@ class Packer {
   readonly #plan: VmdkStreamPlan
   readonly #target: Target
   readonly #start: number
-  readonly #runOf: (block: number) => BlockRun
+  /** The grain with this number among those that are read. */
+  readonly #grainOf: (index: number) => number
   readonly #directory: DataView
   #sector = 0
   #table: { readonly index: number; readonly entries: DataView; isUsed: boolean } | undefined
@@ -108,8 +110,7 @@ class Packer {
     this.#plan = plan
     this.#target = target
     this.#start = start
-    // Runs by their place among the grains that are read.
-    this.#runOf = runFinder(plan.grains.map((run) => ({ ...run, first: run.before, before: run.first })))
+    this.#grainOf = blockFinder(plan.grains)
     this.#directory = new DataView(new ArrayBuffer(plan.directorySectors * SECTOR_SIZE))
   }
 
@@ -122,8 +123,7 @@ class Packer {
 
   async add(blocks: readonly CompressedBlock[]): Promise<void> {
     for (const { index, kind, bytes } of blocks) {
-      const run = this.#runOf(index)
-      const grain = run.before + index - run.first
+      const grain = this.#grainOf(index)
       await this.#openTable(Math.floor(grain / ENTRIES_PER_TABLE))
       if (kind === 'zeros' || this.#table === undefined) continue
       if (this.#sector >= SECTOR_LIMIT)

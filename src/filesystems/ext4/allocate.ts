@@ -3,7 +3,8 @@
  * written. Directories come first, then files as a depth-first walk by name meets them.
  */
 import { unitsFor } from '../../bytes/align.ts'
-import { type BlockRun, blockRuns } from '../../io/blocks.ts'
+import type { BlockRun } from '../../io/block-runs.ts'
+import { blockRuns } from '../../io/blocks.ts'
 import type { TreeNode } from '../../tree/tree.ts'
 import {
   BLOCK_SIZE,
@@ -26,14 +27,14 @@ export interface Bodies {
   /** By inode number: of directory, link target or content. */
   readonly blockCounts: Uint32Array
   /** By inode number: which blocks of a file with holes hold data. */
-  readonly maps: ReadonlyMap<number, readonly BlockRun[]>
+  readonly maps: ReadonlyMap<number, Iterable<BlockRun>>
   /** With attribute blocks. */
   readonly totalBlockCount: number
 }
 
 export function bodiesOf(tree: Ext4Tree): Bodies {
   const blockCounts = new Uint32Array(tree.nodes.length)
-  const maps = new Map<number, readonly BlockRun[]>()
+  const maps = new Map<number, Iterable<BlockRun>>()
   let totalBlockCount = 0
   for (const { inode, layout } of tree.directories) {
     blockCounts[inode] = layout.blockCount
@@ -96,7 +97,7 @@ export function allocate(geometry: Geometry, layout: Layout, tree: Ext4Tree, bod
       runs.blockCounts.push(Math.min(EXTENT_BLOCK_COUNT_MAXIMUM, blockCount - done))
     }
   }
-  const takeBody = (inode: number, map: readonly BlockRun[], goal?: number): void => {
+  const takeBody = (inode: number, map: Iterable<BlockRun>, goal?: number): void => {
     const first = runs.inodes.length
     for (const { first: firstFileBlock, count } of map) {
       let fileBlock = firstFileBlock

@@ -4,6 +4,7 @@ import type { DiskFormat } from '../../disks/probe.ts'
 import type { GrowingImage, Image } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { FileSource } from '../../io/source.ts'
+import { dataBytes } from '../../io/stream.ts'
 import { containerOf, openDisk } from './containers.ts'
 import type { OutputFormat } from './names.ts'
 
@@ -55,8 +56,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ConvertedDis
       ...(options.compression && { compression: options.compression }),
       ...(options.mtimeSeconds !== undefined && { timeSeconds: options.mtimeSeconds }),
     })
-    const dataBytes = opened.image.extents.reduce((sum, { length }) => sum + length, 0)
-    const plan = { input, inputFormat: opened.format, format, diskSize: opened.image.size, dataBytes }
+    const plan = { input, inputFormat: opened.format, format, diskSize: opened.image.size, dataBytes: dataBytes(opened.image) }
     return { image, plan, close: () => source.close() }
   } catch (error) {
     await source.close()
