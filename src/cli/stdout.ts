@@ -41,14 +41,15 @@ function* printableLines(lines: Iterable<string>): Generator<string> {
 
 /** Text that is printable already. However much it is, it is never one text. Throws likewise. */
 export async function printPieces(pieces: Iterable<string>, signal?: AbortSignal): Promise<void> {
+  const aborted = abortion(signal)
   let text = ''
   for (const piece of pieces) {
     text += piece
     if (text.length < PIECE_LENGTH) continue
-    await writeText(text, signal)
+    await writeText(text, signal, aborted)
     text = ''
   }
-  await writeText(text, signal)
+  await writeText(text, signal, aborted)
 }
 
 /** Throws likewise. */
@@ -74,8 +75,8 @@ export async function printResult(lines: readonly string[], standing: string | u
 }
 
 /** A reader that pauses must not keep signals from being handled. */
-async function writeText(text: string, signal: AbortSignal | undefined): Promise<void> {
-  await Promise.race([writeAll(Buffer.from(text), signal), abortion(signal)])
+async function writeText(text: string, signal: AbortSignal | undefined, aborted = abortion(signal)): Promise<void> {
+  await Promise.race([writeAll(Buffer.from(text), signal), aborted])
 }
 
 /** Throws likewise, but nothing for a signal: it ends early then. */

@@ -77,9 +77,9 @@ export async function saveFolder(
 /** Throws EXISTS or WRITE_FAILED when nothing may be written at `path`; for a check before the work begins. */
 export async function checkFolderDestination(path: string, { force, replaceable }: Omit<FolderOptions, 'digest'>): Promise<void> {
   recover(path)
-  const destination = resolve(path)
   let foreign: string | undefined
   try {
+    const destination = resolve(path)
     if (!(await lstat(destination)).isDirectory()) {
       throw new ImageError('EXISTS', `${path}: is there and is no folder; choose another name for the folder to write`, { path })
     }

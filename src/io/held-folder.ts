@@ -47,7 +47,7 @@ export class HeldFolder {
   }
 
   static #open(path: string, flags: number): HeldFolder {
-    const descriptor = openSync(path, flags)
+    const descriptor = openedFolder(path, flags)
     try {
       return new HeldFolder(descriptor, path)
     } catch (error) {
@@ -83,6 +83,19 @@ export class HeldFolder {
   close(): void {
     if (this.#isOpen) closeSync(this.descriptor)
     this.#isOpen = false
+  }
+}
+
+/** Linux: a descriptor of something that may not be read (open(2), O_PATH). Node does not name it. */
+export const O_PATH = process.platform === 'linux' ? 0o10000000 : 0
+
+/** Who may write to a folder need not be allowed to list it; then it cannot be synced either. */
+function openedFolder(path: string, flags: number): number {
+  try {
+    return openSync(path, flags)
+  } catch (error) {
+    if (O_PATH === 0 || systemErrorCode(error) !== 'EACCES') throw error
+    return openSync(path, flags | O_PATH)
   }
 }
 

@@ -30,9 +30,10 @@ export function moveBack(partial: HeldFolder, aside: string, parent: HeldFolder,
  * Put back what a run that was killed has moved aside, where nothing is at `path`. Errors are left to those who write there.
  */
 export function recover(path: string, onProgress?: ProgressListener): void {
-  const destination = resolve(path)
   let parent: HeldFolder | undefined
   try {
+    // In a working directory that was removed there is no such path.
+    const destination = resolve(path)
     parent = HeldFolder.open(dirname(destination))
     const name = basename(destination)
     for (const partial of parent.status(name) === undefined ? parent.names() : []) {

@@ -1,13 +1,10 @@
 /** Removing folders by descriptors: no link is followed, and nothing on another file system or mount is touched. */
 import { chmodSync, closeSync, constants, fchmodSync, openSync, renameSync, rmdirSync, unlinkSync } from 'node:fs'
 import { systemErrorCode } from '../errors.ts'
-import type { HeldFolder } from './held-folder.ts'
+import { type HeldFolder, O_PATH } from './held-folder.ts'
 
 /** What unlink(2) says of a folder; EPERM is POSIX' word for it. */
 const IS_FOLDER = ['EISDIR', 'EPERM']
-
-/** Linux: a descriptor of something that may not be read (open(2), O_PATH). Node does not name it. */
-const O_PATH = process.platform === 'linux' ? 0o10000000 : 0
 
 const OWN_MODE = 0o700
 

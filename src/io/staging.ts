@@ -32,7 +32,7 @@ export interface StageOptions {
  * when `build` throws. Throws EXISTS, WRITE_FAILED, and what `build` throws; then what is at `path` is what was there before.
  */
 export async function stage<T>(path: string, options: StageOptions, build: (place: string) => Promise<T>): Promise<T> {
-  const destination = resolve(path)
+  const destination = guarded(path, () => resolve(path))
   const partial = guarded(path, () => PrivateFolder.create(dirname(destination)))
   try {
     const result = await build(partial.folder.at(CONTENT))
@@ -77,16 +77,15 @@ export function checkReplaceable(path: string, { force = false, onProgress }: St
 
 /** What is at `path` itself, not behind a link. Throws WRITE_FAILED. */
 export function statusAt(path: string): Status | undefined {
-  const destination = resolve(path)
-  let parent: HeldFolder | undefined
-  try {
-    parent = HeldFolder.open(dirname(destination))
-    return parent.status(basename(destination))
-  } catch (error) {
-    throw writeError(path, error)
-  } finally {
-    parent?.close()
-  }
+  return guarded(path, () => {
+    const destination = resolve(path)
+    const parent = HeldFolder.open(dirname(destination))
+    try {
+      return parent.status(basename(destination))
+    } finally {
+      parent.close()
+    }
+  })
 }
 
 function guarded<T>(label: string, call: () => T): T {

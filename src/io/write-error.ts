@@ -7,6 +7,8 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EFBIG: 'the file system or ulimit -f does not allow a file of this size',
   EACCES: 'no permission to write there; choose another output',
   EPERM: 'no permission to write there; choose another output',
+  EIO: 'the disk or the way to it has failed; choose another output',
+  ESTALE: 'the network file system no longer knows the folder; mount it again',
   EROFS: 'the file system is read-only; choose another output',
   ENOENT: 'its folder does not exist; create it first',
   ENOTDIR: 'a part of the path is not a folder',

@@ -314,6 +314,14 @@ describe.skipIf(process.getuid?.() !== 0)('an ordinary user', () => {
     }
   })
 
+  it('may write to a folder that it may not list', async () => {
+    chmodSync(work, 0o733)
+    await as(() => stage(out, {}, async (place) => writeFileSync(place, 'new')))
+    chmodSync(work, 0o755)
+    expect(readFileSync(out, 'utf8')).toBe('new')
+    expect(readdirSync(work)).toEqual(['out'])
+  })
+
   it('does not work in a folder that was exchanged for another', () => {
     chmodSync(work, 0o777)
     const { mkdtempSync: original } = fs
