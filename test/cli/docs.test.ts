@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { EXAMPLE_CONFIG, generatedDocs } from '../../scripts/docs.ts'
 import { COMMAND_NAMES } from '../../src/cli/commands.ts'
@@ -87,5 +87,14 @@ describe('schema', () => {
 describe('generated files', () => {
   test.each([...generatedDocs()])('%s is up to date (node scripts/docs.ts)', (file, content) => {
     expect(readFileSync(new URL(`../../${file}`, import.meta.url), 'utf8')).toBe(content)
+  })
+})
+
+describe('SECURITY.md', () => {
+  test('names tests that are there', () => {
+    const root = new URL('../../', import.meta.url)
+    const named = [...readFileSync(new URL('SECURITY.md', root), 'utf8').matchAll(/`(test\/[^`]+)`/g)].map(([, path = '']) => path)
+    expect(named.length).toBeGreaterThan(10)
+    expect(named.filter((path) => !existsSync(new URL(path, root)))).toEqual([])
   })
 })
