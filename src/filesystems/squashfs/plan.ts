@@ -9,7 +9,6 @@ import { unitsFor } from '../../bytes/align.ts'
 import { compareBytes } from '../../bytes/order.ts'
 import { printable } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
-import { checkDepth } from '../../tree/depth.ts'
 import type { DirectoryNode, Entry, FileNode, TreeNode } from '../../tree/tree.ts'
 import { sortedEntries } from '../../tree/tree.ts'
 import { dataStart } from './compressor-options.ts'
@@ -57,7 +56,6 @@ export interface PlannedListing {
 
 /** Throws USAGE, LIMIT or UNSUPPORTED with the path in the image. */
 export function planSquashfs(root: DirectoryNode, options: SquashfsOptions = {}): SquashfsPlan {
-  checkDepth(root)
   const resolved = resolveOptions(options)
   const draft: Draft = {
     blockSize: resolved.blockSize,

@@ -176,14 +176,11 @@ describe('limits of squashfs', () => {
     expect(plan).not.toThrow()
   })
 
-  it('refuses a directory that stands in the tree twice, or in itself', () => {
-    const shared = directory([])
-    const twice = directory(['a', 'b'].map((name) => ({ name: Buffer.from(name), node: shared })))
-    expect(() => planSquashfs(twice)).toThrow(/\/b: the directory stands in the tree twice/)
+  it('refuses a directory that contains itself', () => {
     const entries: Entry[] = []
     const loop = directory(entries)
     entries.push({ name: Buffer.from('again'), node: loop })
-    expect(() => planSquashfs(loop)).toThrow(/^\/again\/again.*: folders nest deeper than 512 levels/)
+    expect(() => planSquashfs(loop)).toThrow(/\/again: the directory stands in the tree twice/)
   })
 
   it('shows a name that is not text in the message', () => {
