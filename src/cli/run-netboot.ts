@@ -21,7 +21,7 @@ export async function runNetboot(settings: Settings): Promise<number> {
     const recipe = await netbootOf(settings, { signal, onProgress: progress.listener })
     if (dryRun) return printPlan({ ...recipe.plan }, settings, run)
     const options = { force, replaceable: netbootNames(recipe.plan), digest: !settings.quiet }
-    await checkFolderDestination(output, options)
+    await checkFolderDestination(output, options, progress.listener)
     checkPlaces(recipe, output, settings)
     const context = contextOf(settings, run)
     const files = await recipe.build(context)

@@ -18,7 +18,7 @@ export async function runZfs(settings: Settings): Promise<number> {
     const { disks, plan, inputs } = await zfsDisksOf(settings, { signal, onProgress: progress.listener })
     if (dryRun) return printPlan({ ...plan }, settings, run)
     const options = { force, replaceable: ZFS_FILE_NAMES, digest: !settings.quiet && !isMostlyHoles(plan) }
-    await checkFolderDestination(output, options)
+    await checkFolderDestination(output, options, progress.listener)
     checkFolderApart(output, [...inputs, ...configFile(settings)])
     const context = contextOf(settings, run)
     const files = disks.map(({ name, image }) => ({ path: name, content: { kind: 'image', image } as const }))

@@ -10,7 +10,7 @@
  *
  * Not supported: a Nix database; `nix-store --load-db < OUT/closure-info/registration` makes one.
  */
-import { constants, openSync, utimesSync } from 'node:fs'
+import { utimesSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { utf8 } from '../bytes/text.ts'
 import type { ProgressListener } from '../io/progress.ts'
@@ -84,7 +84,7 @@ async function finishFolder(path: string, label: string): Promise<void> {
   const queue = new SyncQueue(label)
   try {
     utimesSync(path, 1, 1)
-    queue.add(openSync(path, constants.O_RDONLY))
+    queue.addFolder(path)
   } catch (error) {
     throw writeError(label, error)
   }

@@ -1,5 +1,5 @@
 /** The step that makes a staged thing appear at its path, and what undoes it; see `stage`. */
-import { closeSync, constants, fchmodSync, fstatSync, futimesSync, linkSync, mkdirSync, openSync, renameSync, type Stats } from 'node:fs'
+import { fchmodSync, fstatSync, futimesSync, linkSync, mkdirSync, renameSync, type Stats } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import { type HeldFolder, type Identity, isSame, type Status, syncDescriptor } from './held-folder.ts'
@@ -12,6 +12,9 @@ export const CONTENT = 'content'
 
 /** In the private folder: what did appear, but not for good. */
 const UNDONE = 'undone'
+
+/** In the private folder: what was replaced for good, numbered. */
+const GIVEN_UP = 'given-up-'
 
 /** Of one thing. Methods throw EXISTS, WRITE_FAILED where what was there cannot be put back, and errors of the system. */
 export class Appearance {
@@ -47,6 +50,7 @@ export class Appearance {
       this.#undo()
       throw error
     }
+    this.#giveUpAsides()
   }
 
   #placeFile(made: Identity): void {
@@ -87,18 +91,17 @@ export class Appearance {
   }
 
   async #placeFolder(made: Identity): Promise<void> {
-    const { folder } = this.#partial
-    const descriptor = openSync(folder.at(CONTENT), constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+    const content = this.#partial.folder.openFolder(CONTENT)
     try {
-      const before = fstatSync(descriptor)
-      await syncDescriptor(descriptor)
-      makeMovable(folder, CONTENT)
+      const before = fstatSync(content.descriptor)
+      await syncDescriptor(content.descriptor)
+      makeMovable(content)
       while (!this.#isMoved()) this.#putAside()
       this.#placed = made
-      restoreStatus(descriptor, before)
-      await syncDescriptor(descriptor)
+      restoreStatus(content.descriptor, before)
+      await syncDescriptor(content.descriptor)
     } finally {
-      closeSync(descriptor)
+      content.close()
     }
   }
 
@@ -120,11 +123,20 @@ export class Appearance {
     if (there === undefined) return
     const aside = this.#newAside(there)
     try {
-      if (there.isDirectory()) makeMovable(this.#parent, this.#name)
+      if (there.isDirectory()) this.#makeOldMovable()
       renameSync(this.#parent.at(this.#name), aside)
     } catch (error) {
       this.#asides.pop()
       if (systemErrorCode(error) !== 'ENOENT') throw error
+    }
+  }
+
+  #makeOldMovable(): void {
+    const old = this.#parent.openFolder(this.#name)
+    try {
+      makeMovable(old)
+    } finally {
+      old.close()
     }
   }
 
@@ -134,6 +146,12 @@ export class Appearance {
     if (folder.status(name) === undefined) mkdirSync(folder.at(name), 0o700)
     this.#asides.push(name)
     return folder.at(`${name}/${this.#name}`)
+  }
+
+  /** What was replaced is not to come back when the new one is removed, should this process be killed before it is gone. */
+  #giveUpAsides(): void {
+    const { folder } = this.#partial
+    for (const [index, aside] of this.#asides.entries()) renameSync(folder.at(aside), folder.at(`${GIVEN_UP}${index}`))
   }
 
   /** After an error nothing new is at the path, and what was there is back; where it cannot be, it is left where it is. */
@@ -160,15 +178,9 @@ export class Appearance {
 }
 
 /** Who may not write to a folder may not move it into another one either, unless it is root. */
-function makeMovable(parent: HeldFolder, name: string): void {
-  if (process.geteuid?.() === 0) return
-  const folder = parent.openFolder(name)
-  try {
-    const mode = fstatSync(folder.descriptor).mode & 0o7777
-    if ((mode & 0o200) === 0) fchmodSync(folder.descriptor, mode | 0o200)
-  } finally {
-    folder.close()
-  }
+function makeMovable({ descriptor }: HeldFolder): void {
+  const mode = fstatSync(descriptor).mode & 0o7777
+  if (process.geteuid?.() !== 0 && (mode & 0o200) === 0) fchmodSync(descriptor, mode | 0o200)
 }
 
 /** What link(2) says where there are no hard links. */

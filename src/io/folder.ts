@@ -1,5 +1,5 @@
 /** A folder of images, which appears whole or not at all. */
-import { constants, openSync } from 'node:fs'
+import { constants } from 'node:fs'
 import { copyFile, link, lstat, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { ImageError, systemErrorCode, throwIfAborted } from '../errors.ts'
@@ -56,8 +56,8 @@ export async function saveFolder(
   options: FolderOptions,
   context: BuildContext,
 ): Promise<SavedFile[]> {
-  await checkFolderDestination(path, options)
   const { onProgress } = context
+  await checkFolderDestination(path, options, onProgress)
   return stage(path, { force: options.force, onProgress }, async (folder) => {
     const open = new OpenFiles()
     try {
@@ -74,9 +74,13 @@ export async function saveFolder(
   })
 }
 
-/** Throws EXISTS or WRITE_FAILED when nothing may be written at `path`; for a check before the work begins. */
-export async function checkFolderDestination(path: string, { force, replaceable }: Omit<FolderOptions, 'digest'>): Promise<void> {
-  recover(path)
+/** Throws EXISTS or WRITE_FAILED when nothing may be written at `path`; for a check before the work begins, which tells what it puts back. */
+export async function checkFolderDestination(
+  path: string,
+  { force, replaceable }: Omit<FolderOptions, 'digest'>,
+  onProgress?: ProgressListener,
+): Promise<void> {
+  recover(path, onProgress)
   let foreign: string | undefined
   try {
     const destination = resolve(path)
@@ -192,7 +196,7 @@ async function syncFolders(paths: readonly string[], { folder, label }: Place): 
   const folders = new Set(paths.flatMap((path) => path.split('/').map((_, count, names) => names.slice(0, count).join('/'))))
   const queue = new SyncQueue(label)
   try {
-    for (const path of folders) if (path !== '') queue.add(openSync(join(folder, path), constants.O_RDONLY))
+    for (const path of folders) if (path !== '') queue.addFolder(join(folder, path))
   } catch (error) {
     throw writeError(label, error)
   } finally {

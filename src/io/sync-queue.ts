@@ -1,5 +1,5 @@
 /** Sends many files and folders to stable storage. */
-import { closeSync, fsync } from 'node:fs'
+import { closeSync, constants, fsync, openSync } from 'node:fs'
 import { cannotSync } from './held-folder.ts'
 import { writeError } from './write-error.ts'
 
@@ -30,6 +30,11 @@ export class SyncQueue {
       this.#pendingCount--
       this.#wake?.()
     })
+  }
+
+  /** A folder that has all its entries, mode and times. Throws errors of the system where it cannot be opened. */
+  addFolder(path: string | Buffer): void {
+    this.add(openSync(path, constants.O_RDONLY | constants.O_DIRECTORY))
   }
 
   get isFull(): boolean {

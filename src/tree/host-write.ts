@@ -39,8 +39,6 @@ export interface WriteTreeOptions {
 /** A file is new, or there is an error: nothing that is there already is written to or followed. */
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
-const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
-
 /** Until they have what is in them. */
 const OPEN_FOLDER_MODE = 0o700
 const OPEN_FILE_MODE = 0o600
@@ -98,7 +96,7 @@ class TreeWriter {
         this.#guarded(path, (place) => {
           chmodSync(place, node.mode)
           utimesSync(place, node.mtimeSeconds, node.mtimeSeconds)
-          this.#syncs.add(openSync(place, FOLDER))
+          this.#syncs.addFolder(place)
         })
         return this.#syncs.room()
       default:

@@ -152,6 +152,28 @@ describe('an older result', () => {
     expect(existsSync(out)).toBe(false)
   })
 
+  it('that was replaced does not come back when the new one is removed', async () => {
+    const { unlinkSync } = fs
+    fill(out, 'old')
+    // As if the run were killed while it removes the old one.
+    fs.unlinkSync = (path) => {
+      if (String(path).endsWith('/file')) throw systemError('EIO')
+      unlinkSync(path)
+    }
+    syncBuiltinESMExports()
+    try {
+      await stage(out, { force: true }, async (place) => fill(place, 'new'))
+    } finally {
+      fs.unlinkSync = unlinkSync
+      syncBuiltinESMExports()
+    }
+    expect(readdirSync(work)).toEqual([expect.stringMatching(PARTIAL_NAME), 'out'])
+    expect(read(out)).toBe('new')
+    removeTree(out)
+    recover(out)
+    expect(existsSync(out)).toBe(false)
+  })
+
   it('that cannot be put back is left where the error says', async () => {
     fill(out, 'old')
     let count = 0

@@ -3,9 +3,7 @@ import { closeSync, renameSync } from 'node:fs'
 import { lstat, mkdir, readdir, rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ImageError, systemErrorCode } from '../../errors.ts'
-import { HeldFolder } from '../../io/held-folder.ts'
 import { PARTIAL_NAME, PrivateFolder } from '../../io/private-folder.ts'
-import { removeEntry } from '../../io/remove.ts'
 import { writeError } from '../../io/write-error.ts'
 import { type PieceKey, parseFileName, pieceFileName } from './key.ts'
 import { requireOwnFolder } from './trust.ts'
@@ -111,11 +109,7 @@ export class PieceFiles {
     if (this.#partials.size > 0) return
     const unused = this.#private
     this.#private = undefined
-    try {
-      unused?.remove()
-    } catch {
-      // Another run removes it when it is old.
-    }
+    if (unused !== undefined) removeIfPossible(unused)
   }
 
   #privateFolder(): PrivateFolder {
@@ -144,28 +138,35 @@ export class PieceFiles {
   }
 
   /**
-   * Note that pieces are used now, and remove what killed runs left long ago. The time is that of a file made for it, so
+   * Note that pieces are used now, and remove what killed runs left long ago. The time is that of a folder made for it, so
    * that all times are of one clock, the file system's. A folder that cannot be written to keeps its times.
    */
   async touch(files: readonly string[]): Promise<void> {
-    const now = this.#now()
-    if (now === undefined) return
+    const own = this.#ownFolder()
+    if (own === undefined) return
+    const now = new Date(Number(own.folder.status('.')?.mtimeMs))
     await Promise.all(files.map((file) => utimes(file, now, now).catch(() => undefined)))
-    this.#removeAbandoned(now)
+    try {
+      this.#takeAbandoned(own, now)
+    } catch {
+      // Another run has taken it.
+    }
+    removeIfPossible(own)
   }
 
-  #removeAbandoned(now: Date): void {
-    let folder: HeldFolder | undefined
+  #ownFolder(): PrivateFolder | undefined {
     try {
-      folder = HeldFolder.open(this.folder)
-      for (const name of folder.names()) {
-        const status = PARTIAL_NAME.test(name) && name !== this.#private?.name ? folder.status(name) : undefined
-        if (status && now.getTime() - Number(status.mtimeMs) > ABANDONED_MILLISECONDS) removeEntry(folder, name)
-      }
+      return PrivateFolder.create(this.folder)
     } catch {
-      // They are no harm, and the next run tries again.
-    } finally {
-      folder?.close()
+      return undefined
+    }
+  }
+
+  /** Into the folder that is removed: of several runs, one gets each. */
+  #takeAbandoned({ parent, folder, name: own }: PrivateFolder, now: Date): void {
+    for (const name of parent.names()) {
+      const status = PARTIAL_NAME.test(name) && name !== own && name !== this.#private?.name ? parent.status(name) : undefined
+      if (status && now.getTime() - Number(status.mtimeMs) > ABANDONED_MILLISECONDS) renameSync(parent.at(name), folder.at(name))
     }
   }
 
@@ -198,19 +199,13 @@ export class PieceFiles {
       throw new ImageError('UNREADABLE', `${this.label}: the folder of pieces cannot be read (${code})`, { path: this.label, cause: error })
     }
   }
+}
 
-  #now(): Date | undefined {
-    let made: PrivateFolder | undefined
-    try {
-      made = PrivateFolder.create(this.folder)
-      const status = made.folder.status('.')
-      return status && new Date(Number(status.mtimeMs))
-    } catch {
-      return undefined
-    } finally {
-      made?.remove()
-    }
-  }
+/** What is left is no harm: another run removes it when it is old. */
+function removeIfPossible(partial: PrivateFolder): void {
+  try {
+    partial.remove()
+  } catch {}
 }
 
 /** What a piece is looked up by. */

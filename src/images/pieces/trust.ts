@@ -35,9 +35,11 @@ export async function requireOwnFolder(folder: string, label: string): Promise<v
   if (user === undefined) return
   try {
     const real = await realpath(folder)
-    const hand = foreignHand(await stat(real))
+    const stats = await stat(real)
+    const hand = foreignHand(stats)
     if (hand !== undefined) {
-      const remedy = hand.startsWith('may') ? `chmod go-w ${label}, delete what others may have put there` : 'name a folder of your own'
+      const isOwn = stats.uid === user || stats.uid === 0
+      const remedy = isOwn ? `chmod go-w ${label}, delete what others may have put there` : 'name a folder of your own'
       throw untrusted(label, `the folder of pieces ${hand}, who could put other content there`, remedy)
     }
     for (let above = dirname(real); ; above = dirname(above)) {

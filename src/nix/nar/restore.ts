@@ -49,8 +49,6 @@ const OPEN_FILE_MODE = 0o600
 /** A file is new, or there is an error: nothing that is there already is written to or followed. */
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
 
-const FOLDER = constants.O_RDONLY | constants.O_DIRECTORY
-
 const CASE_HACK = '~nix~case~hack~'
 
 /**
@@ -182,7 +180,7 @@ class NodeWriter {
     this.#guarded(path, () => {
       chmodSync(hostPath(path), EXECUTABLE_MODE)
       utimesSync(hostPath(path), STORE_TIME, STORE_TIME)
-      this.#syncs.add(openSync(hostPath(path), FOLDER))
+      this.#syncs.addFolder(hostPath(path))
     })
   }
 
