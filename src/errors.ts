@@ -60,6 +60,11 @@ export class ImageError extends Error {
   }
 }
 
+/** BAD_INPUT of what is read at `where`: a file, or a place in one. */
+export function badInput(where: string, what: string): ImageError {
+  return new ImageError('BAD_INPUT', `${where}: ${what}`, { path: where })
+}
+
 /** The `code` of a Node system error (`ENOENT`, `ENOSPC` ...), or undefined. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (!(error instanceof Error && 'code' in error && typeof error.code === 'string')) return undefined

@@ -6,7 +6,7 @@
  * nothing here runs).
  */
 import { ImageError } from '../errors.ts'
-import type { Bootspec } from '../nix/bootspec.ts'
+import type { Bootspec } from '../system/bootspec.ts'
 import { requirePlainText } from './command-line.ts'
 import { type MenuBootspec, menuEntries } from './menu.ts'
 

@@ -55,3 +55,8 @@ export function printableJson(value: unknown, indent?: number): string {
 function hex(value: number, digits: number): string {
   return value.toString(16).padStart(digits, '0')
 }
+
+/** Text of unknown origin for a message: in quotes, as `printableText` has it, at most 120 characters. */
+export function quote(text: string): string {
+  return `'${printableText(text.length > 120 ? `${text.slice(0, 117)}...` : text)}'`
+}

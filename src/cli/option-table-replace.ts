@@ -1,5 +1,5 @@
 /** The part of the option table that is about replacing paths of a closure. */
-import type { Replacement } from '../nix/replace.ts'
+import type { Replacement } from '../nix/rewrite/replace.ts'
 import type { Option } from './option.ts'
 import { flag, text, usage, type ValueType } from './values.ts'
 

@@ -10,7 +10,7 @@ import { ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS } from '../images/zfs/names.
 import { zfsPreset } from '../images/zfs/presets.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
-import { readSmallFile } from '../nix/small-file.ts'
+import { readSmallFile } from '../io/small-file.ts'
 import type { BuildCommand, Settings } from './options.ts'
 import { standardInput } from './standard-input.ts'
 

@@ -1,11 +1,11 @@
 /** Running `kilnix replace`: rewritten paths and the listing of the new closure, in a folder. */
 
-import { planStoreReplacement } from '../images/replaced-store.ts'
-import { saveStore } from '../images/saved-store.ts'
-import { loadClosure } from '../images/store.ts'
 import { checkApart, checkHoldsNone } from '../io/apart.ts'
-import { closureRoots } from '../nix/replace.ts'
-import { storePath } from '../nix/store-path.ts'
+import { closureRoots } from '../nix/rewrite/replace.ts'
+import { storePath } from '../nix/store/store-path.ts'
+import { planStoreReplacement } from '../system/replaced-store.ts'
+import { saveStore } from '../system/saved-store.ts'
+import { loadClosure } from '../system/store.ts'
 import type { Settings } from './options.ts'
 import { storeInput } from './recipes.ts'
 import { configFile, printPlan, withProgress } from './run-common.ts'

@@ -1,7 +1,8 @@
 /** Running `kilnix toplevel`: a store with the system in it, and the listing of its closure, in a folder. */
-import { saveStore } from '../images/saved-store.ts'
-import { loadClosure } from '../images/store.ts'
+
 import { checkApart, checkHoldsNone } from '../io/apart.ts'
+import { saveStore } from '../system/saved-store.ts'
+import { loadClosure } from '../system/store.ts'
 import type { Settings } from './options.ts'
 import { storeInput } from './recipes.ts'
 import { configFile, printPlan, withProgress } from './run-common.ts'

@@ -2,7 +2,7 @@
 import { type CommandName, OPTIONS, type Option, optionList } from './options.ts'
 import type { JsonSchema } from './values.ts'
 
-export { toplevelSchema } from '../nix/toplevel-spec.ts'
+export { toplevelSchema } from '../system/assemble/spec.ts'
 
 export const SCHEMA_ID = 'https://unpkg.com/kilnix/docs/kilnix.schema.json'
 

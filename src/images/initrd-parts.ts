@@ -5,9 +5,9 @@ import type { Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import { imageSlice } from '../io/slice.ts'
 import { imageChunks } from '../io/stream.ts'
+import { withoutLinks } from '../system/additions.ts'
 import { contentExtents } from '../tree/content.ts'
 import { scanHost } from '../tree/scan.ts'
-import { withoutLinks } from './additions.ts'
 
 /** Archives begin at multiples of this (Linux, `init/initramfs.c`, `unpack_to_rootfs`). */
 export const MEMBER_ALIGNMENT = 4

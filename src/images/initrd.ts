@@ -6,13 +6,13 @@ import { compressedImage } from '../codecs/stream/index.ts'
 import { ImageError } from '../errors.ts'
 import { concatGrowing, sizeChecked } from '../io/concat.ts'
 import type { GrowingImage } from '../io/image.ts'
+import { type Addition, addedTree } from '../system/additions.ts'
+import { loadStore, type StoreInput } from '../system/store.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, TreeNode } from '../tree/tree.ts'
 import { verifiedTree } from '../tree/verified.ts'
-import { type Addition, addedTree } from './additions.ts'
 import { initrdSizeRule, MEMBER_ALIGNMENT, prependedArchives } from './initrd-parts.ts'
-import { loadStore, type StoreInput } from './store.ts'
 
 export interface InitrdOptions extends Omit<StoreInput, 'closure'> {
   /** A closure listing whose paths all go in, at /nix/store, with the folders /dev, /proc and /sys; default: none. */

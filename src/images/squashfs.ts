@@ -1,7 +1,7 @@
 /** The recipe of `kilnix squashfs`: the store alone, to be mounted as the store directory. */
 import type { CodecSpec } from '../codecs/codec.ts'
 import { SQUASHFS_DEFAULTS, type SquashfsImage, squashfs } from '../filesystems/squashfs/index.ts'
-import { type LoadedStore, loadStore, type StoreInput } from './store.ts'
+import { type LoadedStore, loadStore, type StoreInput } from '../system/store.ts'
 
 export interface StorePacking {
   /** Default zstd, level 19. */

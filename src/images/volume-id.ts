@@ -1,7 +1,7 @@
 /** The label of a live medium. Its stage 1 finds the medium by it, so the system's own word counts most. */
 import { decodedLabelBytes, expectedVolumeId } from '../boot/index.ts'
 import { ImageError } from '../errors.ts'
-import type { Bootspec } from '../nix/bootspec.ts'
+import type { Bootspec } from '../system/bootspec.ts'
 
 export interface VolumeIdSources {
   readonly bootspec: Bootspec

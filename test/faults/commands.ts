@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { CommandName } from '../../src/cli/options.ts'
-import { specOfToplevel } from '../images/toplevel-of-store.ts'
 import { addTwin } from '../images/twins.ts'
+import { specOfToplevel } from '../system/assemble/of-store.ts'
 import { kilnix, smallWork, type Work } from './support.ts'
 
 export interface CommandRun {

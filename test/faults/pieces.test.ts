@@ -133,7 +133,7 @@ it('a thread that dies, at any moment: WORKER_DIED, and no partial is left', asy
 function builder(folder: string) {
   const script = `
     const { openPieces } = await import('${SOURCE}images/pieces/index.ts')
-    const { readClosure } = await import('${SOURCE}nix/closure.ts')
+    const { readClosure } = await import('${SOURCE}nix/listing/closure.ts')
     const closure = await readClosure(${JSON.stringify(join(work.folder, 'closure'))})
     const pieces = await openPieces(${JSON.stringify(folder)})
     const settings = ${JSON.stringify(SQUASHFS)}

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { COMMAND_NAMES } from '../../src/cli/commands.ts'
+import { systemErrorCode } from '../../src/errors.ts'
 import { type Commands, everyCommand } from './commands.ts'
 import { BIN, type Ended, finish, leftIn, randomNumbers, start } from './support.ts'
 
@@ -136,9 +137,20 @@ async function handlesSignals(child: ChildProcess): Promise<void> {
   while ((caught() & bit) === 0n) await setTimeout(5)
 }
 
-/** True while a thread of the child waits in write(2). */
+/** True while a thread of the child waits in write(2). Threads end meanwhile. */
 function isWriting({ pid }: ChildProcess): boolean {
-  return readdirSync(`/proc/${pid}/task`).some((thread) => /pipe/.test(readFileSync(`/proc/${pid}/task/${thread}/wchan`, 'latin1')))
+  return readdirSync(`/proc/${pid}/task`).some((thread) => /pipe/.test(waitsIn(`/proc/${pid}/task/${thread}`)))
+}
+
+/** The kernel's function in which a thread waits; empty when it is gone. */
+function waitsIn(thread: string): string {
+  try {
+    return readFileSync(`${thread}/wchan`, 'latin1')
+  } catch (error) {
+    // ESRCH: it ended after it was opened.
+    expect(['ENOENT', 'ESRCH']).toContain(systemErrorCode(error))
+    return ''
+  }
 }
 
 /** Write to a pipe until it takes no more. */

@@ -3,8 +3,8 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { COFF_HEADER_SIZE, DOS_HEADER, PE_HEADER } from '../../src/boot/pe.ts'
 import { SECTION_HEADER } from '../../src/boot/uki.ts'
-import { loadClosure } from '../../src/images/store.ts'
-import { formatRegistration } from '../../src/nix/registration.ts'
+import { formatRegistration } from '../../src/nix/listing/registration.ts'
+import { loadClosure } from '../../src/system/store.ts'
 import { noise } from '../filesystems/squashfs/support.ts'
 
 export interface SwapStore {

@@ -7,7 +7,7 @@ import { removeStore, unpackSmall } from '../../fixtures/unpack.ts'
 import { openPieces, type Piece, type PieceInput, type PieceSettings } from '../../src/images/pieces/index.ts'
 import type { BuildContext, Image } from '../../src/io/image.ts'
 import { imageChunks } from '../../src/io/stream.ts'
-import { type Closure, readClosure } from '../../src/nix/closure.ts'
+import { type Closure, readClosure } from '../../src/nix/listing/closure.ts'
 
 export const SQUASHFS: PieceSettings = { kind: 'squashfs', codec: { name: 'zstd', level: 1 }, blockSize: 128 << 10 }
 export const CPIO: PieceSettings = { kind: 'cpio', codec: { name: 'zstd', level: 1 } }

@@ -1,7 +1,7 @@
 /** The label that a live system looks for: the fstab's word, the kernel's, else nixpkgs' default. */
 import { describe, expect, it } from 'vitest'
 import { defaultVolumeId, fstabLabel, systemVolumeId } from '../../src/images/volume-id.ts'
-import type { Bootspec } from '../../src/nix/bootspec.ts'
+import type { Bootspec } from '../../src/system/bootspec.ts'
 
 const bootspec = (kernelParams: readonly string[] = [], system = 'x86_64-linux'): Bootspec =>
   ({ system, kernelParams }) as unknown as Bootspec

@@ -1,10 +1,10 @@
 /** Small store paths in memory. */
 
 import { createHash } from 'node:crypto'
-import type { Closure, ClosurePath } from '../../src/nix/closure.ts'
-import { formatNix32 } from '../../src/nix/hash.ts'
+import type { Closure, ClosurePath } from '../../src/nix/listing/closure.ts'
 import { hashNar } from '../../src/nix/nar/digest.ts'
-import { storePath } from '../../src/nix/store-path.ts'
+import { formatNix32 } from '../../src/nix/store/hash.ts'
+import { storePath } from '../../src/nix/store/store-path.ts'
 import type { DirectoryNode, Entry, FileNode, SymlinkNode, TreeNode } from '../../src/tree/tree.ts'
 
 const OWNED = { uid: 0, gid: 0, mtimeSeconds: 1 } as const

@@ -1,8 +1,8 @@
 /** What is known of the size of an initrd before anything is built. */
 import { cpio } from '../../archives/cpio/index.ts'
 import { concatImages } from '../../io/concat.ts'
+import { scanStore } from '../../system/store.ts'
 import { MEMBER_ALIGNMENT } from '../initrd-parts.ts'
-import { scanStore } from '../store.ts'
 import { type NetbootSource, type NetbootStyleRecipe, ownInitrd } from './source.ts'
 
 /**

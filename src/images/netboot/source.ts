@@ -2,10 +2,10 @@
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { ImageError } from '../../errors.ts'
 import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
-import type { Bootspec } from '../../nix/bootspec.ts'
+import type { Bootspec } from '../../system/bootspec.ts'
+import type { LoadedClosure, StoreInput } from '../../system/store.ts'
+import { imageInStore } from '../../system/store-files.ts'
 import type { Piece, PieceFolder } from '../pieces/index.ts'
-import type { LoadedClosure, StoreInput } from '../store.ts'
-import { imageInStore } from '../store-files.ts'
 
 export interface NetbootSource {
   readonly input: StoreInput

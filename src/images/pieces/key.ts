@@ -8,7 +8,7 @@ import type { CodecName, CodecSpec } from '../../codecs/codec.ts'
 import { checkCodecSpec, formatCodecSpec } from '../../codecs/spec.ts'
 import { compressorVersion } from '../../codecs/version.ts'
 import { ImageError } from '../../errors.ts'
-import type { ClosurePath } from '../../nix/closure.ts'
+import type { ClosurePath } from '../../nix/listing/closure.ts'
 
 /** `squashfs`: an image that holds the store path. `cpio`: records named `nix/store/...`, compressed, zeros to a multiple of 4. */
 export type PieceSettings =

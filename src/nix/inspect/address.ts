@@ -5,15 +5,15 @@
  * Not supported: addresses of Git trees (`fixed:git:`), which are reported as not checked.
  */
 import { createHash } from 'node:crypto'
-import { utf8 } from '../../bytes/text.ts'
+import { quote, utf8 } from '../../bytes/text.ts'
 import { imageChunks } from '../../io/stream.ts'
 import { contentExtents } from '../../tree/content.ts'
 import type { TreeNode } from '../../tree/tree.ts'
-import { contentAddressed } from '../content-address.ts'
-import { fingerprintHashPart } from '../fingerprint.ts'
-import { formatHex, formatNix32, parseTypedNix32 } from '../hash.ts'
 import { hashNar, NAR_HASHES, type NarHashAlgorithm } from '../nar/digest.ts'
-import { HASH_PART_LENGTH, hashPart, quote, storePath } from '../store-path.ts'
+import { contentAddressed } from '../store/content-address.ts'
+import { fingerprintHashPart } from '../store/fingerprint.ts'
+import { formatHex, formatNix32, parseTypedNix32 } from '../store/hash.ts'
+import { HASH_PART_LENGTH, hashPart, storePath } from '../store/store-path.ts'
 
 /** What is hashed: a text with its references, the bytes of a file, or a NAR. */
 type AddressMethod = 'text' | 'flat' | 'nar'

@@ -7,7 +7,7 @@
  * never more than its whole closure. Memory is some numbers a path.
  */
 import type { Turns } from '../../io/turns.ts'
-import { type Edges, NO_PATH } from '../graph.ts'
+import { type Edges, NO_PATH } from '../listing/graph.ts'
 
 export interface SumOptions {
   readonly turns: Turns

@@ -1,8 +1,8 @@
 /** What differs between two closures, by package, as `nix store diff-closures` has it (`nix/diff-closures.cc`). */
 import { ImageError } from '../../errors.ts'
 import { sortedInTurns, Turns } from '../../io/turns.ts'
-import type { Closure, ClosurePath } from '../closure.ts'
-import { compareNames } from '../store-path.ts'
+import type { Closure, ClosurePath } from '../listing/closure.ts'
+import { compareNames } from '../store/store-path.ts'
 import { packageName } from './names.ts'
 import type { InspectOptions } from './sizes.ts'
 

@@ -4,8 +4,8 @@ import { throwIfAborted } from '../../errors.ts'
 import { imageChunks } from '../../io/stream.ts'
 import { contentExtents } from '../../tree/content.ts'
 import type { FileNode, TreeNode } from '../../tree/tree.ts'
-import { hashPartScanner, SCAN_OVERLAP } from '../reference-scan.ts'
-import { HASH_PART_LENGTH, hashPart } from '../store-path.ts'
+import { hashPartScanner, SCAN_OVERLAP } from '../store/reference-scan.ts'
+import { HASH_PART_LENGTH, hashPart } from '../store/store-path.ts'
 
 export interface ReferenceHolder {
   /** Within the store path, for people; empty for the path itself. */

@@ -1,7 +1,9 @@
 /** Names of packages in store paths, and store paths by what people call them. */
+
+import { quote } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
-import type { Closure, ClosurePath } from '../closure.ts'
-import { HASH_PART_LENGTH, hashPart, quote, STORE_DIRECTORY } from '../store-path.ts'
+import type { Closure, ClosurePath } from '../listing/closure.ts'
+import { HASH_PART_LENGTH, hashPart, STORE_DIRECTORY } from '../store/store-path.ts'
 
 export interface PackageName {
   readonly name: string

@@ -1,8 +1,8 @@
 /** What the paths of a closure take. All sizes are bytes of NARs. */
 import { ImageError } from '../../errors.ts'
 import { Turns } from '../../io/turns.ts'
-import type { Closure } from '../closure.ts'
-import { type ClosureGraph, closureGraph, referrersFirst } from '../graph.ts'
+import type { Closure } from '../listing/closure.ts'
+import { type ClosureGraph, closureGraph, referrersFirst } from '../listing/graph.ts'
 import { closureSums } from './closure-sums.ts'
 import { Dominators } from './dominators.ts'
 

@@ -1,8 +1,8 @@
 /** Why a path is in a closure: the references that lead to it. */
 import { Turns } from '../../io/turns.ts'
-import { type Closure, listedIndex } from '../closure.ts'
-import { closureGraph, NO_PATH, reachedFrom, referenceEdges, requireReferences } from '../graph.ts'
-import { STORE_DIRECTORY } from '../store-path.ts'
+import { type Closure, listedIndex } from '../listing/closure.ts'
+import { closureGraph, NO_PATH, reachedFrom, referenceEdges, requireReferences } from '../listing/graph.ts'
+import { STORE_DIRECTORY } from '../store/store-path.ts'
 import type { InspectOptions } from './sizes.ts'
 
 type Options = Pick<InspectOptions, 'signal'>

@@ -6,8 +6,8 @@ import { ImageError, throwIfAborted } from '../../errors.ts'
 import { changedError, changeTimeNs, HOST_FILE_FLAGS, otherBytesError, readError, WRITTEN_TO } from '../../tree/host-file.ts'
 import { applyPatches } from '../../tree/patch.ts'
 import type { FileNode, TreeNode } from '../../tree/tree.ts'
-import { narPieces, narSize } from '../nar.ts'
-import { type ReferenceScanner, SCAN_OVERLAP } from '../reference-scan.ts'
+import { type ReferenceScanner, SCAN_OVERLAP } from '../store/reference-scan.ts'
+import { narPieces, narSize } from './serialize.ts'
 
 /** Algorithms that Nix knows. */
 export const NAR_HASHES = ['sha256', 'sha512', 'sha1', 'md5'] as const

@@ -4,7 +4,7 @@ import type { Image } from '../../io/image.ts'
 import { imageChunks } from '../../io/stream.ts'
 import { contentExtents } from '../../tree/content.ts'
 import type { TreeNode } from '../../tree/tree.ts'
-import { narPieces, narSize } from '../nar.ts'
+import { narPieces, narSize } from './serialize.ts'
 
 /**
  * The NAR of `node` as an image, whose files are read when it is. `name` names it in errors. Throws what `narSize`

@@ -12,7 +12,7 @@
 import { compareBytes } from '../../bytes/order.ts'
 import { printable } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
-import { NAR_DEPTH_LIMIT, NAR_NAME_LIMIT, NAR_TARGET_LIMIT, narStrings, padding } from '../nar.ts'
+import { NAR_DEPTH_LIMIT, NAR_NAME_LIMIT, NAR_TARGET_LIMIT, narStrings, padding } from './serialize.ts'
 
 /** What a NAR holds, in its order. `name` is that of the entry, empty for the root; names and targets are bytes. */
 export type NarNodeEvent =

@@ -1,8 +1,7 @@
 /** What is in a NAR as a listing: kinds, sizes and places of contents, as `nix nar ls` has them (`libstore/nar-accessor.cc`). */
 import { compareBytes } from '../../bytes/order.ts'
-import { printable, utf8 } from '../../bytes/text.ts'
+import { printable, quote, utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
-import { quote } from '../store-path.ts'
 import type { NarEvent } from './read.ts'
 
 export type NarListing =

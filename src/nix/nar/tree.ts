@@ -1,11 +1,10 @@
 /** The tree of a NAR whose contents stay where they are: any file can be read without unpacking the others. */
 import { compareBytes } from '../../bytes/order.ts'
-import { utf8 } from '../../bytes/text.ts'
+import { quote, utf8 } from '../../bytes/text.ts'
 import { ImageError, throwIfAborted } from '../../errors.ts'
 import { bytesImage, type Extent, type Image } from '../../io/image.ts'
 import type { RandomAccessSource } from '../../io/source.ts'
 import type { Attributes, Entry, TreeNode } from '../../tree/tree.ts'
-import { quote } from '../store-path.ts'
 import { badNar, type NarNodeEvent, narSteps } from './grammar.ts'
 import type { ReadNarOptions } from './read.ts'
 

@@ -1,10 +1,10 @@
 /** Sizes, chains of references and differences, as data. */
 import { describe, expect, it } from 'vitest'
-import { readClosure } from '../../../src/nix/closure.ts'
 import { closureDifference } from '../../../src/nix/inspect/diff.ts'
 import { packageName, pathByName } from '../../../src/nix/inspect/names.ts'
 import { closureSizes } from '../../../src/nix/inspect/sizes.ts'
 import { referenceChain, referenceChains } from '../../../src/nix/inspect/why.ts'
+import { readClosure } from '../../../src/nix/listing/closure.ts'
 import { randomNumbers } from '../../faults/support.ts'
 import { chunksOf } from '../nar/words.ts'
 import { failure } from '../scratch.ts'

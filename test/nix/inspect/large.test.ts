@@ -1,11 +1,11 @@
 /** Closures of many paths and of shapes that are hard: the right sums, in steps that others and signals come between. */
 import { describe, expect, it } from 'vitest'
-import { type Closure, readClosure } from '../../../src/nix/closure.ts'
 import { checkClosure } from '../../../src/nix/inspect/check.ts'
 import { closureDifference } from '../../../src/nix/inspect/diff.ts'
 import { closureSizes } from '../../../src/nix/inspect/sizes.ts'
 import { referenceChain, referenceChains } from '../../../src/nix/inspect/why.ts'
-import { planReplacement } from '../../../src/nix/replace.ts'
+import { type Closure, readClosure } from '../../../src/nix/listing/closure.ts'
+import { planReplacement } from '../../../src/nix/rewrite/replace.ts'
 import { failure } from '../scratch.ts'
 import { largeRegistration, numberedPath } from './large-listings.ts'
 

@@ -1,0 +1,59 @@
+/** A closure with the toplevel that a spec file describes, none of which is written anywhere. */
+import { dirname, resolve } from 'node:path'
+import { ImageError, systemErrorCode } from '../../errors.ts'
+import type { ProgressListener } from '../../io/progress.ts'
+import { readSmallFile } from '../../io/small-file.ts'
+import { JSON_DOCUMENT_LIMIT } from '../../json/parse.ts'
+import type { Closure } from '../../nix/listing/closure.ts'
+import type { StoreOverlay } from '../../nix/store/store-tree.ts'
+import { assembleToplevel, type PartsStore } from './index.ts'
+import { parseToplevelSpec } from './spec.ts'
+
+export interface ToplevelContext {
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ProgressListener | undefined
+}
+
+export interface LoadedToplevel {
+  /** Full store path. */
+  readonly toplevel: string
+  /** All paths of the store, and what is new. */
+  readonly available: Closure
+  /** The toplevel and all that it refers to. */
+  readonly closure: Closure
+  /** What is new, and the overlay of the store. */
+  readonly overlay: StoreOverlay
+  /** Files of the host that were read: the spec, and what it names. */
+  readonly inputs: readonly string[]
+}
+
+/** Assemble the toplevel of the spec in `file` from the parts in `store`. Throws what `assembleToplevel` throws. */
+export async function loadToplevel(file: string, store: PartsStore, { signal, onProgress }: ToplevelContext = {}): Promise<LoadedToplevel> {
+  const spec = parseToplevelSpec(specBytes(file), file)
+  const folder = dirname(resolve(file))
+  const assembled = await assembleToplevel({
+    spec,
+    where: file,
+    folder,
+    store,
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress }),
+  })
+  const { toplevel, available, closure, made } = assembled
+  const overlay = new Map([...(store.overlay ?? []), ...made.map(({ baseName, tree }) => [baseName, tree] as const)])
+  return { toplevel, available, closure, overlay, inputs: [file, ...assembled.inputs] }
+}
+
+function specBytes(file: string): Uint8Array {
+  try {
+    return readSmallFile(file, JSON_DOCUMENT_LIMIT, 'a spec')
+  } catch (error) {
+    if (error instanceof ImageError) throw error
+    const code = systemErrorCode(error)
+    const isMissing = code === 'ENOENT' || code === 'ENOTDIR'
+    throw new ImageError(isMissing ? 'NOT_FOUND' : 'UNREADABLE', `${file}: the spec cannot be read (${code ?? String(error)})`, {
+      path: file,
+      cause: error,
+    })
+  }
+}

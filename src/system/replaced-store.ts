@@ -1,0 +1,88 @@
+/** Replacing paths in a store that was loaded. */
+import { printable } from '../bytes/text.ts'
+import { planReplacement, type ReplacedClosure, type ReplaceOptions, replaceDependencies } from '../nix/rewrite/replace.ts'
+import { storePath } from '../nix/store/store-path.ts'
+import { hostStorePath, type StoreOverlay, storePolicy } from '../nix/store/store-tree.ts'
+import { lookedOtherwise, type StoreTrees } from '../nix/store/store-trees.ts'
+import { scanHost } from '../tree/scan.ts'
+import type { DirectoryNode, TreeNode } from '../tree/tree.ts'
+import type { StoreInput } from './store.ts'
+import { BOOT_FILE, bootCarriers, isBootCarrier, systemInitrds } from './toplevel.ts'
+
+/** Nix gives every store file this time (`libstore/posix-fs-canonicalise.cc`). */
+const STORE_TIME = 1
+
+/** What is replaced in, and where its files are. */
+export interface ReplaceableStore {
+  /** All paths. */
+  readonly trees: StoreTrees
+  /** Paths that are not on the host. */
+  readonly overlay: StoreOverlay
+  /** The store directory, where it was scanned already. */
+  readonly scanned: DirectoryNode | undefined
+  /** Full paths that the closure is of. Default: see `ReplaceOptions`. */
+  readonly roots?: readonly string[]
+}
+
+/** Throws what `replaceDependencies` and `systemInitrds` throw. */
+export async function replacedStore(store: ReplaceableStore, input: StoreInput): Promise<ReplacedClosure> {
+  const { root = '/', verify = true, caseHack, signal, onProgress } = input
+  const { trees, overlay, scanned } = store
+  const options = await replaceOptions(store, input)
+  const carriers = new Set(await bootCarriers(trees, signal))
+  const nodes = new Map((scanned?.entries ?? []).map(({ name, node }) => [printable(name), node]))
+  const policy = storePolicy(STORE_TIME, caseHack)
+  const treeOf = (name: string): TreeNode => {
+    const node = overlay.get(name) ?? nodes.get(name) ?? scanHost(hostStorePath(root, storePath(name)), policy)
+    // The cut-offs depend on which paths are systems, and this tree is compared with its hash.
+    if (isBootCarrier(node) !== carriers.has(storePath(name))) throw lookedOtherwise(name, BOOT_FILE)
+    return node
+  }
+  const replaced = await replaceDependencies(trees.closure, treeOf, {
+    ...options,
+    verify,
+    signal,
+    onBegin: (totalBytes) => onProgress?.({ kind: 'stage', stage: 'replace', totalBytes }),
+    onBytes: (doneBytes) => onProgress?.({ kind: 'bytes', stage: 'replace', doneBytes }),
+  })
+  for (const message of replaced.warnings) onProgress?.({ kind: 'note', message })
+  return replaced
+}
+
+/** What replacing would do, as plain data; all paths are full. */
+export interface StoreReplacementPlan {
+  readonly roots: readonly string[]
+  readonly replaced: Readonly<Record<string, string>>
+  readonly cutoffs: readonly string[]
+  /** What a path refers to stands before it. Their new paths are known when they are read. */
+  readonly rewritten: readonly string[]
+  /** Bytes of their NARs. */
+  readonly rewrittenBytes: number
+  readonly keptCount: number
+  readonly warnings: readonly string[]
+}
+
+/** Throws what `planReplacement` and `systemInitrds` throw. */
+export async function planStoreReplacement(
+  store: Pick<ReplaceableStore, 'trees' | 'roots'>,
+  input: StoreInput,
+): Promise<StoreReplacementPlan> {
+  const { closure } = store.trees
+  const options = await replaceOptions(store, input)
+  const plan = await planReplacement(closure, options)
+  const rewritten = new Set(plan.rewritten)
+  return {
+    roots: plan.roots.map(storePath),
+    replaced: Object.fromEntries([...plan.standIns].map(([from, to]) => [storePath(from), storePath(to)])),
+    cutoffs: options.cutoffs ?? [],
+    rewritten: plan.rewritten.map(storePath),
+    rewrittenBytes: closure.paths.reduce((sum, { baseName, narSize }) => sum + (rewritten.has(baseName) ? (narSize ?? 0) : 0), 0),
+    keptCount: plan.kept.length,
+    warnings: plan.warnings,
+  }
+}
+
+async function replaceOptions({ trees, roots }: Pick<ReplaceableStore, 'trees' | 'roots'>, input: StoreInput): Promise<ReplaceOptions> {
+  const { replacements = [], signal } = input
+  return { replacements, cutoffs: input.cutoffs ?? (await systemInitrds(trees, signal)), signal, ...(roots && { roots }) }
+}

@@ -1,0 +1,193 @@
+/** The store of a closure as a squashfs tree: what every live image carries. */
+import { join } from 'node:path'
+import { utf8 } from '../bytes/text.ts'
+import { ImageError } from '../errors.ts'
+import type { ProgressListener } from '../io/progress.ts'
+import { CLOSURE_INFO_FILES, type Closure, readClosure } from '../nix/listing/closure.ts'
+import { requireProvenance, withoutProvenance } from '../nix/listing/provenance.ts'
+import { rebuildRegistration } from '../nix/listing/rebuild.ts'
+import { formatRegistration } from '../nix/listing/registration.ts'
+import type { Replacement } from '../nix/rewrite/replace.ts'
+import { hostStorePath, type StoreOverlay, storePathDigest, storeTree } from '../nix/store/store-tree.ts'
+import { type StoreTrees, type StoreTreesOptions, storeTrees } from '../nix/store/store-trees.ts'
+import type { DirectoryNode, Entry, FileNode, TreeDigest, TreeNode } from '../tree/tree.ts'
+import { verifiedTree } from '../tree/verified.ts'
+import { type LoadedToplevel, loadToplevel } from './assemble/load.ts'
+import { type ReplaceableStore, replacedStore } from './replaced-store.ts'
+
+export interface StoreInput {
+  /** A closure listing: a folder or file as `readClosure` takes it, or `-` for `stdin`. */
+  readonly closure: string
+  /** Files are read from `<root>/nix/store`; default `/`. */
+  readonly root?: string
+  /** Compare the NAR hash of every path with the listing while its bytes pass; default true. */
+  readonly verify?: boolean
+  /** The store was written by Nix on macOS: undo its case hack. */
+  readonly caseHack?: boolean
+  /** A file with the spec of a toplevel, which is assembled from the closure and takes its place with all that it refers to. */
+  readonly toplevelSpec?: string
+  /** Listed paths that take the place of others, see `replaceDependencies`. */
+  readonly replacements?: readonly Replacement[]
+  /** Full paths that are left as they are. Default: the initrds of the systems in the closure, whose content is compressed. */
+  readonly cutoffs?: readonly string[]
+  /**
+   * Keep the derivers and content addresses of the listing, which has to be that of `nix path-info --json`. Default: they are
+   * left out, so that every kind of listing gives the same image; what is made on the way has its content address all the same.
+   */
+  readonly provenance?: boolean
+  readonly stdin?: AsyncIterable<Uint8Array>
+  readonly signal?: AbortSignal
+  readonly onProgress?: ProgressListener
+}
+
+/** A listing with all hashes; the files may not have been looked at yet. */
+export interface LoadedClosure {
+  readonly closure: Closure
+  /** `root` as given, or `/`. */
+  readonly root: string
+  /** Bytes of all NARs. */
+  readonly narBytes: number
+  /** What is read on the host: the listing's files and all store paths. */
+  readonly inputs: readonly string[]
+  /** The store directory, where the files had to be scanned to find the hashes. */
+  readonly scanned: DirectoryNode | undefined
+  /** Paths of the closure that are not below `root`, because they were rewritten. */
+  readonly overlay: StoreOverlay
+  /** Full paths that were replaced or rewritten, and what they became. */
+  readonly mapping: ReadonlyMap<string, string>
+  /** Full path of the toplevel that was assembled from a spec. */
+  readonly assembled: string | undefined
+  /** By which single files are taken, each store path proven when the first of it is. */
+  readonly trees: StoreTrees
+}
+
+export interface LoadedStore extends LoadedClosure {
+  readonly scanned: DirectoryNode
+  /** The root of the squashfs: `nix-path-registration` and one entry a store path. */
+  readonly tree: DirectoryNode
+  /** One a store path, unless `verify` is false. */
+  readonly digests: readonly TreeDigest[]
+}
+
+/** Nix gives every store file this time (`libstore/posix-fs-canonicalise.cc`). */
+const STORE_TIME = 1
+
+/**
+ * Read the listing. Scans and hashes the store where the listing has no hashes, and replaces paths; then what is replaced
+ * and all that refers to it is read. Throws what `readClosure`, `storeTree` and `replaceDependencies` throw, and USAGE for a
+ * listing without the provenance that is to be kept.
+ */
+export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
+  const { root = '/', signal } = input
+  input.onProgress?.({ kind: 'stage', stage: 'scan' })
+  const listed = await readListed(input)
+  const scanned = listed.hashesKnown ? undefined : await scannedStore(listed, input)
+  const complete = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
+  const listedTrees = storeTrees(complete, { ...treesOptions(input), scanned })
+  const place = { closure: complete, root, trees: listedTrees }
+  const system = input.toplevelSpec === undefined ? undefined : await loadToplevel(input.toplevelSpec, place, input)
+  const replaced =
+    input.replacements === undefined
+      ? undefined
+      : await replacedStore(replaceableStore({ trees: listedTrees, scanned }, system, input), input)
+  const closure = replaced?.closure ?? system?.closure ?? complete
+  const overlay: StoreOverlay = new Map([...(system?.overlay ?? []), ...(replaced?.overlay ?? [])])
+  const narBytes = closure.paths.reduce((sum, { narSize }) => sum + (narSize ?? 0), 0)
+  const mapping = replaced?.mapping ?? new Map<string, string>()
+  const storeInputs = complete.paths.map(({ path }) => hostStorePath(root, path))
+  return {
+    closure,
+    root,
+    narBytes,
+    inputs: [...listingFiles(input.closure, listed), ...storeInputs, ...(system?.inputs ?? [])],
+    scanned: closure === complete ? scanned : undefined,
+    overlay,
+    mapping,
+    assembled: newPathOf(system?.toplevel, { mapping }),
+    trees: closure === complete ? listedTrees : storeTrees(closure, { ...treesOptions(input), overlay, before: listedTrees }),
+  }
+}
+
+function treesOptions({ root = '/', verify = true, caseHack, signal }: StoreInput): StoreTreesOptions {
+  return { root, verify, caseHack, signal }
+}
+
+async function readListed({ closure: name, provenance = false, stdin, signal }: StoreInput): Promise<Closure> {
+  const closure = await readClosure(name, { signal, ...(stdin !== undefined && { stdin }) })
+  if (!provenance) return withoutProvenance(closure)
+  requireProvenance(closure, name)
+  return closure
+}
+
+/** What replaces a path need not be part of the system. */
+function replaceableStore(
+  { trees, scanned }: Pick<ReplaceableStore, 'trees' | 'scanned'>,
+  system: LoadedToplevel | undefined,
+  input: StoreInput,
+): ReplaceableStore {
+  if (system === undefined) return { trees, overlay: new Map(), scanned }
+  const { available, overlay, toplevel } = system
+  const assembled = storeTrees(available, { ...treesOptions(input), overlay, before: trees })
+  return { trees: assembled, overlay, scanned, roots: [toplevel] }
+}
+
+/** What a store path that the user names has become. */
+export function newPathOf<T extends string | undefined>(path: T, { mapping }: Pick<LoadedClosure, 'mapping'>): T | string {
+  return path === undefined ? path : (mapping.get(path.replace(/\/+$/, '')) ?? path)
+}
+
+/**
+ * Read the listing and scan the files. Throws what `loadClosure` and `storeTree` throw, and
+ * HASH_MISMATCH for a path whose size is not the registered one.
+ */
+export async function loadStore(input: StoreInput): Promise<LoadedStore> {
+  return scanStore(await loadClosure(input), input)
+}
+
+/** The same for a listing that is read already. */
+export async function scanStore(loaded: LoadedClosure, input: StoreInput): Promise<LoadedStore> {
+  const { closure } = loaded
+  const scanned = loaded.scanned ?? (await scannedStore(closure, input, loaded.overlay))
+  const nodes = new Map(scanned.entries.map((entry) => [Buffer.from(entry.name).toString('latin1'), entry.node]))
+  const digests: TreeDigest[] = []
+  for (const path of closure.paths) {
+    const node = nodes.get(path.baseName)
+    if (node === undefined || path.narHash === undefined || path.narSize === undefined) {
+      throw new ImageError('BAD_INPUT', `${path.path}: has no hash or no files`, { path: path.path })
+    }
+    if (input.verify === false) continue
+    digests.push(storePathDigest(path.path, node, { hash: path.narHash, size: path.narSize }))
+  }
+  const tree = { ...scanned, mode: 0o755, entries: [...scanned.entries, registrationEntry(closure)] }
+  const trees = storeTrees(closure, { ...treesOptions(input), overlay: loaded.overlay, scanned, before: loaded.trees })
+  return { ...loaded, scanned, tree, digests, trees }
+}
+
+/** The store directory, whose paths are checked while their files are read, in the order of a NAR and all of them. */
+export function verifiedStore({ scanned, digests }: LoadedStore): DirectoryNode {
+  const verified = new Map<TreeNode, TreeNode>(digests.map((digest) => [digest.node, verifiedTree(digest)]))
+  return { ...scanned, entries: scanned.entries.map(({ name, node }) => ({ name, node: verified.get(node) ?? node })) }
+}
+
+function scannedStore(
+  closure: Closure,
+  { root = '/', caseHack = false, signal }: StoreInput,
+  overlay?: StoreOverlay,
+): Promise<DirectoryNode> {
+  return storeTree(closure, { root, mtimeSeconds: STORE_TIME, caseHack, ...(overlay && { overlay }), ...(signal && { signal }) })
+}
+
+/** `nix-path-registration`, which NixOS loads into its database at the first boot. */
+export function registrationEntry(closure: Closure): Entry {
+  return { name: utf8('nix-path-registration'), node: storeFile(formatRegistration(closure)) }
+}
+
+/** A file with the attributes of those in the store. */
+export function storeFile(bytes: Uint8Array): FileNode {
+  return { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds: STORE_TIME, size: bytes.length, content: { kind: 'bytes', bytes } }
+}
+
+function listingFiles(path: string, { kind }: Closure): string[] {
+  if (path === '-') return []
+  return kind === 'closure-info' ? Object.values(CLOSURE_INFO_FILES).map((name) => join(path, name)) : [path]
+}

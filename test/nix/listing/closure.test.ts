@@ -1,0 +1,199 @@
+import { copyFileSync, cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { type Closure, listedPath, readClosure } from '../../../src/nix/listing/closure.ts'
+import { formatRegistration } from '../../../src/nix/listing/registration.ts'
+import { formatSri } from '../../../src/nix/store/hash.ts'
+import { scratchFolder } from '../scratch.ts'
+
+const listing = (name: string): string => new URL(`../../../fixtures/listings/${name}`, import.meta.url).pathname
+const REGISTRATION = readFileSync(listing('closure-info/registration'), 'latin1')
+
+/** The real registration reduced to the paths of `closure`. */
+function registrationOf(closure: Closure): string {
+  const records = REGISTRATION.split(/(?<=\n)(?=\/nix\/store\/[^\n]*\nsha256:)/)
+  return records.filter((record) => closure.paths.some(({ path }) => record.startsWith(`${path}\nsha256:`))).join('')
+}
+
+async function* bytes(text: string, size = text.length): AsyncGenerator<Uint8Array> {
+  for (let start = 0; start < text.length; start += size) yield Buffer.from(text.slice(start, start + size), 'latin1')
+}
+
+const read = (text: string, size?: number): Promise<Closure> => readClosure('-', { stdin: bytes(text, size) })
+
+describe('readClosure', () => {
+  const scratch = scratchFolder()
+
+  it.each([
+    ['closure-info', 'closure-info', 40],
+    ['closure-info/registration', 'registration', 40],
+    ['dump-db.txt', 'dump-db', 40],
+    ['attrs.json', 'structured-attributes', 40],
+    ['path-info-nix-2.8.json', 'path-info', 6],
+    ['path-info-nix-2.26.json', 'path-info', 5],
+    ['path-info-format-1.json', 'path-info', 6],
+    ['path-info-format-2.json', 'path-info', 6],
+  ])('reads %s as %s and gives the registration that Nix gave', async (name, kind, count) => {
+    const closure = await readClosure(listing(name))
+    expect(closure).toMatchObject({ kind, hashesKnown: true, referencesKnown: true })
+    expect(closure.paths).toHaveLength(count)
+    const registration = Buffer.from(formatRegistration(closure)).toString('latin1')
+    expect(registration).toBe(registrationOf(closure))
+    if (count === 40) expect(registration).toBe(REGISTRATION)
+  })
+
+  it('reads content addresses in every layout that has them, and to the same text', async () => {
+    const known = new Map<string, string>()
+    for (const name of [
+      'path-info-nix-2.8.json',
+      'path-info-nix-2.26.json',
+      'path-info-format-1.json',
+      'path-info-format-2.json',
+      'attrs.json',
+    ]) {
+      const addressed = (await readClosure(listing(name))).paths.filter(({ ca }) => ca !== undefined)
+      expect(addressed.length, name).toBeGreaterThan(1)
+      for (const { path, ca = '' } of addressed) {
+        expect(ca, name).toMatch(/^(text|fixed|fixed:r):sha256:[0-9a-z]{52}$/)
+        expect(known.get(path) ?? ca, `${name}: ${path}`).toBe(ca)
+        known.set(path, ca)
+      }
+    }
+    expect(new Set([...known.values()].map((ca) => ca.slice(0, ca.indexOf('sha'))))).toEqual(new Set(['text:', 'fixed:', 'fixed:r:']))
+  })
+
+  it('keeps a content address that it does not know as it is', async () => {
+    const two = JSON.parse(readFileSync(listing('path-info-format-2.json'), 'utf8'))
+    for (const info of Object.values<{ ca: unknown }>(two.info)) info.ca = { method: 'git', hash: 'sha1-x' }
+    const { paths } = await read(JSON.stringify(two))
+    expect(new Set(paths.map(({ ca }) => ca))).toEqual(new Set(['{"method":"git","hash":"sha1-x"}']))
+  })
+
+  it('reads path-info format 3, where signatures are objects', async () => {
+    const two = JSON.parse(readFileSync(listing('path-info-format-2.json'), 'utf8'))
+    for (const info of Object.values<{ signatures: unknown; version: number }>(two.info)) {
+      info.signatures = [{ keyName: 'example-1', sig: 'AA==' }]
+      info.version = 3
+    }
+    const closure = await read(JSON.stringify({ ...two, version: 3 }))
+    expect(Buffer.from(formatRegistration(closure)).toString()).toBe(registrationOf(closure))
+  })
+
+  it('reads an exportReferencesGraph file: references, no hashes', async () => {
+    const closure = await readClosure(listing('references-graph.txt'))
+    expect(closure).toMatchObject({ kind: 'references-graph', hashesKnown: false, referencesKnown: true })
+    const registered = await readClosure(listing('closure-info'))
+    expect(closure.paths.map(({ path, references }) => ({ path, references }))).toEqual(
+      registered.paths.map(({ path, references }) => ({ path, references })),
+    )
+    expect(() => formatRegistration(closure)).toThrow(/rebuild/)
+  })
+
+  it('reads a plain list: nothing but paths, sorted', async () => {
+    for (const [name, count] of [
+      ['path-list.txt', 6],
+      ['closure-info/store-paths', 40],
+    ] as const) {
+      const closure = await readClosure(listing(name))
+      expect(closure).toMatchObject({ kind: 'path-list', hashesKnown: false, referencesKnown: false })
+      expect(closure.paths.map(({ path }) => path)).toEqual(readFileSync(listing(name), 'utf8').trim().split('\n').sort())
+      expect(closure.paths).toHaveLength(count)
+    }
+  })
+
+  it('keeps the deriver where the listing has it', async () => {
+    for (const name of ['dump-db.txt', 'path-info-nix-2.8.json', 'path-info-format-2.json']) {
+      const closure = await readClosure(listing(name))
+      expect(listedPath(closure, 'sy0ikq2blcmdb4zqapmq3hsp4chcivxv-etc')?.deriver).toBe(
+        '/nix/store/fg00dv6px0h8rxszjrqddhry49j8iac9-etc.drv',
+      )
+      expect(listedPath(closure, 'px85s279gvj3pyafr9wpvpq18f82rw7p-builder-note.txt')?.deriver).toBeUndefined()
+    }
+  })
+
+  it('takes derivers in an exportReferencesGraph file for derivers', async () => {
+    const graph = ['/nix/store/px85s279gvj3pyafr9wpvpq18f82rw7p-a', '/nix/store/fg00dv6px0h8rxszjrqddhry49j8iac9-a.drv', '0', ''].join('\n')
+    expect(await read(graph)).toMatchObject({
+      kind: 'references-graph',
+      paths: [{ deriver: '/nix/store/fg00dv6px0h8rxszjrqddhry49j8iac9-a.drv' }],
+    })
+  })
+
+  it('gives the same for any cut of the input into chunks, line ends of DOS and a missing or further last line end', async () => {
+    for (const name of ['closure-info/registration', 'dump-db.txt', 'references-graph.txt', 'path-list.txt', 'path-info-format-2.json']) {
+      const text = readFileSync(listing(name), 'latin1')
+      const expected = await read(text)
+      for (const [variant, size] of [
+        [text, 1],
+        [text, 7],
+        [text, 4096],
+        [text.replaceAll('\n', '\r\n'), 33],
+        [text.replace(/\n$/, ''), 100],
+        [`${text}\n`, 100],
+        [`${text}\n\n\r\n`, 1],
+      ] as const) {
+        expect(await read(variant, size)).toEqual(expected)
+      }
+    }
+  })
+
+  it('reads references in any order and sorts them', async () => {
+    const text = REGISTRATION.replace(
+      /^(sha256:[^\n]*\n7448\n\n40\n)((?:[^\n]*\n){40})/m,
+      (_all, head: string, list: string) => `${head + list.trimEnd().split('\n').reverse().join('\n')}\n`,
+    )
+    expect(text).not.toBe(REGISTRATION)
+    expect(Buffer.from(formatRegistration(await read(text))).toString()).toBe(REGISTRATION)
+  })
+
+  it('reads one path-info record alike in every spelling of its hash', async () => {
+    const [entry] = (await readClosure(listing('closure-info'))).paths.filter((path) => path.references.length === 0)
+    if (entry?.narHash === undefined) throw new Error('no path without references')
+    const record = (narHash: string): string => JSON.stringify({ [entry.path]: { narHash, narSize: entry.narSize, references: [] } })
+    const hex = Buffer.from(entry.narHash).toString('hex')
+    for (const narHash of [formatSri(entry.narHash), `sha256:${hex}`, hex]) {
+      expect((await read(record(narHash))).paths).toEqual([entry])
+    }
+  })
+
+  it('joins several graphs of structured attributes, and those in an object named closures', async () => {
+    const attributes = JSON.parse(readFileSync(listing('attrs.json'), 'utf8'))
+    const { closure } = attributes
+    const note = closure.filter((entry: { path: string }) => /note/.test(entry.path))
+    const expected = await readClosure(listing('attrs.json'))
+    expect((await read(JSON.stringify({ closure, notes: note, env: {} }))).paths).toEqual(expected.paths)
+    expect((await read(JSON.stringify({ name: 'x', closures: { one: closure, two: note } }))).paths).toEqual(expected.paths)
+  })
+
+  it('follows a link to a closureInfo folder, as nix-build leaves one', async () => {
+    symlinkSync(listing('closure-info'), scratch('result'))
+    expect((await readClosure(scratch('result'))).kind).toBe('closure-info')
+  })
+
+  it('checks that the three files of a closureInfo folder agree', async () => {
+    const folder = scratch('info')
+    cpSync(listing('closure-info'), folder, { recursive: true })
+    const expectFailure = async (file: string, change: (text: string) => string, message: RegExp): Promise<void> => {
+      const text = readFileSync(listing(`closure-info/${file}`), 'utf8')
+      writeFileSync(`${folder}/${file}`, change(text))
+      await expect(readClosure(folder)).rejects.toThrow(message)
+      copyFileSync(listing(`closure-info/${file}`), `${folder}/${file}`)
+    }
+    expect((await readClosure(folder)).paths).toHaveLength(40)
+    await expectFailure('total-nar-size', () => '155013432\n', /total-nar-size: says 155013432 bytes.*155013424/)
+    await expectFailure('total-nar-size', () => '', /not a whole number/)
+    await expectFailure('total-nar-size', (text) => text + text, /not a whole number/)
+    await expectFailure(
+      'store-paths',
+      (text) => text.replace(/.*note-with-ref.*\n/, ''),
+      /note-with-ref.txt is in .*registration, but not here/,
+    )
+    await expectFailure('store-paths', (text) => `${text}/nix/store/00000000000000000000000000000000-x\n`, /0-x is listed here, but not in/)
+    await expectFailure('store-paths', (text) => text + text, /distinct/)
+    await expectFailure(
+      'registration',
+      () => readFileSync(listing('closure-info/store-paths'), 'utf8'),
+      /registration: this is a path-list/,
+    )
+    await expectFailure('registration', () => '', /empty/)
+  })
+})
