@@ -1,5 +1,6 @@
 /** The part of the option table that is about disks. */
-import { BOOT_LOADERS, DISK_LAYOUTS, OUTPUT_FORMATS } from '../images/disk/names.ts'
+import { CONTAINERS } from '../disks/containers.ts'
+import { BOOT_LOADERS, DISK_LAYOUTS } from '../images/disk/names.ts'
 import { DISK_PRESETS } from '../images/disk/presets.ts'
 import { ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS } from '../images/zfs/names.ts'
 import { ZFS_PRESETS } from '../images/zfs/presets.ts'
@@ -10,6 +11,9 @@ const DISK = ['disk'] as const
 const DISKS = ['disk', 'zfs', 'convert'] as const
 const INSTALLED = ['disk', 'zfs'] as const
 
+/** Names of what can be read, as a sentence has them. */
+const READ = CONTAINERS.inputFormats.join(', ').replace(/, ([^,]+)$/, ' or $1')
+
 export const CONVERT_INPUT = {
   input: {
     type: path('IN'),
@@ -18,7 +22,7 @@ export const CONVERT_INPUT = {
     required: ['convert', 'nar dump', 'nar hash', 'nar restore', 'nar ls'],
     positional: true,
     configurable: false,
-    about: 'The disk image to read: raw, qcow2, vdi, vhd, vhdx, vmdk or ova',
+    about: `The disk image to read: ${READ}`,
     variants: {
       'nar dump': { type: path('PATH'), about: 'File, folder or link of the host to dump; with MEMBER a NAR file' },
       'nar hash': { type: path('PATH'), about: 'File, folder or link of the host; - reads a NAR from standard input' },
@@ -27,11 +31,11 @@ export const CONVERT_INPUT = {
     },
   },
   inputFormat: {
-    type: choice(['raw', 'qcow2', 'vdi', 'vhd', 'vhdx', 'vmdk', 'ova'], 'FORMAT'),
+    type: choice(CONTAINERS.inputFormats, 'FORMAT'),
     group: 'Input',
     commands: ['convert'],
     defaultText: 'what the first and last bytes say',
-    about: 'Format of IN: raw, qcow2, vdi, vhd, vhdx, vmdk or ova',
+    about: `Format of IN: ${READ}`,
   },
 } as const satisfies Record<string, Option>
 
@@ -56,11 +60,11 @@ export const DISK_OPTIONS = {
     },
   },
   format: {
-    type: choice(OUTPUT_FORMATS, 'FORMAT'),
+    type: choice(CONTAINERS.outputFormats, 'FORMAT'),
     group: 'Image',
     commands: DISKS,
     defaultText: 'what the ending of FILE says, else raw',
-    about: `Container of the disk: ${OUTPUT_FORMATS.join(', ')}`,
+    about: `Container of the disk: ${CONTAINERS.outputFormats.join(', ')}`,
     variants: {
       zfs: { type: choice(ZFS_FORMATS, 'FORMAT'), defaultText: 'raw', about: `Container of each disk: ${ZFS_FORMATS.join(', ')}` },
     },

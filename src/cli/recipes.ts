@@ -2,6 +2,7 @@
 
 import { basename } from 'node:path'
 import { parseCodecSpec } from '../codecs/spec.ts'
+import { CONTAINERS } from '../disks/containers.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import { DISK_LAYOUTS } from '../images/disk/names.ts'
 import type { Netboot } from '../images/netboot/index.ts'
@@ -105,13 +106,12 @@ async function initrdRecipe(settings: Settings, context: RecipeContext): Promise
 async function diskRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
   const { disk } = await import('../images/disk/index.ts')
   const { diskPreset } = await import('../images/disk/presets.ts')
-  const { formatOfName } = await import('../images/disk/containers.ts')
   const preset = settings.preset === undefined ? undefined : diskPreset(settings.preset)
   const { image, plan, inputs } = await disk({
     ...storeInput(settings, context),
     ...given({
       toplevel: settings.toplevel,
-      format: settings.format ?? preset?.format ?? formatOfName(settings.output ?? ''),
+      format: settings.format ?? preset?.format ?? CONTAINERS.formatOfName(settings.output ?? ''),
       layout: known(DISK_LAYOUTS, settings.layout) ?? preset?.layout,
       size: settings.size ?? preset?.size,
       bootLoader: settings.bootLoader,
@@ -154,11 +154,10 @@ function configurationText(path: string): string {
 
 async function convertRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
   const { convertDisk } = await import('../images/disk/convert.ts')
-  const { formatOfName } = await import('../images/disk/containers.ts')
   const { input = '', output = '-' } = settings
   const converted = await convertDisk({
     input,
-    format: settings.format ?? formatOfName(output) ?? 'raw',
+    format: settings.format ?? CONTAINERS.formatOfName(output) ?? 'raw',
     fileName: output === '-' ? basename(input) : basename(output),
     ...given({
       inputFormat: settings.inputFormat,
