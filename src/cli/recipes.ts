@@ -2,16 +2,13 @@
 
 import { basename } from 'node:path'
 import { parseCodecSpec } from '../codecs/spec.ts'
-import { CONTAINERS } from '../disks/containers.ts'
-import { ImageError, systemErrorCode } from '../errors.ts'
 import { DISK_LAYOUTS } from '../images/disk/names.ts'
 import type { Netboot } from '../images/netboot/index.ts'
-import type { ZfsDisks } from '../images/zfs/index.ts'
+import type { ImageProduct, Product } from '../images/product.ts'
+import type { ZfsDisksPlan } from '../images/zfs/index.ts'
 import { ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS } from '../images/zfs/names.ts'
-import { zfsPreset } from '../images/zfs/presets.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
-import { readSmallFile } from '../io/small-file.ts'
 import type { BuildCommand, Settings } from './options.ts'
 import { standardInput } from './standard-input.ts'
 
@@ -53,6 +50,10 @@ export async function recipeOf(command: ImageCommand, settings: Settings, contex
   }
 }
 
+function recipe({ image, plan, inputs, source, close }: ImageProduct): Recipe {
+  return { image, plan: { ...plan }, inputs, closureBytes: source.narBytes, verified: source.verified, close }
+}
+
 async function isoRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
   const { iso } = await import('../images/iso.ts')
   const image = await iso({
@@ -73,8 +74,7 @@ async function isoRecipe(settings: Settings, context: RecipeContext): Promise<Re
     hybrid: settings.hybrid,
     add: settings.add,
   })
-  const { narBytes, verified } = image.plan.store
-  return { image, plan: { ...image.plan }, inputs: image.inputs, closureBytes: narBytes, verified }
+  return recipe(image)
 }
 
 async function squashfsRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
@@ -84,8 +84,7 @@ async function squashfsRecipe(settings: Settings, context: RecipeContext): Promi
     ...storePacking(settings),
     ...given({ mtimeSeconds: settings.mtime }),
   })
-  const { narBytes, verified } = image.summary
-  return { image, plan: { ...image.summary }, inputs: image.inputs, closureBytes: narBytes, verified }
+  return recipe(image)
 }
 
 async function initrdRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
@@ -99,24 +98,22 @@ async function initrdRecipe(settings: Settings, context: RecipeContext): Promise
     links: settings.link,
     hardLinks: settings.hardLinks,
   })
-  const { narBytes, verified } = image.plan
-  return { image, plan: { ...image.plan }, inputs: image.inputs, closureBytes: narBytes, verified }
+  return recipe(image)
 }
 
 async function diskRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
   const { disk } = await import('../images/disk/index.ts')
-  const { diskPreset } = await import('../images/disk/presets.ts')
-  const preset = settings.preset === undefined ? undefined : diskPreset(settings.preset)
-  const { image, plan, inputs } = await disk({
+  const product = await disk({
     ...storeInput(settings, context),
     ...given({
       toplevel: settings.toplevel,
-      format: settings.format ?? preset?.format ?? CONTAINERS.formatOfName(settings.output ?? ''),
-      layout: known(DISK_LAYOUTS, settings.layout) ?? preset?.layout,
-      size: settings.size ?? preset?.size,
+      preset: settings.preset,
+      format: settings.format,
+      layout: known(DISK_LAYOUTS, settings.layout),
+      size: settings.size,
       bootLoader: settings.bootLoader,
       timeoutSeconds: settings.timeout,
-      configuration: settings.configuration === undefined ? undefined : configurationText(settings.configuration),
+      configuration: settings.configuration === undefined ? undefined : { file: settings.configuration },
       channel: settings.channel,
       seed: settings.seed,
       rootUuid: settings.rootUuid,
@@ -132,24 +129,7 @@ async function diskRecipe(settings: Settings, context: RecipeContext): Promise<R
     kernelParams: settings.kernelParam,
     add: settings.add,
   })
-  const further = settings.configuration === undefined ? [] : [settings.configuration]
-  return { image, plan: { ...plan }, inputs: [...inputs, ...further], closureBytes: plan.narBytes, verified: plan.verified }
-}
-
-/** Larger texts are no configurations. */
-const CONFIGURATION_LIMIT = 16 << 20
-
-function configurationText(path: string): string {
-  try {
-    return Buffer.from(readSmallFile(path, CONFIGURATION_LIMIT, 'a configuration')).toString('utf8')
-  } catch (error) {
-    if (error instanceof ImageError) throw error
-    const code = systemErrorCode(error)
-    throw new ImageError(code === 'ENOENT' ? 'NOT_FOUND' : 'UNREADABLE', `${path}: cannot be read (${code ?? String(error)})`, {
-      path,
-      cause: error,
-    })
-  }
+  return recipe(product)
 }
 
 async function convertRecipe(settings: Settings, context: RecipeContext): Promise<Recipe> {
@@ -157,9 +137,9 @@ async function convertRecipe(settings: Settings, context: RecipeContext): Promis
   const { input = '', output = '-' } = settings
   const converted = await convertDisk({
     input,
-    format: settings.format ?? CONTAINERS.formatOfName(output) ?? 'raw',
-    fileName: output === '-' ? basename(input) : basename(output),
     ...given({
+      format: settings.format,
+      fileName: output === '-' ? undefined : basename(output),
       inputFormat: settings.inputFormat,
       seed: settings.seed,
       compression: codecOf(settings.compression),
@@ -167,8 +147,7 @@ async function convertRecipe(settings: Settings, context: RecipeContext): Promis
     }),
     ...context,
   })
-  const { image, plan, close } = converted
-  return { image, plan: { ...plan }, inputs: [input], closureBytes: 0, verified: true, close }
+  return recipe(converted)
 }
 
 /** Read the listing and plan what `netboot` writes and `serve` serves. Throws what the recipe throws. */
@@ -186,27 +165,28 @@ export async function netbootOf(settings: Settings, context: RecipeContext): Pro
     style: settings.style,
     kernelParams: settings.kernelParam,
     initrdCompression: parseCodecSpec(settings.initrdCompression),
+    kexec: settings.kexec,
+    kexecCompression: parseCodecSpec(settings.kexecCompression),
     prepend: settings.prepend,
   })
 }
 
 /** Read the listing and plan what `zfs` writes. Throws what the recipe throws. */
-export async function zfsDisksOf(settings: Settings, context: RecipeContext): Promise<ZfsDisks> {
+export async function zfsDisksOf(settings: Settings, context: RecipeContext): Promise<Product<ZfsDisksPlan>> {
   const { zfs } = await import('../images/zfs/index.ts')
-  const { configuration } = settings
-  const preset = settings.preset === undefined ? undefined : zfsPreset(settings.preset)
-  const { disks, plan, inputs } = await zfs({
+  return zfs({
     ...storeInput(settings, context),
     ...given({
       toplevel: settings.toplevel,
       pool: settings.pool,
-      layout: known(ZFS_LAYOUTS, settings.layout) ?? preset?.layout,
-      format: known(ZFS_FORMATS, settings.format) ?? preset?.format,
-      bootSize: settings.bootSize ?? preset?.bootSize,
-      rootSize: settings.rootSize ?? preset?.rootSize,
+      preset: settings.preset,
+      layout: known(ZFS_LAYOUTS, settings.layout),
+      format: known(ZFS_FORMATS, settings.format),
+      bootSize: settings.bootSize,
+      rootSize: settings.rootSize,
       bootLoader: known(ZFS_BOOT_LOADERS, settings.bootLoader),
       timeoutSeconds: settings.timeout,
-      configuration: configuration === undefined ? undefined : configurationText(configuration),
+      configuration: settings.configuration === undefined ? undefined : { file: settings.configuration },
       channel: settings.channel,
       seed: settings.seed,
       compression: codecOf(settings.compression),
@@ -215,13 +195,12 @@ export async function zfsDisksOf(settings: Settings, context: RecipeContext): Pr
     freeSize: settings.free,
     datasets: settings.dataset,
     snapshots: settings.snapshot,
-    poolProperties: { ...preset?.poolProperties, ...Object.fromEntries(settings.poolProp) },
+    poolProperties: Object.fromEntries(settings.poolProp),
     fileSystemProperties: Object.fromEntries(settings.fsProp),
     kernelParams: settings.kernelParam,
     add: settings.add,
     parity: settings.parity,
   })
-  return { disks, plan, inputs: configuration === undefined ? inputs : [...inputs, configuration] }
 }
 
 /** A name that some other command has as well; the command's own variant of the option lets no other through. */

@@ -1,6 +1,5 @@
 /** Running `kilnix zfs`: a folder of disks. */
 import type { ZfsDisksPlan } from '../images/zfs/index.ts'
-import { ZFS_FILE_NAMES } from '../images/zfs/names.ts'
 import { checkFolderDestination, type SavedFile, saveFolder } from '../io/folder.ts'
 import type { Settings } from './options.ts'
 import { zfsDisksOf } from './recipes.ts'
@@ -15,14 +14,13 @@ export async function runZfs(settings: Settings): Promise<number> {
   if (output === '-' && !dryRun) throw usage('--output is -; a folder cannot be streamed, name one to write')
   return withProgress(settings, async (run) => {
     const { signal, progress } = run
-    const { disks, plan, inputs } = await zfsDisksOf(settings, { signal, onProgress: progress.listener })
+    const { files, plan, inputs, replaceable } = await zfsDisksOf(settings, { signal, onProgress: progress.listener })
     if (dryRun) return printPlan({ ...plan }, settings, run)
-    const options = { force, replaceable: ZFS_FILE_NAMES, digest: !settings.quiet && !isMostlyHoles(plan) }
+    const options = { force, replaceable, digest: !settings.quiet && !isMostlyHoles(plan) }
     await checkFolderDestination(output, options, progress.listener)
     checkFolderApart(output, [...inputs, ...configFile(settings)])
     const context = contextOf(settings, run)
-    const files = disks.map(({ name, image }) => ({ path: name, content: { kind: 'image', image } as const }))
-    const saved = await saveFolder(files, output, options, context)
+    const saved = await saveFolder(await files(context), output, options, context)
     progress.clear()
     await printResult([output], output, signal)
     if (!settings.quiet) say(...report(output, saved, plan, run.seconds()))
