@@ -13,8 +13,8 @@ import { type Ext4Image, type Ext4Options, ext4 } from '../../filesystems/ext4/i
 import { SQUASHFS_DEFAULTS, squashfs } from '../../filesystems/squashfs/index.ts'
 import type { GrowingImage, Image } from '../../io/image.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
-import { type LoadedStore, loadStore, newPathOf, type StoreInput, verifiedStore } from '../../system/store.ts'
-import { findToplevel, loadBootspec } from '../../system/toplevel.ts'
+import type { CheckedTree } from '../../system/store.ts'
+import { openSystem, type System, type SystemInput } from '../../system/system.ts'
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
@@ -28,9 +28,7 @@ import { type DiskPreset, diskPreset } from './presets.ts'
 
 export type RootFileSystem = 'ext4' | 'squashfs'
 
-export interface DiskOptions extends StoreInput {
-  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
-  readonly toplevel?: string
+export interface DiskOptions extends SystemInput {
   /** Name of one of `DISK_PRESETS`, whose settings hold where no others are given. */
   readonly preset?: string
   /** Default: what the ending of `fileName` says, else raw. */
@@ -127,15 +125,13 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const contained = await CONTAINERS.writer(format)
   const partitions = planLayout(layout, settings.espSize)
   const start = rootOf(partitions).start
-  const store = await loadStore(options)
-  const { closure } = store
-  const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
-  const bootspec = await loadBootspec(toplevel, store.trees)
+  const system = await openSystem(options)
+  const { store, toplevel, bootspec } = system
   const seed = options.seed ?? toplevel
   const loader = options.bootLoader ?? (partitions.some(({ role }) => role === 'esp') ? 'systemd-boot' : 'none')
-  const boot = await diskBoot(bootspec, store, { ...settings, loader })
+  const boot = await diskBoot(system, { ...settings, loader })
   const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds })
-  const tree = rootTree(store, toplevel, boot, { ...options, mtimeSeconds, rootFileSystem })
+  const { root, digests } = rootTree(system, boot, { ...options, mtimeSeconds, rootFileSystem })
   const finish = (rootImage: Image): Image | GrowingImage => {
     const needed = diskSizeFor(layout, start, rootImage.size)
     const size = typeof settings.size === 'number' ? settings.size : needed
@@ -169,7 +165,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
     rootFileSystem,
     rootUuid,
     entries: boot.entries,
-    pathCount: closure.paths.length,
+    pathCount: store.closure.paths.length,
     narBytes: store.narBytes,
     verified: store.digests.length > 0,
   }
@@ -186,11 +182,11 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   if (rootFileSystem === 'squashfs') {
     // What no root would fit in is found before one is packed.
     finish({ size: MEBIBYTE, extents: [] })
-    const packed = squashfs(tree, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests: store.digests })
+    const packed = squashfs(root, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests })
     const diskSize = typeof settings.size === 'number' ? settings.size : undefined
     return product(packedFirst(packed, finish), { diskSize, partitions: table(undefined), rootFreeBytes: undefined })
   }
-  const rootImage = ext4Root(tree, start, {
+  const rootImage = ext4Root(root, start, {
     ...settings,
     uuid: rootUuid,
     hashSeed: guidToText(deriveGuid(seed, 'ext4 hash')),
@@ -213,21 +209,18 @@ interface RootOptions extends DiskOptions {
 }
 
 /** The root directory. The store paths of an ext4 root are checked while they are written, in the order of their files. */
-function rootTree(store: LoadedStore, toplevel: string, boot: DiskBoot, options: RootOptions): DirectoryNode {
-  const { configuration, add, mtimeSeconds } = options
-  const channel = newPathOf(options.channel, store)
-  const tree = installedTree({
-    closure: store.closure,
-    store: options.rootFileSystem === 'ext4' ? verifiedStore(store) : store.scanned,
-    toplevel,
+function rootTree(system: System, boot: DiskBoot, options: RootOptions): CheckedTree {
+  const { configuration, channel, add, onProgress, mtimeSeconds } = options
+  const { root, digests } = installedTree(system, {
+    check: options.rootFileSystem === 'ext4' ? 'inOrder' : 'byFormat',
     mtimeSeconds,
     ...(configuration !== undefined && { configuration: configurationText(configuration) }),
     ...(channel !== undefined && { channel }),
     ...(add && { add }),
-    ...(options.onProgress && { onProgress: options.onProgress }),
+    ...(onProgress && { onProgress }),
   })
   const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
-  return boot.rootBoot === undefined ? tree : mergeTrees(tree, treeAt('boot', boot.rootBoot, folder))
+  return { root: boot.rootBoot === undefined ? root : mergeTrees(root, treeAt('boot', boot.rootBoot, folder)), digests }
 }
 
 function rootOf(partitions: readonly PlannedPartition[]): PlannedPartition {

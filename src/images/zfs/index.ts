@@ -15,9 +15,7 @@ import type { FolderFile } from '../../io/folder.ts'
 import { type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
-import { loadStore, newPathOf, type StoreInput, verifiedStore } from '../../system/store.ts'
-import { textInStore } from '../../system/store-files.ts'
-import { findToplevel, loadBootspec } from '../../system/toplevel.ts'
+import { openSystem, type SystemInput, systemText } from '../../system/system.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
@@ -39,9 +37,7 @@ import { ZFS_FILE_NAMES, type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfs
 import { poolDisk } from './pool-disk.ts'
 import { type ZfsPreset, zfsPreset } from './presets.ts'
 
-export interface ZfsOptions extends StoreInput {
-  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
-  readonly toplevel?: string
+export interface ZfsOptions extends SystemInput {
   /** Name of one of `ZFS_PRESETS`, whose settings hold where no others are given. */
   readonly preset?: string
   /** Default `two-disk`. */
@@ -140,15 +136,12 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   const { layout, format, mtimeSeconds, bootLoader } = settings
   checkSizes(settings)
   const write = await CONTAINERS.writer(format)
-  const store = await loadStore(options)
-  const { closure } = store
-  const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
-  const bootspec = await loadBootspec(toplevel, store.trees)
-  const channel = newPathOf(options.channel, store)
+  const system = await openSystem(options)
+  const { store, toplevel, bootspec } = system
   const seed = options.seed ?? toplevel
-  const fstab = await textInStore(`${toplevel}/etc/fstab`, store)
+  const fstab = await systemText(system, 'etc/fstab')
   const chosen = chosenDatasets(settings, fstab)
-  const boot = await diskBoot(bootspec, store, { ...settings, loader: bootLoader, layout: 'efi' })
+  const boot = await diskBoot(system, { ...settings, loader: bootLoader, layout: 'efi' })
   const bootTree = boot.esp
   if (bootTree === undefined) throw new RangeError('a layout without an EFI system partition')
   const bootSize = resolvedBootSize(settings, bootTree)
@@ -159,19 +152,16 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     (end) => `--boot-size ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
   )
   const configuration = options.configuration === undefined ? undefined : configurationText(options.configuration)
-  const tree = installedTree({
-    closure,
-    store: verifiedStore(store),
-    toplevel,
+  const { root } = installedTree(system, {
     mtimeSeconds,
     configuration: zfsConfiguration(chosen.datasets, configuration),
-    ...(channel !== undefined && { channel }),
+    ...(options.channel !== undefined && { channel: options.channel }),
     ...(options.add && { add: options.add }),
     ...(options.onProgress && { onProgress: options.onProgress }),
   })
   const place = poolPlace(layout, bootSize)
   const pool = sizedPool(settings.rootSize, place.overhead - (layout === 'single-disk' ? bootSize : 0), () =>
-    zfsPool(tree, {
+    zfsPool(root, {
       name: chosen.pool,
       seed,
       ...(settings.rootSize === 'auto'
@@ -232,7 +222,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
       rootDiskSize: settings.rootSize === 'auto' ? undefined : settings.rootSize + (layout === 'single-disk' ? bootSize : 0),
       ...poolSummary(pool),
       entries: boot.entries,
-      pathCount: closure.paths.length,
+      pathCount: store.closure.paths.length,
       narBytes: store.narBytes,
       verified,
     },
