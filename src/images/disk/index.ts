@@ -19,6 +19,7 @@ import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { packedFirst } from '../packed-first.ts'
+import { packedInPlace } from '../packed-in-place.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
 import { assembleDisk, bootVolumes } from './assemble.ts'
 import { type DiskBoot, diskBoot } from './boot.ts'
@@ -132,7 +133,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const boot = await diskBoot(system, { ...settings, loader })
   const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds })
   const { root, digests } = rootTree(system, boot, { ...options, mtimeSeconds, rootFileSystem })
-  const finish = (rootImage: Image): Image | GrowingImage => {
+  const around = (rootImage: Image): Image => {
     const needed = diskSizeFor(layout, start, rootImage.size)
     const size = typeof settings.size === 'number' ? settings.size : needed
     if (size < needed) {
@@ -141,8 +142,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
         `--size is ${size} bytes, the packed root needs a disk of ${needed}; give --size ${Math.ceil(needed / MEBIBYTE)}M or more, or auto`,
       )
     }
-    const { diskGuid, compression, fileName = 'nixos' } = options
-    const parts = {
+    return assembleDisk({
       layout,
       partitions,
       volumes,
@@ -152,9 +152,12 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
       seed,
       rootUuid,
       mtimeSeconds,
-      ...(diskGuid !== undefined && { diskGuid }),
-    }
-    return contained(assembleDisk(parts), { seed, fileName, timeSeconds: mtimeSeconds, ...(compression && { compression }) })
+      ...(options.diskGuid !== undefined && { diskGuid: options.diskGuid }),
+    })
+  }
+  const finish = (whole: Image): Image | GrowingImage => {
+    const { compression, fileName = 'nixos' } = options
+    return contained(whole, { seed, fileName, timeSeconds: mtimeSeconds, ...(compression && { compression }) })
   }
   const plan = {
     toplevel,
@@ -181,10 +184,12 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
     })
   if (rootFileSystem === 'squashfs') {
     // What no root would fit in is found before one is packed.
-    finish({ size: MEBIBYTE, extents: [] })
-    const packed = squashfs(root, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests })
+    finish(around({ size: MEBIBYTE, extents: [] }))
+    const partition = squashfs(root, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests })
     const diskSize = typeof settings.size === 'number' ? settings.size : undefined
-    return product(packedFirst(packed, finish), { diskSize, partitions: table(undefined), rootFreeBytes: undefined })
+    const sizeLimit = diskSize ?? diskSizeFor(layout, start, partition.sizeLimit)
+    const raw = packedInPlace({ partition, start, sizeLimit, ...(diskSize !== undefined && { leastSize: diskSize }), around })
+    return product(format === 'raw' ? raw : packedFirst(raw, finish), { diskSize, partitions: table(undefined), rootFreeBytes: undefined })
   }
   const rootImage = ext4Root(root, start, {
     ...settings,
@@ -193,7 +198,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   })
   const diskSize = typeof settings.size === 'number' ? settings.size : diskSizeFor(layout, start, rootImage.size)
   const rootFreeBytes = rootImage.plan.freeBlockCount * EXT4_BLOCK_SIZE
-  return product(finish(rootImage), { diskSize, partitions: table(rootImage.size), rootFreeBytes })
+  return product(finish(around(rootImage)), { diskSize, partitions: table(rootImage.size), rootFreeBytes })
 }
 
 /** Throws USAGE for a name that none has. */

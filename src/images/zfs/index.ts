@@ -12,7 +12,7 @@ import { gpt } from '../../disks/gpt/index.ts'
 import { ImageError } from '../../errors.ts'
 import { type ZfsCompatibility, type ZfsDataset, type ZfsImage, type ZfsSnapshot, zfsPool } from '../../filesystems/zfs/index.ts'
 import type { FolderFile } from '../../io/folder.ts'
-import { type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
+import { type GrowingImage, type Image, isGrowing, leastSizeOf } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
 import { openSystem, type SystemInput, systemText } from '../../system/system.ts'
@@ -21,6 +21,7 @@ import { type Configuration, configurationText, installedInputs } from '../confi
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
 import { packedFirst } from '../packed-first.ts'
+import { packedInPlace } from '../packed-in-place.ts'
 import type { Product } from '../product.ts'
 import { zfsConfiguration } from './configuration.ts'
 import { defaultDatasets, FILE_SYSTEM_PROPERTIES, POOL_PROPERTIES, zfsMounts } from './datasets.ts'
@@ -34,7 +35,6 @@ import {
   wholeDiskPartitions,
 } from './layout.ts'
 import { ZFS_FILE_NAMES, type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfsFileName } from './names.ts'
-import { poolDisk } from './pool-disk.ts'
 import { type ZfsPreset, zfsPreset } from './presets.ts'
 
 export interface ZfsOptions extends SystemInput {
@@ -181,7 +181,13 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     const parts = layout === 'two-disk' ? wholeDiskPartitions(own, table) : singleDiskPartitions(volume, own, bootSize, table)
     return gpt(parts, { seed: `${seed} root disk`, size: own.size + place.overhead })
   }
-  const rootDisk = poolDisk({ pool, ...place, around })
+  const rootDisk = packedInPlace({
+    partition: pool,
+    start: place.start,
+    sizeLimit: pool.sizeLimit + place.overhead,
+    leastSize: leastSizeOf(pool) + place.overhead,
+    around,
+  })
   const contained = (disk: 'boot' | 'root', image: Image | GrowingImage): FolderFile => {
     const name = zfsFileName(disk, format)
     const container = {
