@@ -1,9 +1,12 @@
 import { basename } from 'node:path'
-import { OUTPUT_FORMATS } from '../../images/disk/names.ts'
+import { CONTAINERS } from '../../disks/containers.ts'
 import { imageCommand } from '../command.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
 import { choice, path } from '../values.ts'
+
+/** Names of what can be read, as a sentence has them. */
+const READABLE = CONTAINERS.inputFormats.join(', ').replace(/, ([^,]+)$/, ' or $1')
 
 export default imageCommand({
   name: 'convert',
@@ -23,13 +26,13 @@ export default imageCommand({
       required: true,
       positional: true,
       configurable: false,
-      about: 'The disk image to read: raw, qcow2, vdi, vhd, vhdx, vmdk or ova',
+      about: `The disk image to read: ${READABLE}`,
     }),
     inputFormat: row({
-      type: choice(['raw', 'qcow2', 'vdi', 'vhd', 'vhdx', 'vmdk', 'ova'], 'FORMAT'),
+      type: choice(CONTAINERS.inputFormats, 'FORMAT'),
       group: 'Input',
       defaultText: 'what the first and last bytes say',
-      about: 'Format of IN: raw, qcow2, vdi, vhd, vhdx, vmdk or ova',
+      about: `Format of IN: ${READABLE}`,
     }),
     output: rows.FILE,
     force: rows.FORCE,
@@ -37,10 +40,10 @@ export default imageCommand({
     compression: rows.CONTAINER_COMPRESSION,
     jobs: rows.JOBS,
     format: row({
-      type: choice(OUTPUT_FORMATS, 'FORMAT'),
+      type: choice(CONTAINERS.outputFormats, 'FORMAT'),
       group: 'Image',
       defaultText: 'what the ending of FILE says, else raw',
-      about: `Container of the disk: ${OUTPUT_FORMATS.join(', ')}`,
+      about: `Container of the disk: ${CONTAINERS.outputFormats.join(', ')}`,
     }),
     seed: rows.SEED,
     mtimeSeconds: row({
@@ -52,10 +55,9 @@ export default imageCommand({
   },
   async make(given, context) {
     const { convertDisk } = await import('../products.ts')
-    const { formatOfName } = await import('../../images/disk/containers.ts')
     const { input, output } = given
     return convertDisk({
-      format: formatOfName(output) ?? 'raw',
+      format: CONTAINERS.formatOfName(output) ?? 'raw',
       fileName: basename(output === '-' ? input : output),
       ...given,
       ...context,

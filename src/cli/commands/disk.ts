@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
-import { BOOT_LOADERS, DISK_LAYOUTS, OUTPUT_FORMATS } from '../../images/disk/names.ts'
+import { CONTAINERS } from '../../disks/containers.ts'
+import { BOOT_LOADERS, DISK_LAYOUTS } from '../../images/disk/names.ts'
 import { DISK_PRESETS, diskPreset } from '../../images/disk/presets.ts'
 import { imageCommand } from '../command.ts'
 import { configurationText, storeInput } from '../input.ts'
@@ -58,10 +59,10 @@ export default imageCommand({
       about: 'Format, layout and size for a cloud or hypervisor; kilnix presets lists them',
     }),
     format: row({
-      type: choice(OUTPUT_FORMATS, 'FORMAT'),
+      type: choice(CONTAINERS.outputFormats, 'FORMAT'),
       group: 'Image',
       defaultText: 'what the ending of FILE says, else raw',
-      about: `Container of the disk: ${OUTPUT_FORMATS.join(', ')}`,
+      about: `Container of the disk: ${CONTAINERS.outputFormats.join(', ')}`,
     }),
     layout: row({
       type: choice(DISK_LAYOUTS),
@@ -112,9 +113,8 @@ export default imageCommand({
   check: ({ add }) => rows.checkTargets(add),
   async make(given, context) {
     const { disk } = await import('../products.ts')
-    const { formatOfName } = await import('../../images/disk/containers.ts')
     const { output, configuration } = given
-    const ofName = formatOfName(output)
+    const ofName = CONTAINERS.formatOfName(output)
     const preset = given.preset === undefined ? undefined : diskPreset(given.preset)
     const product = await disk({
       ...(ofName && { format: ofName }),
