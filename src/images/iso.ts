@@ -4,6 +4,7 @@
  */
 import {
   type EfiBoot,
+  type EfiMenu,
   efiArchitecture,
   efiBoot,
   efiProgram,
@@ -64,7 +65,7 @@ export interface IsoPlan {
   readonly system: string
   readonly bios: boolean
   /** The menu of the UEFI boot program; `own` where it brings one. */
-  readonly uefi: EfiBoot['menu']
+  readonly uefi: EfiMenu
   readonly hybrid: 'gpt' | 'nixpkgs' | 'none'
   readonly espBytes: number
   readonly entries: readonly { readonly title: string; readonly kernel: string; readonly parameters: string }[]
