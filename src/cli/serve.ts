@@ -1,18 +1,19 @@
 /** Running `kilnix serve`: the files of a network boot over HTTP, from where their bytes are. */
 import { existsSync, readFileSync } from 'node:fs'
 import { systemErrorCode } from '../errors.ts'
-import type { Netboot, NetbootFile } from '../images/netboot/index.ts'
 import { checkApart } from '../io/apart.ts'
 import { imageSha256 } from '../io/digest.ts'
 import { openSpool, type Spool } from '../io/file-target.ts'
+import type { FolderFile } from '../io/folder.ts'
 import { type BuildContext, type Image, isGrowing } from '../io/image.ts'
 import { buildContext } from '../io/output.ts'
 import { checkAddress, SERVE_DEFAULTS, type ServedFile, type ServerEvent, serveFiles } from '../server/index.ts'
-import type { Settings } from './options.ts'
-import { netbootOf } from './recipes.ts'
-import { configFile, progressOf } from './run-common.ts'
-import { piecesText } from './run-netboot.ts'
-import { withSignals } from './signals.ts'
+import type { Run } from './command.ts'
+import type { ServeRows } from './commands/serve.ts'
+import { storeInput } from './input.ts'
+import { piecesText } from './netboot-rows.ts'
+import { type Netboot, netboot } from './products.ts'
+import type { Given } from './row.ts'
 import { say } from './stderr.ts'
 import { printResult } from './stdout.ts'
 import { formatBytes } from './units.ts'
@@ -22,46 +23,38 @@ import { splitAddress } from './values.ts'
 const TARGET_LENGTH = 200
 
 /** Serves until a signal comes; then the status is 0. Throws what the build throws, and LISTEN_FAILED. */
-export async function runServe(settings: Settings): Promise<number> {
-  const progress = progressOf(settings)
-  return withSignals(
-    async (signal) => {
-      const spools: Spool[] = []
-      try {
-        const address = splitAddress(settings.listen)
-        await checkAddress(address.host, address.port)
-        const recipe = await netbootOf(settings, { signal, onProgress: progress.listener })
-        if (settings.pieces !== undefined) checkApart(settings.pieces, [...recipe.inputs, ...configFile(settings)])
-        const context = buildContext({ signal, onProgress: progress.listener, ...(settings.jobs !== undefined && { jobs: settings.jobs }) })
-        const files = await recipe.build(context)
-        try {
-          const served: ServedFile[] = []
-          for (const file of [files.script, files.kernel, ...files.initrds]) served.push(await servedFile(file, spools, context))
-          progress.clear()
-          const log = settings.quiet ? () => undefined : requestLog()
-          const stop = new AbortController()
-          const ending = AbortSignal.any([signal, stop.signal])
-          const server = await serveFiles(served, { ...address, names: settings.host, ...connectionLimit(), signal: ending, onEvent: log })
-          try {
-            await printAddress(`${server.url}/${files.script.name}`, signal)
-            if (!settings.quiet) say(`${summary(recipe, served)}${piecesText(files)}; ctrl-c ends the server`)
-            await server.closed
-          } finally {
-            // Also where nobody could be told the address.
-            stop.abort()
-            await server.closed
-          }
-          return 0
-        } finally {
-          await files.close()
-        }
-      } finally {
-        progress.clear()
-        for (const spool of spools) await spool.close()
-      }
-    },
-    { isService: true },
-  )
+export async function serve(given: Given<ServeRows>, { signal, progress }: Run): Promise<number> {
+  const { names = [], pieces, config, jobs, quiet } = given
+  const spools: Spool[] = []
+  const address = splitAddress(given.listen)
+  await checkAddress(address.host, address.port)
+  const product = await netboot({ ...given, ...storeInput(given, { signal, onProgress: progress.listener }) })
+  try {
+    if (pieces !== undefined) checkApart(pieces, config === undefined ? product.inputs : [...product.inputs, config])
+    const context = buildContext({ signal, onProgress: progress.listener, ...(jobs !== undefined && { jobs }) })
+    const files = await product.files(context)
+    const served: ServedFile[] = []
+    // The script, which is asked for first, is the last of them.
+    for (const file of [...files.slice(-1), ...files.slice(0, -1)]) served.push(await servedFile(file, spools, context))
+    progress.clear()
+    const log = quiet ? () => undefined : requestLog()
+    const stop = new AbortController()
+    const ending = AbortSignal.any([signal, stop.signal])
+    const server = await serveFiles(served, { ...address, names, ...connectionLimit(), signal: ending, onEvent: log })
+    try {
+      await printAddress(`${server.url}${served[0]?.path}`, signal)
+      if (!quiet) say(`${summary(product, served)}${piecesText(product.pieces())}; ctrl-c ends the server`)
+      await server.closed
+    } finally {
+      // Also where nobody could be told the address.
+      stop.abort()
+      await server.closed
+    }
+    return 0
+  } finally {
+    await product.close()
+    for (const spool of spools) await spool.close()
+  }
 }
 
 /** Fewer connections than by default where the system has no descriptors for them; only Linux tells. */
@@ -86,10 +79,12 @@ async function printAddress(url: string, signal: AbortSignal): Promise<void> {
 }
 
 /** A file that has to be packed first lies in a scratch file without a name. */
-async function servedFile({ name, image }: NetbootFile, spools: Spool[], context: BuildContext): Promise<ServedFile> {
+async function servedFile({ path, content }: FolderFile, spools: Spool[], context: BuildContext): Promise<ServedFile> {
+  if (content.kind !== 'image') throw new RangeError(`${path}: is made from others, and is not served`)
+  const { image } = content
   const finished = isGrowing(image) ? await spooled(image, spools, context) : image
-  const contentType = name.endsWith('.ipxe') ? 'text/plain; charset=utf-8' : 'application/octet-stream'
-  return { path: `/${name}`, image: finished, etag: await imageSha256(finished, context.signal), contentType }
+  const contentType = path.endsWith('.ipxe') ? 'text/plain; charset=utf-8' : 'application/octet-stream'
+  return { path: `/${path}`, image: finished, etag: await imageSha256(finished, context.signal), contentType }
 }
 
 async function spooled(image: Parameters<typeof isGrowing>[0], spools: Spool[], context: BuildContext): Promise<Image> {
