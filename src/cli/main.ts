@@ -8,7 +8,6 @@ import { ImageError, systemErrorCode } from '../errors.ts'
 import { COMMAND_FAMILIES, COMMAND_NAMES, commandOf, isFamily } from './commands.ts'
 import { keepIgnoringHangUp } from './hang-up.ts'
 import { commandHelp, familyHelp, generalHelp } from './help.ts'
-import type { CommandName, Settings } from './options.ts'
 import { readSettings } from './settings.ts'
 import { say } from './stderr.ts'
 import { printJson, printLines } from './stdout.ts'
@@ -30,16 +29,17 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     return await dispatch(args)
   } catch (error) {
-    return report(error, commandOf(args)?.command ?? (isFamily(args[0]) ? args[0] : undefined))
+    return report(error, commandOf(args)?.command.name ?? (isFamily(args[0]) ? args[0] : undefined))
   }
 }
 
 async function dispatch(args: readonly string[]): Promise<number> {
   const found = commandOf(args)
   if (found) {
-    const settings = readSettings(found.command, found.rest, process.env)
-    if (!settings) return show(commandHelp(found.command))
-    return await runCommand(found.command, settings)
+    const given = readSettings(found.command, found.rest, process.env)
+    if (!given) return show(commandHelp(found.command))
+    const { run } = await import('./run.ts')
+    return run(found.command, given)
   }
   const [name, ...rest] = args
   if (isFamily(name) && (rest[0] === undefined || ['--help', '-h'].includes(rest[0]))) {
@@ -96,49 +96,6 @@ async function presets(rest: readonly string[]): Promise<number> {
   const width = Math.max(...all.map(({ name }) => name.length))
   await printLines(all.map(({ command, name, about }) => `${command.padEnd(4)}  ${name.padEnd(width)}  ${about}`))
   return 0
-}
-
-async function runCommand(command: CommandName, settings: Settings): Promise<number> {
-  switch (command) {
-    case 'netboot': {
-      const { runNetboot } = await import('./run-netboot.ts')
-      return runNetboot(settings)
-    }
-    case 'serve': {
-      const { runServe } = await import('./run-serve.ts')
-      return runServe(settings)
-    }
-    case 'zfs': {
-      const { runZfs } = await import('./run-zfs.ts')
-      return runZfs(settings)
-    }
-    case 'toplevel': {
-      const { runToplevel } = await import('./run-toplevel.ts')
-      return runToplevel(settings)
-    }
-    case 'nar dump':
-    case 'nar hash':
-    case 'nar restore':
-    case 'nar ls': {
-      const { runNar } = await import('./run-nar.ts')
-      return runNar(command, settings)
-    }
-    case 'closure show':
-    case 'closure why':
-    case 'closure diff':
-    case 'closure check': {
-      const { runClosure } = await import('./run-closure.ts')
-      return runClosure(command, settings)
-    }
-    case 'replace': {
-      const { runReplace } = await import('./run-replace.ts')
-      return runReplace(settings)
-    }
-    default: {
-      const { runImage } = await import('./run-image.ts')
-      return runImage(command, settings)
-    }
-  }
 }
 
 async function help(rest: readonly string[]): Promise<number> {

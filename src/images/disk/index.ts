@@ -7,6 +7,7 @@
  */
 import { deriveGuid, guidFromText, guidToText } from '../../bytes/guid.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
+import { CONTAINERS, type OutputFormat } from '../../disks/containers.ts'
 import { ImageError } from '../../errors.ts'
 import { type Ext4Image, type Ext4Options, ext4 } from '../../filesystems/ext4/index.ts'
 import { SQUASHFS_DEFAULTS, squashfs } from '../../filesystems/squashfs/index.ts'
@@ -19,9 +20,8 @@ import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
 import { packedFirst } from '../packed-first.ts'
 import { assembleDisk, bootVolumes } from './assemble.ts'
 import { type DiskBoot, diskBoot } from './boot.ts'
-import { containerOf } from './containers.ts'
 import { diskSizeFor, type PartitionRole, type PlannedPartition, planLayout, rootSizeOn, tableOf } from './layout.ts'
-import type { BootLoader, DiskLayout, OutputFormat } from './names.ts'
+import type { BootLoader, DiskLayout } from './names.ts'
 
 export type RootFileSystem = 'ext4' | 'squashfs'
 
@@ -120,6 +120,7 @@ export async function disk(options: DiskOptions): Promise<DiskImage> {
   const settings = { ...DISK_DEFAULTS, rootFileSystem: 'ext4', ...options } as const
   const { layout, format, mtimeSeconds, rootUuid, rootFileSystem } = settings
   checkSettings(settings)
+  const contained = await CONTAINERS.writer(format)
   const partitions = planLayout(layout, settings.espSize)
   const start = rootOf(partitions).start
   const store = await loadStore(options)
@@ -153,7 +154,7 @@ export async function disk(options: DiskOptions): Promise<DiskImage> {
       mtimeSeconds,
       ...(diskGuid !== undefined && { diskGuid }),
     }
-    return containerOf(assembleDisk(parts), format, { seed, fileName, timeSeconds: mtimeSeconds, ...(compression && { compression }) })
+    return contained(assembleDisk(parts), { seed, fileName, timeSeconds: mtimeSeconds, ...(compression && { compression }) })
   }
   const plan = {
     toplevel,

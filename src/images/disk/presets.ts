@@ -1,5 +1,6 @@
 /** What clouds and hypervisors take, after the image variants of nixpkgs; the boot program is always UEFI's. */
-import type { DiskLayout, OutputFormat } from './names.ts'
+import type { OutputFormat } from '../../disks/containers.ts'
+import type { DiskLayout } from './names.ts'
 
 export interface DiskPreset {
   readonly name: string

@@ -7,6 +7,7 @@
  */
 
 import type { CodecSpec } from '../../codecs/codec.ts'
+import { CONTAINERS } from '../../disks/containers.ts'
 import { gpt } from '../../disks/gpt/index.ts'
 import { ImageError } from '../../errors.ts'
 import { type ZfsCompatibility, type ZfsDataset, type ZfsImage, type ZfsSnapshot, zfsPool } from '../../filesystems/zfs/index.ts'
@@ -19,7 +20,6 @@ import { findToplevel, loadBootspec } from '../../system/toplevel.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
-import { containerOf } from '../disk/containers.ts'
 import { packedFirst } from '../packed-first.ts'
 import { zfsConfiguration } from './configuration.ts'
 import { defaultDatasets, FILE_SYSTEM_PROPERTIES, POOL_PROPERTIES, zfsMounts } from './datasets.ts'
@@ -145,6 +145,7 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
   const settings = { ...ZFS_IMAGE_DEFAULTS, ...options }
   const { layout, format, mtimeSeconds, bootLoader } = settings
   checkSizes(settings)
+  const write = await CONTAINERS.writer(format)
   const store = await loadStore(options)
   const { closure } = store
   const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
@@ -204,7 +205,7 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
       timeSeconds: mtimeSeconds,
       ...(options.compression && { compression: options.compression }),
     }
-    const finish = (whole: Image): Image | GrowingImage => containerOf(whole, format, container)
+    const finish = (whole: Image): Image | GrowingImage => write(whole, container)
     if (!isGrowing(image)) return { name, image: finish(image) }
     // What the container refuses is found before the pool is packed.
     finish({ size: MEBIBYTE, extents: [] })
