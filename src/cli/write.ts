@@ -1,6 +1,6 @@
 /** The three kinds of output: one file or a stream, a folder of images, a store in a folder. */
 import type { ImageProduct, Product } from '../images/product.ts'
-import { saveProduct } from '../images/save.ts'
+import { type SaveProductOptions, saveProduct } from '../images/save.ts'
 import { checkApart, checkHoldsNone } from '../io/apart.ts'
 import { checkDestination } from '../io/file-target.ts'
 import { checkFolderDestination, type SavedFile } from '../io/folder.ts'
@@ -59,20 +59,16 @@ export function requireFolder(kind: 'folder' | 'store', { output }: GivenOutput)
 
 /** Throws what the image throws, USAGE where it would be written over one of its inputs. */
 export async function writeImage(product: ImageProduct, given: GivenOutput, { signal, progress }: Run): Promise<Written> {
-  const { output, force, quiet, jobs, compressImage } = given
+  const { output, compressImage } = given
   const { image, source } = product
   const options = {
-    signal,
-    onProgress: progress.listener,
-    ...(jobs !== undefined && { jobs }),
+    ...savingOptions(given, { signal, progress }),
     ...(compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }),
   }
   try {
     if (output !== '-') checkApart(output, inputsOf(product, given))
-    const [saved] =
-      output === '-'
-        ? [await streamToStdout(image, options)]
-        : await saveProduct(product, output, { ...options, force, ...(quiet && { digest: false }) })
+    const [saved] = output === '-' ? [await streamToStdout(image, options)] : await saveProduct(product, output, options)
+    if (saved === undefined) throw new Error(`${output}: nothing was written`)
     return {
       results: output === '-' ? [] : [output],
       files: [],
@@ -84,6 +80,16 @@ export async function writeImage(product: ImageProduct, given: GivenOutput, { si
   }
 }
 
+function savingOptions({ force, quiet, jobs }: GivenOutput, { signal, progress }: Pick<Run, 'signal' | 'progress'>): SaveProductOptions {
+  return {
+    signal,
+    onProgress: progress.listener,
+    force,
+    ...(quiet && { digest: false }),
+    ...(jobs !== undefined && { jobs }),
+  }
+}
+
 /** Throws likewise, and where the folder holds an input, or what another has written. */
 export async function writeFolder(
   command: FolderCommand,
@@ -91,7 +97,7 @@ export async function writeFolder(
   given: GivenOutput,
   { signal, progress }: Run,
 ): Promise<Written> {
-  const { output, force, quiet, jobs, pieces } = given
+  const { output, force, pieces } = given
   try {
     await checkFolderDestination(output, { force, replaceable: product.replaceable }, progress.listener)
     const inputs = inputsOf(product, given)
@@ -100,8 +106,7 @@ export async function writeFolder(
       checkHoldsNone(output, place)
     }
     if (pieces !== undefined) checkApart(pieces, inputs)
-    const context = { signal, onProgress: progress.listener, ...(jobs !== undefined && { jobs }) }
-    const saved = await saveProduct(product, output, { ...context, force, ...(quiet && { digest: false }) })
+    const saved = await saveProduct(product, output, savingOptions(given, { signal, progress }))
     return { results: [output], files: fileLines(saved), summary: [command.summary(product, saved)], remarks: unverified(product.source) }
   } finally {
     await product.close?.()
