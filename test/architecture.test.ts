@@ -23,8 +23,9 @@ const LEVELS: Readonly<Record<string, number>> = {
   boot: 7,
   images: 8,
   server: 8,
-  'index.ts': 9,
-  cli: 10,
+  entries: 9,
+  'index.ts': 10,
+  cli: 11,
 }
 
 /** Formats know nothing of Nix. */

@@ -6,11 +6,10 @@ import { compressedImage } from '../codecs/stream/index.ts'
 import { ImageError } from '../errors.ts'
 import { concatGrowing, sizeChecked } from '../io/concat.ts'
 import { type Addition, addedTree } from '../system/additions.ts'
-import { loadStore, type StoreInput } from '../system/store.ts'
+import { checkedStore, loadStore, type StoreInput } from '../system/store.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
-import type { Attributes, DirectoryNode, TreeNode } from '../tree/tree.ts'
-import { verifiedTree } from '../tree/verified.ts'
+import type { Attributes, DirectoryNode } from '../tree/tree.ts'
 import { initrdSizeRule, MEMBER_ALIGNMENT, prependedArchives } from './initrd-parts.ts'
 import { type ImageProduct, imageProduct } from './product.ts'
 
@@ -100,9 +99,7 @@ const MOUNT_POINTS = ['dev', 'proc', 'sys']
 
 async function storePart(options: InitrdOptions & StoreInput, folder: Attributes) {
   const store = await loadStore(options)
-  const checked = new Map<TreeNode, TreeNode>(store.digests.map((digest) => [digest.node, verifiedTree(digest)]))
-  const entries = store.scanned.entries.map(({ name, node }) => ({ name, node: checked.get(node) ?? node }))
-  const directory: DirectoryNode = { ...store.scanned, ...folder, entries }
+  const directory: DirectoryNode = { ...checkedStore(store, 'inOrder').root, ...folder }
   const empty: DirectoryNode = { kind: 'directory', ...folder, entries: [] }
   return {
     tree: mergeTrees(treeAt('nix/store', directory, folder), ...MOUNT_POINTS.map((name) => treeAt(name, empty, folder))),

@@ -4,7 +4,7 @@ import { checkFolderDestination, type FolderFile, type SavedFile, saveFolder } f
 import { isGrowing, leastSizeOf } from '../io/image.ts'
 import { buildContext, type SaveOptions, saveImage } from '../io/output.ts'
 import { dataBytes } from '../io/stream.ts'
-import { isImageProduct, type Product } from './product.ts'
+import { type ImageProduct, isImageProduct, type Product } from './product.ts'
 
 export interface SaveProductOptions extends SaveOptions {
   /** Compute the SHA-256 of each file; default: unless one of them is mostly holes, all of whose zeros would have to be hashed. */
@@ -17,6 +17,8 @@ export interface SaveProductOptions extends SaveOptions {
  * is `path` for a file, and within the folder else. Throws EXISTS, WRITE_FAILED, ABORTED, USAGE for a folder that is to be
  * compressed as a whole, and what the product throws.
  */
+export async function saveProduct(product: ImageProduct, path: string, options?: SaveProductOptions): Promise<[SavedFile]>
+export async function saveProduct(product: Product, path: string, options?: SaveProductOptions): Promise<SavedFile[]>
 export async function saveProduct(product: Product, path: string, options: SaveProductOptions = {}): Promise<SavedFile[]> {
   try {
     const context = buildContext(options)

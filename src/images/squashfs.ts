@@ -1,7 +1,7 @@
 /** The recipe of `kilnix squashfs`: the store alone, to be mounted as the store directory. */
 import type { CodecSpec } from '../codecs/codec.ts'
 import { SQUASHFS_DEFAULTS, type SquashfsImage, squashfs } from '../filesystems/squashfs/index.ts'
-import { type LoadedStore, loadStore, type StoreInput } from '../system/store.ts'
+import { checkedStore, type LoadedStore, loadStore, registrationEntry, type StoreInput } from '../system/store.ts'
 import { type ImageProduct, imageProduct, type ProductSource } from './product.ts'
 
 export interface StorePacking {
@@ -38,12 +38,15 @@ export async function storeSquashfs(options: StoreSquashfsOptions): Promise<Imag
   return imageProduct({ name: 'nix-store.squashfs', image, plan, inputs: store.inputs, source: sourceOf(store) })
 }
 
+/** One entry a store path, and `nix-path-registration`. */
 export function packedStore(store: LoadedStore, packing: StorePacking, mtimeSeconds: number): SquashfsImage {
-  return squashfs(store.tree, {
+  const { root, digests } = checkedStore(store, 'byFormat')
+  const tree = { ...root, mode: 0o755, entries: [...root.entries, registrationEntry(store.closure)] }
+  return squashfs(tree, {
     codec: packing.compression ?? SQUASHFS_DEFAULTS.codec,
     blockSize: packing.blockSize ?? SQUASHFS_DEFAULTS.blockSize,
     modificationTimeSeconds: mtimeSeconds,
-    digests: store.digests,
+    digests,
   })
 }
 

@@ -21,7 +21,7 @@ describe('presets', () => {
       expect(about).toMatch(/^[^\n]{10,100}$/)
       expect(diskPreset(name).name).toBe(name)
     }
-    expect(() => diskPreset('no such thing')).toThrow(/^preset is "no such thing"; there are raw-efi, /)
+    expect(() => diskPreset('no such thing')).toThrow(/^preset is 'no such thing'; there are raw-efi, /)
   })
 
   it.each(DISK_PRESETS)('$name plans a disk', async ({ format, layout, size }) => {

@@ -7,7 +7,7 @@ import { saveProduct } from '../../src/images/save.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
 import { addedTree } from '../../src/system/additions.ts'
 import { installedTree } from '../../src/system/installed.ts'
-import { loadStore } from '../../src/system/store.ts'
+import { openSystem } from '../../src/system/system.ts'
 import { scanHost } from '../../src/tree/scan.ts'
 import type { DirectoryNode, TreeNode } from '../../src/tree/tree.ts'
 import { scratchFolder } from '../nix/scratch.ts'
@@ -110,12 +110,11 @@ describe('in an image', () => {
 
   it('an installed system has none of them, unless the mode was given', async () => {
     const small = await unpackSmall(scratch('small'))
-    const { closure, tree: store } = await loadStore({ closure: small.folder, root: small.root, verify: false })
-    const input = { closure, store, toplevel: small.toplevel, mtimeSeconds: 1 }
+    const system = await openSystem({ closure: small.folder, root: small.root, verify: false })
     const { said, onProgress } = notes()
     const modeOf = (more: object): number | undefined => {
-      const tree = installedTree({ ...input, onProgress, add: [{ ...one(), ...more }] })
-      const bin = below(tree, 'bin')
+      const { root } = installedTree(system, { mtimeSeconds: 1, onProgress, add: [{ ...one(), ...more }] })
+      const bin = below(root, 'bin')
       return bin?.kind === 'directory' ? below(bin, 'su')?.mode : undefined
     }
     expect(modeOf({})).toBe(0o711)

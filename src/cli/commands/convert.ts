@@ -55,12 +55,7 @@ export default imageCommand({
   },
   async make(given, context) {
     const { convertDisk } = await import('../../images/disk/convert.ts')
-    const { input, output } = given
-    return convertDisk({
-      format: CONTAINERS.formatOfName(output) ?? 'raw',
-      fileName: basename(output === '-' ? input : output),
-      ...given,
-      ...context,
-    })
+    const { output } = given
+    return convertDisk({ ...(output !== '-' && { fileName: basename(output) }), ...given, ...context })
   },
 })

@@ -3,7 +3,7 @@ import { CONTAINERS } from '../../disks/containers.ts'
 import { BOOT_LOADERS, DISK_LAYOUTS } from '../../images/disk/names.ts'
 import { DISK_PRESETS } from '../../images/disk/presets.ts'
 import { imageCommand } from '../command.ts'
-import { configurationText, storeInput } from '../input.ts'
+import { configurationFile, storeInput } from '../input.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
 import { choice, path, size, sizeOrAuto, text, uuid } from '../values.ts'
@@ -114,12 +114,11 @@ export default imageCommand({
   async make(given, context) {
     const { disk } = await import('../../images/disk/index.ts')
     const { output, configuration } = given
-    const product = await disk({
+    return disk({
       ...(output !== '-' && { fileName: basename(output) }),
       ...given,
-      ...configurationText(configuration),
+      ...configurationFile(configuration),
       ...storeInput(given, context),
     })
-    return configuration === undefined ? product : { ...product, inputs: [...product.inputs, configuration] }
   },
 })

@@ -1,7 +1,7 @@
 import { ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS } from '../../images/zfs/names.ts'
 import { ZFS_PRESETS } from '../../images/zfs/presets.ts'
 import { folderCommand } from '../command.ts'
-import { configurationText, storeInput } from '../input.ts'
+import { configurationFile, storeInput } from '../input.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
 import { choice, flag, path, sizeOrAuto, text } from '../values.ts'
@@ -148,14 +148,13 @@ export default folderCommand({
   async make(given, context) {
     const { zfs } = await import('../../images/zfs/index.ts')
     const { configuration, poolProperties = [], fileSystemProperties = [] } = given
-    const product = await zfs({
+    return zfs({
       ...given,
       poolProperties: Object.fromEntries(poolProperties),
       fileSystemProperties: Object.fromEntries(fileSystemProperties),
-      ...configurationText(configuration),
+      ...configurationFile(configuration),
       ...storeInput(given, context),
     })
-    return configuration === undefined ? product : { ...product, inputs: [...product.inputs, configuration] }
   },
   summary: ({ plan }) => `pool ${plan.pool}, ${plan.pathCount} store paths`,
 })

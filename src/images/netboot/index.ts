@@ -16,9 +16,9 @@ import { checkImageSize, checkLeastSize, sizeChecked } from '../../io/concat.ts'
 import { type BuildContext, bytesImage, type Image, isGrowing } from '../../io/image.ts'
 import { recordedImage } from '../../io/proven.ts'
 import type { Bootspec } from '../../system/bootspec.ts'
-import { loadClosure, newPathOf, type StoreInput } from '../../system/store.ts'
+import { loadClosure } from '../../system/store.ts'
 import { imageInStore } from '../../system/store-files.ts'
-import { findToplevel, loadBootspec } from '../../system/toplevel.ts'
+import { type SystemInput, systemOf } from '../../system/system.ts'
 import { otherBytesError } from '../../tree/host-file.ts'
 import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
 import { checkPieceFolder, openPieces, type Piece, type PieceFolder } from '../pieces/index.ts'
@@ -36,11 +36,9 @@ export type NetbootStyle = keyof typeof STYLES
 
 export const NETBOOT_DEFAULTS = { style: 'single', kexecCompression: { name: 'gzip', level: 1 } } as const
 
-export interface NetbootOptions extends StoreInput {
+export interface NetbootOptions extends SystemInput {
   /** Default `single`. */
   readonly style?: NetbootStyle
-  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
-  readonly toplevel?: string
   /** A specialisation of the system to boot instead. */
   readonly specialisation?: string
   /** Appended to the system's kernel parameters. */
@@ -104,10 +102,8 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   if (style === undefined) throw new ImageError('USAGE', `style is '${styleName}'; ${Object.keys(STYLES).join(', ')} are known`)
   await checkPieceFolder(options.pieces)
   const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
-  const loaded = await loadClosure(options)
-  const { closure } = loaded
-  const toplevel = await findToplevel(loaded.trees, newPathOf(options.toplevel, loaded))
-  const bootspec = specialisationOf(await loadBootspec(toplevel, loaded.trees), options.specialisation)
+  const { store: loaded, toplevel, ...system } = await systemOf(await loadClosure(options), options.toplevel)
+  const bootspec = specialisationOf(system.bootspec, options.specialisation)
   if (style.usesOwnInitrd) await ownInitrd({ bootspec, loaded })
   const kernel = { name: kernelName(bootspec), image: await imageInStore(bootspec.kernel, loaded) }
   const parameters = parametersOf(bootspec, options.kernelParams ?? [], style)
@@ -130,7 +126,7 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
     kernel: kernel.name,
     initrds: style.names,
     parameters,
-    pathCount: closure.paths.length,
+    pathCount: loaded.closure.paths.length,
     narBytes: loaded.narBytes,
     verified: options.verify !== false,
     compression: source.compression,

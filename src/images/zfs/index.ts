@@ -12,17 +12,16 @@ import { gpt } from '../../disks/gpt/index.ts'
 import { ImageError } from '../../errors.ts'
 import { type ZfsCompatibility, type ZfsDataset, type ZfsImage, type ZfsSnapshot, zfsPool } from '../../filesystems/zfs/index.ts'
 import type { FolderFile } from '../../io/folder.ts'
-import { type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
+import { type GrowingImage, type Image, isGrowing, leastSizeOf } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
-import { loadStore, newPathOf, type StoreInput, verifiedStore } from '../../system/store.ts'
-import { textInStore } from '../../system/store-files.ts'
-import { findToplevel, loadBootspec } from '../../system/toplevel.ts'
+import { openSystem, type SystemInput, systemText } from '../../system/system.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
 import { packedFirst } from '../packed-first.ts'
+import { packedInPlace } from '../packed-in-place.ts'
 import type { Product } from '../product.ts'
 import { zfsConfiguration } from './configuration.ts'
 import { defaultDatasets, FILE_SYSTEM_PROPERTIES, POOL_PROPERTIES, zfsMounts } from './datasets.ts'
@@ -36,12 +35,9 @@ import {
   wholeDiskPartitions,
 } from './layout.ts'
 import { ZFS_FILE_NAMES, type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfsFileName } from './names.ts'
-import { poolDisk } from './pool-disk.ts'
 import { type ZfsPreset, zfsPreset } from './presets.ts'
 
-export interface ZfsOptions extends StoreInput {
-  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
-  readonly toplevel?: string
+export interface ZfsOptions extends SystemInput {
   /** Name of one of `ZFS_PRESETS`, whose settings hold where no others are given. */
   readonly preset?: string
   /** Default `two-disk`. */
@@ -140,15 +136,12 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   const { layout, format, mtimeSeconds, bootLoader } = settings
   checkSizes(settings)
   const write = await CONTAINERS.writer(format)
-  const store = await loadStore(options)
-  const { closure } = store
-  const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
-  const bootspec = await loadBootspec(toplevel, store.trees)
-  const channel = newPathOf(options.channel, store)
+  const system = await openSystem(options)
+  const { store, toplevel, bootspec } = system
   const seed = options.seed ?? toplevel
-  const fstab = await textInStore(`${toplevel}/etc/fstab`, store)
+  const fstab = await systemText(system, 'etc/fstab')
   const chosen = chosenDatasets(settings, fstab)
-  const boot = await diskBoot(bootspec, store, { ...settings, loader: bootLoader, layout: 'efi' })
+  const boot = await diskBoot(system, { ...settings, loader: bootLoader, layout: 'efi' })
   const bootTree = boot.esp
   if (bootTree === undefined) throw new RangeError('a layout without an EFI system partition')
   const bootSize = resolvedBootSize(settings, bootTree)
@@ -159,19 +152,16 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     (end) => `--boot-size ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
   )
   const configuration = options.configuration === undefined ? undefined : configurationText(options.configuration)
-  const tree = installedTree({
-    closure,
-    store: verifiedStore(store),
-    toplevel,
+  const { root } = installedTree(system, {
     mtimeSeconds,
     configuration: zfsConfiguration(chosen.datasets, configuration),
-    ...(channel !== undefined && { channel }),
+    ...(options.channel !== undefined && { channel: options.channel }),
     ...(options.add && { add: options.add }),
     ...(options.onProgress && { onProgress: options.onProgress }),
   })
   const place = poolPlace(layout, bootSize)
   const pool = sizedPool(settings.rootSize, place.overhead - (layout === 'single-disk' ? bootSize : 0), () =>
-    zfsPool(tree, {
+    zfsPool(root, {
       name: chosen.pool,
       seed,
       ...(settings.rootSize === 'auto'
@@ -191,7 +181,13 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     const parts = layout === 'two-disk' ? wholeDiskPartitions(own, table) : singleDiskPartitions(volume, own, bootSize, table)
     return gpt(parts, { seed: `${seed} root disk`, size: own.size + place.overhead })
   }
-  const rootDisk = poolDisk({ pool, ...place, around })
+  const rootDisk = packedInPlace({
+    partition: pool,
+    start: place.start,
+    sizeLimit: pool.sizeLimit + place.overhead,
+    leastSize: leastSizeOf(pool) + place.overhead,
+    around,
+  })
   const contained = (disk: 'boot' | 'root', image: Image | GrowingImage): FolderFile => {
     const name = zfsFileName(disk, format)
     const container = {
@@ -232,7 +228,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
       rootDiskSize: settings.rootSize === 'auto' ? undefined : settings.rootSize + (layout === 'single-disk' ? bootSize : 0),
       ...poolSummary(pool),
       entries: boot.entries,
-      pathCount: closure.paths.length,
+      pathCount: store.closure.paths.length,
       narBytes: store.narBytes,
       verified,
     },
