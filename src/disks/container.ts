@@ -140,7 +140,10 @@ function checkCodec({ name, codecs }: Container, compression: CodecSpec | undefi
   if (compression === undefined || codecs?.includes(compression.name)) return
   if (codecs === undefined) {
     const compressed = namesOf(containers.filter((container) => container.codecs !== undefined))
-    throw new ImageError('USAGE', `${name} is not compressed; leave the compression out, or choose one of ${compressed}`)
+    throw new ImageError(
+      'USAGE',
+      (option) => `${name} is not compressed; leave ${option('compression')} out, or choose one of ${compressed}`,
+    )
   }
   throw new ImageError('UNSUPPORTED', `${name} cannot be compressed by ${compression.name}; choose ${codecs.join(' or ')}`)
 }
