@@ -1,6 +1,4 @@
 /** What recipes take beside their options. */
-import { ImageError, systemErrorCode } from '../errors.ts'
-import { readSmallFile } from '../io/small-file.ts'
 import type { Context } from './command.ts'
 import { standardInput } from './standard-input.ts'
 
@@ -19,20 +17,7 @@ export function storeInput({ closure, cutoffs }: GivenInput, { signal, onProgres
   }
 }
 
-/** Larger texts are no configurations. */
-const CONFIGURATION_LIMIT = 16 << 20
-
-/** The text of a file that becomes a part of the system; nothing without one. Throws NOT_FOUND, UNREADABLE, LIMIT. */
-export function configurationText(path: string | undefined): { readonly configuration?: string } {
-  if (path === undefined) return {}
-  try {
-    return { configuration: Buffer.from(readSmallFile(path, CONFIGURATION_LIMIT, 'a configuration')).toString('utf8') }
-  } catch (error) {
-    if (error instanceof ImageError) throw error
-    const code = systemErrorCode(error)
-    throw new ImageError(code === 'ENOENT' ? 'NOT_FOUND' : 'UNREADABLE', `${path}: cannot be read (${code ?? String(error)})`, {
-      path,
-      cause: error,
-    })
-  }
+/** What the recipe takes for a configuration that lies in a file; nothing without one. */
+export function configurationFile(path: string | undefined): { readonly configuration?: { readonly file: string } } {
+  return path === undefined ? {} : { configuration: { file: path } }
 }

@@ -1,14 +1,12 @@
 /** The three kinds of output: one file or a stream, a folder of images, a store in a folder. */
+import type { ImageProduct, Product } from '../images/product.ts'
+import { saveProduct } from '../images/save.ts'
 import { checkApart, checkHoldsNone } from '../io/apart.ts'
 import { checkDestination } from '../io/file-target.ts'
-import { checkFolderDestination, type SavedFile, saveFolder } from '../io/folder.ts'
-import { type GrowingImage, type Image, isGrowing } from '../io/image.ts'
-import { buildContext, saveImage } from '../io/output.ts'
-import { dataBytes } from '../io/stream.ts'
+import { checkFolderDestination, type SavedFile } from '../io/folder.ts'
 import { saveStore } from '../system/saved-store.ts'
 import type { FolderCommand, Run, StoreProduct } from './command.ts'
 import { streamToStdout } from './image-stdout.ts'
-import type { ImageProduct, Product } from './products.ts'
 import { stdoutIsTerminal } from './stdout.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
@@ -71,10 +69,10 @@ export async function writeImage(product: ImageProduct, given: GivenOutput, { si
   }
   try {
     if (output !== '-') checkApart(output, inputsOf(product, given))
-    const saved =
+    const [saved] =
       output === '-'
-        ? await streamToStdout(image, options)
-        : await saveImage(image, output, { ...options, force, digest: !quiet && !isMostlyHoles(image) })
+        ? [await streamToStdout(image, options)]
+        : await saveProduct(product, output, { ...options, force, ...(quiet && { digest: false }) })
     return {
       results: output === '-' ? [] : [output],
       files: [],
@@ -86,15 +84,6 @@ export async function writeImage(product: ImageProduct, given: GivenOutput, { si
   }
 }
 
-/** A sparse disk may be terabytes large, and a digest has to see all of its zeros. */
-function isMostlyHoles(image: Image | GrowingImage): boolean {
-  if (isGrowing(image)) return false
-  return image.size > 4 * dataBytes(image) + HASHED_HOLES
-}
-
-/** Zeros that are hashed in less than a second. */
-const HASHED_HOLES = 1 << 30
-
 /** Throws likewise, and where the folder holds an input, or what another has written. */
 export async function writeFolder(
   command: FolderCommand,
@@ -104,16 +93,15 @@ export async function writeFolder(
 ): Promise<Written> {
   const { output, force, quiet, jobs, pieces } = given
   try {
-    const options = { force, replaceable: product.replaceable, digest: !quiet && product.digest !== false }
-    await checkFolderDestination(output, options, progress.listener)
+    await checkFolderDestination(output, { force, replaceable: product.replaceable }, progress.listener)
     const inputs = inputsOf(product, given)
     for (const place of [inputs, pieces === undefined ? [] : [pieces]]) {
       checkApart(output, place)
       checkHoldsNone(output, place)
     }
     if (pieces !== undefined) checkApart(pieces, inputs)
-    const context = buildContext({ signal, onProgress: progress.listener, ...(jobs !== undefined && { jobs }) })
-    const saved = await saveFolder(await product.files(context), output, options, context)
+    const context = { signal, onProgress: progress.listener, ...(jobs !== undefined && { jobs }) }
+    const saved = await saveProduct(product, output, { ...context, force, ...(quiet && { digest: false }) })
     return { results: [output], files: fileLines(saved), summary: [command.summary(product, saved)], remarks: unverified(product.source) }
   } finally {
     await product.close?.()

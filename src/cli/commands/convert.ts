@@ -54,13 +54,8 @@ export default imageCommand({
     ...rows.BUILDING,
   },
   async make(given, context) {
-    const { convertDisk } = await import('../products.ts')
-    const { input, output } = given
-    return convertDisk({
-      format: CONTAINERS.formatOfName(output) ?? 'raw',
-      fileName: basename(output === '-' ? input : output),
-      ...given,
-      ...context,
-    })
+    const { convertDisk } = await import('../../images/disk/convert.ts')
+    const { output } = given
+    return convertDisk({ ...(output !== '-' && { fileName: basename(output) }), ...given, ...context })
   },
 })
