@@ -45,11 +45,14 @@ export interface ImageErrorOptions {
   readonly cause?: unknown
 }
 
+/** The name of an option of the library as somebody writes it: `--esp-size` for `espSize`. */
+export type Spelling = (option: string) => string
+
 /**
- * A message that speaks of options: `option` gives each name as its reader writes it. Names are not looked for in the text, where
- * a path or a label may hold the same word.
+ * A message that speaks of options, each as its reader writes it. Names are not looked for in the text, where a path or a
+ * label may hold the same word.
  */
-export type Wording = (option: (name: string) => string) => string
+export type Wording = (option: Spelling) => string
 
 /** The one error class of the library. */
 export class ImageError extends Error {
@@ -76,9 +79,9 @@ export class ImageError extends Error {
     this.#wording = wording
   }
 
-  /** The message with its options as `spell` writes them: a command line has `--esp-size` for `espSize`. */
-  messageWith(spell: (option: string) => string): string {
-    return this.#wording(spell)
+  /** The message with its options as its reader writes them. */
+  messageWith(spelling: Spelling): string {
+    return this.#wording(spelling)
   }
 }
 

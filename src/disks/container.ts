@@ -172,7 +172,10 @@ async function probed(source: RandomAccessSource, containers: readonly Container
   }
   for (const { remedy, ...wrapping } of WRAPPINGS) {
     if (!(await hasAnyMark(source, [wrapping]))) continue
-    throw new ImageError('UNSUPPORTED', `the input is ${remedy}; a raw disk that begins so is read when its format is given`)
+    throw new ImageError(
+      'UNSUPPORTED',
+      (option) => `the input is ${remedy}; a raw disk that begins so is read with ${option('inputFormat')} raw`,
+    )
   }
   return containers.find(({ read, marks }) => read && marks === undefined)?.name
 }
