@@ -32,7 +32,6 @@ export const UNIT: readonly string[] = [
   'test/disks/plans.test.ts',
   'test/disks/scattered.test.ts',
   'test/e2e/netboot-folder.test.ts',
-  'test/errors.test.ts',
   'test/filesystems/ext4/plan.test.ts',
   'test/filesystems/fat/names.test.ts',
   'test/filesystems/fat/plan.test.ts',
