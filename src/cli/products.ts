@@ -13,6 +13,7 @@ import { type ZfsDisksPlan, type ZfsOptions, zfs as zfsRecipe } from '../images/
 import { ZFS_FILE_NAMES } from '../images/zfs/names.ts'
 import type { FolderFile } from '../io/folder.ts'
 import type { BuildContext, GrowingImage, Image } from '../io/image.ts'
+import { isMostlyHoles } from '../io/stream.ts'
 
 export interface Product<Plan extends object = object> {
   readonly plan: Plan
@@ -63,8 +64,6 @@ export async function convertDisk(options: ConvertOptions) {
   return imageProduct(image, plan, [options.input], { narBytes: 0, verified: true }, close)
 }
 
-const HASHED_HOLES = 2 ** 33
-
 export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   const { disks, plan, inputs } = await zfsRecipe(options)
   const { bootSize, rootDiskSize = 0, contentBytes } = plan
@@ -73,7 +72,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     inputs,
     source: plan,
     replaceable: ZFS_FILE_NAMES,
-    digest: bootSize + rootDiskSize <= 4 * contentBytes + HASHED_HOLES,
+    digest: !isMostlyHoles(bootSize + rootDiskSize, contentBytes),
     files: async () => disks.map(({ name, image }) => ({ path: name, content: { kind: 'image', image } as const })),
     close: async () => undefined,
   }

@@ -4,7 +4,7 @@ import { checkDestination } from '../io/file-target.ts'
 import { checkFolderDestination, type SavedFile, saveFolder } from '../io/folder.ts'
 import { type GrowingImage, type Image, isGrowing } from '../io/image.ts'
 import { buildContext, saveImage } from '../io/output.ts'
-import { dataBytes } from '../io/stream.ts'
+import { dataBytes, isMostlyHoles } from '../io/stream.ts'
 import { saveStore } from '../system/saved-store.ts'
 import type { FolderCommand, Run, StoreProduct } from './command.ts'
 import { streamToStdout } from './image-stdout.ts'
@@ -74,7 +74,7 @@ export async function writeImage(product: ImageProduct, given: GivenOutput, { si
     const saved =
       output === '-'
         ? await streamToStdout(image, options)
-        : await saveImage(image, output, { ...options, force, digest: !quiet && !isMostlyHoles(image) })
+        : await saveImage(image, output, { ...options, force, digest: !quiet && isHashed(image) })
     return {
       results: output === '-' ? [] : [output],
       files: [],
@@ -86,14 +86,10 @@ export async function writeImage(product: ImageProduct, given: GivenOutput, { si
   }
 }
 
-/** A sparse disk may be terabytes large, and a digest has to see all of its zeros. */
-function isMostlyHoles(image: Image | GrowingImage): boolean {
-  if (isGrowing(image)) return false
-  return image.size > 4 * dataBytes(image) + HASHED_HOLES
+/** A sparse disk may be terabytes large. */
+function isHashed(image: Image | GrowingImage): boolean {
+  return isGrowing(image) || !isMostlyHoles(image.size, dataBytes(image))
 }
-
-/** Zeros that are hashed in less than a second. */
-const HASHED_HOLES = 1 << 30
 
 /** Throws likewise, and where the folder holds an input, or what another has written. */
 export async function writeFolder(
