@@ -16,7 +16,7 @@ const flag = new Int32Array(stopFlag)
 const digester = new NarDigester({ scanner: referenceScanner(baseNames) })
 const policy = storePolicy(1, caseHack)
 
-/** Bytes after which progress is told. */
+/** Bytes after which progress is reported. */
 const REPORT_SIZE = 8 << 20
 
 const post = (message: ThreadMessage): void => port?.postMessage(message)
