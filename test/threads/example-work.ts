@@ -34,11 +34,15 @@ export const work: WorkModule<ExampleSetup, ExampleTask, ExampleResult, string> 
           case 'where':
             return threadId
           case 'imageError':
-            throw new ImageError('LIMIT', 'too large', { path: '/a/b', neededBytes: 77, cause: Object.assign(new Error('why'), { code: 'EFBIG' }) })
+            throw new ImageError('LIMIT', 'too large', {
+              path: '/a/b',
+              neededBytes: 77,
+              cause: Object.assign(new Error('why'), { code: 'EFBIG' }),
+            })
           case 'plainError':
             throw new RangeError('nobody expects it')
           case 'exit':
-            process.exit(3)
+            return process.exit(3)
           case 'untilStopped':
             while (!isStopped());
             return 0

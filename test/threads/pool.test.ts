@@ -146,8 +146,10 @@ it('starts threads as they are needed, or all at once', async () => {
 
 it('a thread that is named does its tasks, at once and in order', async () => {
   const { pool } = open({ count: 3, inHand: 1 })
-  const order: number[] = []
-  const tasks = [30, 0, 0].map((milliseconds, index) => pool.run(double(index, milliseconds), { thread: 1 }).then((value) => order.push(value)))
+  const order: unknown[] = []
+  const tasks = [30, 0, 0].map((milliseconds, index) =>
+    pool.run(double(index, milliseconds), { thread: 1 }).then((value) => order.push(value)),
+  )
   expect([pool.inHand(0), pool.inHand(1), pool.inHand(2)]).toEqual([0, 3, 0])
   await Promise.all(tasks)
   expect(order).toEqual([0, 2, 4])
@@ -178,7 +180,7 @@ it('an error that nobody threw on purpose is WORKER_DIED with its stack', async 
   const { pool } = open()
   await expect(pool.run({ kind: 'plainError' })).rejects.toMatchObject({
     code: 'WORKER_DIED',
-    message: expect.stringMatching(/^worker: RangeError: nobody expects it\n[^]*example-work/),
+    message: expect.stringMatching(/^worker: RangeError: nobody expects it\n[\s\S]*example-work/),
   })
   await pool.close()
 })
