@@ -4,8 +4,9 @@ import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { ImageError, systemErrorCode } from '../errors.ts'
+import { ImageError } from '../errors.ts'
 import { PrivateFolder } from './private-folder.ts'
+import { endedError, readBackError } from './read-back-error.ts'
 import { stage, statusAt } from './staging.ts'
 import type { LentTarget, Target } from './target.ts'
 import { existsError, writeError } from './write-error.ts'
@@ -88,7 +89,7 @@ export class FileTarget implements Target {
       const { bytesRead } = await this.#handle.read(bytes, done, length - done, position + done).catch((error: unknown) => {
         throw readBackError(this.#label, error)
       })
-      if (bytesRead === 0) throw new ImageError('CHANGED', `${this.#label}: ended at byte ${position + done} while it was read back`)
+      if (bytesRead === 0) throw endedError(this.#label, position + done)
       done += bytesRead
     }
     return bytes
@@ -136,14 +137,6 @@ export class FileTarget implements Target {
       },
     )
   }
-}
-
-function readBackError(label: string, error: unknown): ImageError {
-  const code = systemErrorCode(error) ?? 'unknown error'
-  return new ImageError('UNREADABLE', `${label}: what was written cannot be read back (${code}); choose another disk`, {
-    path: label,
-    cause: error,
-  })
 }
 
 export interface OutputOptions {

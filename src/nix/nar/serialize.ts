@@ -58,7 +58,9 @@ class Framing {
 
   /** A copy of what was gathered; the next piece begins empty. */
   take(): Uint8Array {
-    const piece = new Uint8Array(this.#buffer.subarray(0, this.#length))
+    // Of memory that small pieces share: a piece a file of its own would cost more than all else here.
+    const piece = Buffer.allocUnsafe(this.#length)
+    this.#buffer.copy(piece, 0, 0, this.#length)
     this.#length = 0
     return piece
   }

@@ -288,9 +288,11 @@ class Tasks implements Work<Task, Result> {
         words.push(0)
         continue
       }
-      const packed = this.#slow && probablyIncompressible(block) ? block : this.#codec.compress(block)
+      const place = this.#output.subarray(at, start + OUTPUT_SLOT_SIZE)
+      const packed = this.#slow && probablyIncompressible(block) ? block : this.#codec.compress(block, place)
       const stored = packed.length < block.length ? packed : block
-      Buffer.from(stored.buffer, stored.byteOffset, stored.length).copy(this.#output, at)
+      const isInPlace = stored.buffer === place.buffer && stored.byteOffset === place.byteOffset
+      if (!isInPlace) Buffer.from(stored.buffer, stored.byteOffset, stored.length).copy(place)
       at += stored.length
       words.push(stored === block ? block.length | DATA_UNCOMPRESSED : stored.length)
     }
