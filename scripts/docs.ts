@@ -1,11 +1,12 @@
 /**
- * Write docs/cli.md and docs/kilnix.schema.json from the option table: `node scripts/docs.ts`. A test
- * holds both up to date.
+ * Write docs/cli.md and docs/kilnix.schema.json from the rows of the commands: `node
+ * scripts/docs.ts`. A test holds them up to date.
  */
 import { writeFileSync } from 'node:fs'
-import { COMMAND_NAMES, COMMANDS } from '../src/cli/commands.ts'
-import { optionNotes, synopsis } from '../src/cli/help.ts'
-import { type CommandName, GROUPS, type OptionRow, optionList } from '../src/cli/options.ts'
+import type { Command } from '../src/cli/command.ts'
+import { COMMANDS } from '../src/cli/commands/index.ts'
+import { groupsOf, rowNotes, synopsis } from '../src/cli/help.ts'
+import type { NamedRow } from '../src/cli/row.ts'
 import { configSchema, toplevelSchema } from '../src/cli/schema.ts'
 import { ERROR_CODES } from '../src/errors.ts'
 
@@ -34,9 +35,9 @@ function cliPage(): string {
   const lines = [
     '# The command',
     '',
-    '<!-- Made by `node scripts/docs.ts` from the option table in src/cli/options.ts; do not edit. -->',
+    '<!-- Made by `node scripts/docs.ts` from src/cli/commands; do not edit. -->',
     '',
-    ...COMMAND_NAMES.map((name) => `- [\`kilnix ${name}\`](#kilnix-${name.replaceAll(' ', '-')}): ${COMMANDS[name].summary}`),
+    ...COMMANDS.map(({ name, help }) => `- [\`kilnix ${name}\`](#kilnix-${name.replaceAll(' ', '-')}): ${help.summary}`),
     '- `kilnix schema [toplevel]`: print the JSON Schema of config files ([kilnix.schema.json](kilnix.schema.json)), or that of the specs of',
     '  `kilnix toplevel` ([toplevel.schema.json](toplevel.schema.json); [what they mean](toplevel.md))',
     '- `kilnix help [COMMAND]`, `kilnix --version`',
@@ -45,7 +46,7 @@ function cliPage(): string {
     'from. Progress and the last line (path, size, ratio to the closure, seconds, sha256) go to standard error. With',
     '`-o -` standard output is the image.',
     '',
-    ...COMMAND_NAMES.flatMap(commandSection),
+    ...COMMANDS.flatMap(commandSection),
     '## Config files',
     '',
     '`--config FILE` reads options from a JSON object. Names are those of the command line in camelCase:',
@@ -102,25 +103,19 @@ export const EXAMPLE_CONFIG = {
   add: ['/docs/README=./README.md'],
 }
 
-function commandSection(command: CommandName): string[] {
-  const { summary, usage, examples } = COMMANDS[command]
-  const lines = [`## kilnix ${command}`, '', `${summary}.`, '', '```', usage, '```', '']
-  for (const group of GROUPS) {
-    const members = optionList(command).filter(({ option }) => option.group === group)
-    if (members.length === 0) continue
-    lines.push(`### ${group}`, '')
-    for (const row of members) lines.push(item(row))
-    lines.push('')
-  }
+function commandSection(command: Command): string[] {
+  const { summary, usage, examples } = command.help
+  const lines = [`## kilnix ${command.name}`, '', `${summary}.`, '', '```', usage, '```', '']
+  for (const [group, members] of groupsOf(command)) lines.push(`### ${group}`, '', ...members.map(item), '')
   lines.push('### Examples', '', '```sh')
   for (const { about, line } of examples) lines.push(`# ${about}`, line)
   return [...lines, '```', '']
 }
 
-function item(row: OptionRow): string {
-  const { name, option } = row
-  const notes = optionNotes(row)
-  return `- \`${synopsis(name, option)}\`${notes === '' ? '' : ` (${notes})`}: ${(option.aboutNegated ?? option.about).replaceAll('*', '\\*')}.`
+function item(named: NamedRow): string {
+  const { row } = named
+  const notes = rowNotes(row)
+  return `- \`${synopsis(named)}\`${notes === '' ? '' : ` (${notes})`}: ${(row.aboutNegated ?? row.about).replaceAll('*', '\\*')}.`
 }
 
 /** Cells are padded, as the formatter wants them. */

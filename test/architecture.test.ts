@@ -23,8 +23,9 @@ const LEVELS: Readonly<Record<string, number>> = {
   boot: 7,
   images: 8,
   server: 8,
-  'index.ts': 9,
-  cli: 10,
+  entries: 9,
+  'index.ts': 10,
+  cli: 11,
 }
 
 /** Formats know nothing of Nix. */
@@ -39,7 +40,13 @@ const ALLOWED = new Set([
   'disks/gpt -> disks/mbr',
   // An appliance holds a streamOptimized disk (DSP0243).
   'disks/ova -> disks/vmdk',
+  // What Google imports is a disk in a tar archive.
+  'disks/raw-tar -> archives/tar',
 ])
+
+/** Knows every container, each of which knows what one is. */
+const REGISTRY = 'disks/containers.ts'
+const CONTAINER = 'disks/container.ts'
 
 interface Import {
   readonly from: string
@@ -60,6 +67,7 @@ function importsOf(file: string, text: string): Import[] {
 /** Why an import is not allowed, or undefined. */
 function violation({ from, to }: Import): string | undefined {
   const [a, b] = [part(from), part(to)]
+  if (a.startsWith('disks/') && (a === REGISTRY || b === CONTAINER) && b.startsWith('disks/')) return undefined
   if (a === b || ALLOWED.has(`${a} -> ${b}`)) return undefined
   const [levelA, levelB] = [LEVELS[from.split('/')[0] ?? ''], LEVELS[to.split('/')[0] ?? '']]
   if (levelA === undefined || levelB === undefined) return `${from} -> ${to}: a folder that ARCHITECTURE.md does not know`

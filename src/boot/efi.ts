@@ -13,12 +13,13 @@
  */
 import { createHash } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { compareBytes } from '../bytes/order.ts'
 import { utf8 } from '../bytes/text.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import { Proof } from '../io/proven.ts'
+import { smallHostFile } from '../system/small-file.ts'
 import type { Content, FileNode } from '../tree/tree.ts'
 import { efiMachine } from './pe.ts'
 
@@ -51,10 +52,12 @@ export interface BootFile {
   readonly content?: Content
 }
 
+/** Which menu is to be written for a boot program; `own`: none, it brings one. */
+export type EfiMenu = 'systemd-boot' | 'grub' | 'own'
+
 export interface EfiBoot {
   readonly architecture: EfiArchitecture
-  /** Which menu is to be written for it. */
-  readonly menu: 'systemd-boot' | 'grub' | 'own'
+  readonly menu: EfiMenu
   /** Sorted by path. */
   readonly files: readonly BootFile[]
 }
@@ -78,12 +81,13 @@ export function systemdBootPath(toplevel: string, architecture: EfiArchitecture)
 
 /**
  * Look at a folder or an EFI program. Throws NOT_FOUND when there is no boot program for `system`,
- * BAD_INPUT when it is no EFI program or made for another machine.
+ * BAD_INPUT when it is no EFI program or made for another machine, LIMIT for one of more than 1 GiB.
  */
 export async function efiBoot(path: string, system: string): Promise<EfiBoot> {
   const architecture = efiArchitecture(system)
   const found = await status(path)
   if (!found) throw new ImageError('NOT_FOUND', `UEFI: there is no ${path}`, { path })
+  if (!found.isDirectory() && !found.isFile()) throw noFile(path)
   if (!found.isDirectory()) {
     const { menu, file } = await checkedProgram({ path: `EFI/BOOT/${architecture.bootFile}`, hostPath: path, size: found.size }, system)
     return { architecture, menu, files: [file] }
@@ -117,10 +121,13 @@ export function efiProgram({ size, content }: Pick<FileNode, 'size' | 'content'>
   return { architecture, menu, files: [{ path: `EFI/BOOT/${architecture.bootFile}`, hostPath: path, size, content }] }
 }
 
+/** Programs with a kernel and an initrd in them are that large at the most. */
+const PROGRAM_LIMIT = 2 ** 30
+
 /** The program that goes into the image has to be the one that was looked at. */
-async function checkedProgram(file: BootFile, system: string): Promise<{ readonly menu: EfiBoot['menu']; readonly file: BootFile }> {
+async function checkedProgram(file: BootFile, system: string): Promise<{ readonly menu: EfiMenu; readonly file: BootFile }> {
   const { hostPath, size } = file
-  const bytes = await readFile(hostPath)
+  const bytes = Buffer.from(smallHostFile(hostPath, PROGRAM_LIMIT, 'the EFI program'))
   const menu = menuOf(checkedBytes(bytes, hostPath, system, efiArchitecture(system)))
   const proof = new Proof(createHash('sha256').update(bytes).digest(), size)
   return { menu, file: { ...file, content: { kind: 'hostFile', path: utf8(hostPath), proof } } }
@@ -140,7 +147,7 @@ function checkedBytes(bytes: Buffer, path: string, system: string, architecture:
   return bytes
 }
 
-function menuOf(program: Buffer): EfiBoot['menu'] {
+function menuOf(program: Buffer): EfiMenu {
   if (program.includes('#### LoaderInfo: systemd-boot')) return 'systemd-boot'
   return program.includes('Welcome to GRUB!') ? 'grub' : 'own'
 }
@@ -169,8 +176,12 @@ async function addFiles(files: BootFile[], hostPath: string, path: string, depth
   } else if (found.isFile()) {
     files.push({ path, hostPath, size: found.size })
   } else {
-    throw new ImageError('BAD_INPUT', `UEFI: ${hostPath} is neither a file nor a folder`, { path: hostPath })
+    throw noFile(hostPath)
   }
+}
+
+function noFile(path: string): ImageError {
+  return new ImageError('BAD_INPUT', `UEFI: ${path} is neither a file nor a folder`, { path })
 }
 
 async function names(folder: string): Promise<string[]> {

@@ -1,17 +1,19 @@
-/** Help texts, made from the option table. */
-import { COMMAND_FAMILIES, COMMAND_NAMES, COMMANDS, type CommandFamily, familyMembers } from './commands.ts'
-import { type CommandName, GROUPS, type Option, type OptionRow, optionList, writtenName } from './options.ts'
+/** Help texts, made from the rows of the commands. */
+import type { Command } from './command.ts'
+import { COMMANDS } from './commands/index.ts'
+import { COMMAND_FAMILIES, type CommandFamily, familyMembers } from './commands.ts'
+import { GROUPS, type NamedRow, type Row, rowList, writtenName } from './row.ts'
+import { HELP } from './rows.ts'
 import { formatSize } from './values.ts'
 
 const WIDTH = 100
 const INDENT = 28
 
 export function generalHelp(): string {
-  const commands = COMMAND_NAMES.map((name) => `  kilnix ${name.padEnd(16)} ${COMMANDS[name].summary}`)
   return `kilnix turns a Nix store closure into bootable NixOS images: no host tools, no root, no KVM
 
 Usage:
-${commands.join('\n')}
+${COMMANDS.map(summaryLine).join('\n')}
   kilnix presets          List the presets of kilnix disk and zfs; with --json for programs
   kilnix schema           Print the JSON Schema of config files; schema toplevel: of specs
   kilnix help [COMMAND]   Print this help, or that of a command
@@ -23,52 +25,56 @@ Exit status: 0 done, 1 failed, 2 usage, 128 and the number of a signal that canc
 
 /** Of the commands that begin with the same word. */
 export function familyHelp(family: CommandFamily): string {
-  const members = familyMembers(family).map((name) => `  kilnix ${name.padEnd(16)} ${COMMANDS[name].summary}`)
+  const members = familyMembers(family).map(summaryLine)
   return `${COMMAND_FAMILIES[family]}\n\nUsage:\n${members.join('\n')}\n\n'kilnix help ${family} COMMAND' prints the help of one of them.\n`
 }
 
-export function commandHelp(command: CommandName): string {
-  const { summary, usage, examples } = COMMANDS[command]
+function summaryLine({ name, help }: Command): string {
+  return `  kilnix ${name.padEnd(16)} ${help.summary}`
+}
+
+export function commandHelp(command: Command): string {
+  const { summary, usage, examples } = command.help
   const lines = [summary, '', `Usage: ${usage}`]
-  const all = optionList(command)
-  for (const group of GROUPS) {
-    const members = all.filter(({ option }) => option.group === group)
-    if (members.length === 0) continue
-    lines.push('', `${group}:`)
-    for (const row of members) lines.push(...optionLines(row))
-  }
+  for (const [group, members] of groupsOf(command)) lines.push('', `${group}:`, ...members.flatMap(rowLines))
   lines.push('', 'Examples:')
   for (const { about, line } of examples) lines.push(`  # ${about}`, `  ${line}`)
   return `${lines.join('\n')}\n`
 }
 
-function optionLines(row: OptionRow): string[] {
-  const { name, option } = row
-  const left = `  ${synopsis(name, option)}`
-  const notes = optionNotes(row)
-  const about = wrap(`${option.aboutNegated ?? option.about}${notes === '' ? '' : ` (${notes})`}`, WIDTH - INDENT)
+/** The rows of a command by groups, and --help. */
+export function groupsOf({ rows }: Command): (readonly [group: string, members: readonly NamedRow[]])[] {
+  const all = rowList({ ...rows, help: HELP })
+  return GROUPS.map((group) => [group, all.filter(({ row }) => row.group === group)] as const).filter(([, members]) => members.length > 0)
+}
+
+function rowLines(named: NamedRow): string[] {
+  const { row } = named
+  const left = `  ${synopsis(named)}`
+  const notes = rowNotes(row)
+  const about = wrap(`${row.aboutNegated ?? row.about}${notes === '' ? '' : ` (${notes})`}`, WIDTH - INDENT)
   const head = left.length < INDENT - 1 ? [`${left.padEnd(INDENT)}${about.shift() ?? ''}`] : [left]
   return [...head, ...about.map((line) => ' '.repeat(INDENT) + line)]
 }
 
 /** `-o, --output FILE` */
-export function synopsis(name: string, option: Option): string {
-  const { placeholder } = option.type
-  if (option.positional) return placeholder
-  return `${option.short ? `-${option.short}, ` : ''}${writtenName(name, option)}${placeholder === '' ? '' : ` ${placeholder}`}`
+export function synopsis(named: NamedRow): string {
+  const { short, positional, type } = named.row
+  if (positional) return type.placeholder
+  return `${short ? `-${short}, ` : ''}${writtenName(named)}${type.placeholder === '' ? '' : ` ${type.placeholder}`}`
 }
 
 /** `required; repeatable; default: 1M`, as far as they are so. */
-export function optionNotes({ option, isRequired }: OptionRow): string {
-  return [isRequired && 'required', option.repeatable && 'repeatable', defaultText(option)].filter(Boolean).join('; ')
+export function rowNotes(row: Row): string {
+  return [row.required && 'required', row.repeatable && 'repeatable', defaultText(row)].filter(Boolean).join('; ')
 }
 
 /** `default: 1M`, or an empty text where none is worth saying. */
-function defaultText(option: Option): string {
-  if (option.defaultText !== undefined) return `default: ${option.defaultText}`
-  const value = option.default
-  if (value === undefined || value === '' || typeof value === 'boolean' || Array.isArray(value)) return ''
-  if (option.type.placeholder === 'SIZE') return `default: ${formatSize(Number(value))}`
+function defaultText(row: Row): string {
+  if (row.defaultText !== undefined) return `default: ${row.defaultText}`
+  const value = row.default
+  if (value === undefined || value === '' || typeof value === 'boolean') return ''
+  if (row.type.placeholder === 'SIZE') return `default: ${formatSize(Number(value))}`
   const bare = typeof value === 'string' && /^\S+$/.test(value) ? value : JSON.stringify(value)
   return `default: ${bare}`
 }

@@ -8,7 +8,7 @@ import { ImageError, systemErrorCode } from '../errors.ts'
 import { COMMAND_FAMILIES, COMMAND_NAMES, commandOf, isFamily } from './commands.ts'
 import { keepIgnoringHangUp } from './hang-up.ts'
 import { commandHelp, familyHelp, generalHelp } from './help.ts'
-import type { CommandName, Settings } from './options.ts'
+import { flagOf } from './row.ts'
 import { readSettings } from './settings.ts'
 import { say } from './stderr.ts'
 import { printJson, printLines } from './stdout.ts'
@@ -26,20 +26,21 @@ export async function main(args: readonly string[]): Promise<number> {
   keepIgnoringHangUp(process.env)
   leaveRemovedFolder()
   // Errors that no promise leads to here, and that leave nobody to clean up: `exit` does.
-  process.on('uncaughtException', (error) => process.exit(report(error, undefined)))
+  process.on('uncaughtException', (error) => process.exit(report(error, args)))
   try {
     return await dispatch(args)
   } catch (error) {
-    return report(error, commandOf(args)?.command ?? (isFamily(args[0]) ? args[0] : undefined))
+    return report(error, args)
   }
 }
 
 async function dispatch(args: readonly string[]): Promise<number> {
   const found = commandOf(args)
   if (found) {
-    const settings = readSettings(found.command, found.rest, process.env)
-    if (!settings) return show(commandHelp(found.command))
-    return await runCommand(found.command, settings)
+    const given = readSettings(found.command, found.rest, process.env)
+    if (!given) return show(commandHelp(found.command))
+    const { run } = await import('./run.ts')
+    return run(found.command, given)
   }
   const [name, ...rest] = args
   if (isFamily(name) && (rest[0] === undefined || ['--help', '-h'].includes(rest[0]))) {
@@ -98,49 +99,6 @@ async function presets(rest: readonly string[]): Promise<number> {
   return 0
 }
 
-async function runCommand(command: CommandName, settings: Settings): Promise<number> {
-  switch (command) {
-    case 'netboot': {
-      const { runNetboot } = await import('./run-netboot.ts')
-      return runNetboot(settings)
-    }
-    case 'serve': {
-      const { runServe } = await import('./run-serve.ts')
-      return runServe(settings)
-    }
-    case 'zfs': {
-      const { runZfs } = await import('./run-zfs.ts')
-      return runZfs(settings)
-    }
-    case 'toplevel': {
-      const { runToplevel } = await import('./run-toplevel.ts')
-      return runToplevel(settings)
-    }
-    case 'nar dump':
-    case 'nar hash':
-    case 'nar restore':
-    case 'nar ls': {
-      const { runNar } = await import('./run-nar.ts')
-      return runNar(command, settings)
-    }
-    case 'closure show':
-    case 'closure why':
-    case 'closure diff':
-    case 'closure check': {
-      const { runClosure } = await import('./run-closure.ts')
-      return runClosure(command, settings)
-    }
-    case 'replace': {
-      const { runReplace } = await import('./run-replace.ts')
-      return runReplace(settings)
-    }
-    default: {
-      const { runImage } = await import('./run-image.ts')
-      return runImage(command, settings)
-    }
-  }
-}
-
 async function help(rest: readonly string[]): Promise<number> {
   const [topic] = rest
   if (topic === undefined || OTHER_COMMANDS.includes(topic)) return show(generalHelp())
@@ -169,16 +127,20 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version
 }
 
-function report(error: unknown, command: string | undefined): number {
+/** Options in messages are spelled as this command line has them. */
+function report(error: unknown, args: readonly string[]): number {
+  const command = commandOf(args)?.command
+  const message = error instanceof ImageError ? error.messageWith((key) => `--${flagOf(key, command?.rows[key])}`) : ''
   if (error instanceof ImageError && error.code === 'USAGE') {
-    say(`kilnix: ${error.message}`)
-    say(`Try 'kilnix ${command ? `${command} ` : ''}--help'.`)
+    const name = command?.name ?? (isFamily(args[0]) ? args[0] : undefined)
+    say(`kilnix: ${message}`)
+    say(`Try 'kilnix ${name ? `${name} ` : ''}--help'.`)
     return 2
   }
   if (systemErrorCode(error) === 'EPIPE') return BROKEN_PIPE_STATUS
   if (error instanceof ImageError) {
     // Further lines are lists; indented, none can pass for a message of its own.
-    const [first, ...rest] = error.message.split('\n')
+    const [first, ...rest] = message.split('\n')
     say(`kilnix: error [${error.code}]: ${first}`)
     for (const line of rest) say(`  ${line.trim()}`)
     return 1

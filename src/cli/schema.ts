@@ -1,37 +1,41 @@
-/** The JSON Schema (2020-12) of config files, made from the option table. */
-import { type CommandName, OPTIONS, type Option, optionList } from './options.ts'
+/** The JSON Schema (2020-12) of config files, made from the rows of the commands that read one. */
+import type { Command } from './command.ts'
+import { COMMANDS } from './commands/index.ts'
+import { configurable, type Row } from './row.ts'
 import type { JsonSchema } from './values.ts'
 
 export { toplevelSchema } from '../system/assemble/spec.ts'
 
 export const SCHEMA_ID = 'https://unpkg.com/kilnix/docs/kilnix.schema.json'
 
-/** Commands that read a config file. */
-const CONFIGURED: readonly CommandName[] = OPTIONS.config.commands
-
+/** A file is of one command: it has the options of that. `$defs` has a schema a command. */
 export function configSchema(): JsonSchema {
-  const properties: Record<string, JsonSchema> = { $schema: { type: 'string', description: 'Names this schema, for editors' } }
-  for (const { key, option } of optionList()) {
-    if (option.configurable !== false) properties[key] = propertySchema(option)
-  }
+  const commands: readonly Command[] = COMMANDS.filter(({ rows }) => 'config' in rows)
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     $id: SCHEMA_ID,
     title: 'Kilnix config file',
-    description: 'Options of all commands (--config). Relative paths count from the folder of the file; the command line wins.',
-    type: 'object',
-    additionalProperties: false,
-    properties,
+    description: 'Options of one command (--config). Relative paths count from the folder of the file; the command line wins.',
+    anyOf: commands.map(({ name }) => ({ $ref: `#/$defs/${name}` })),
+    $defs: Object.fromEntries(commands.map((command) => [command.name, commandSchema(command)])),
   }
 }
 
-function propertySchema(option: Option): JsonSchema {
-  const commands = option.commands.filter((command) => CONFIGURED.includes(command))
-  const only = commands.length === CONFIGURED.length ? '' : ` (kilnix ${commands.join(', ')} only)`
-  const otherwise = option.defaultText === undefined ? '' : `; default: ${option.defaultText}`
+function commandSchema({ name, rows }: Command): JsonSchema {
+  const properties = [...configurable(rows)].map(([spelled, { row }]) => [spelled, propertySchema(row)])
   return {
-    description: `${option.about}${only}${otherwise}`,
-    ...(option.repeatable ? { type: 'array', items: option.type.schema } : option.type.schema),
-    ...(option.default === undefined ? {} : { default: option.default }),
+    description: `Options of kilnix ${name}`,
+    type: 'object',
+    additionalProperties: false,
+    properties: { $schema: { type: 'string', description: 'Names this schema, for editors' }, ...Object.fromEntries(properties) },
+  }
+}
+
+function propertySchema(row: Row): JsonSchema {
+  const otherwise = row.defaultText === undefined ? '' : `; default: ${row.defaultText}`
+  return {
+    description: `${row.about}${otherwise}`,
+    ...(row.repeatable ? { type: 'array', items: row.type.schema } : row.type.schema),
+    ...(row.default === undefined ? {} : { default: row.default }),
   }
 }

@@ -1,78 +1,77 @@
-/** From arguments, a config file and the environment to checked settings. */
+/** From arguments, a config file and the environment to what was given, checked. */
 import { dirname, resolve } from 'node:path'
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
 import { nearest } from '../bytes/nearest.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import { readSmallFile } from '../io/small-file.ts'
 import { isObject, parseJson } from '../json/parse.ts'
-import { type CommandName, OPTIONS, type Option, type OptionKey, optionList, type Settings } from './options.ts'
+import type { Command } from './command.ts'
+import { COMMANDS } from './commands/index.ts'
+import { configurable, type Given, type NamedRow, type Row, type Rows, rowList } from './row.ts'
+import { HELP } from './rows.ts'
 import { usage } from './values.ts'
 
-type Values = Partial<Record<OptionKey, unknown>>
+type Values = Readonly<Record<string, unknown>>
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Undefined when help was asked for. Throws USAGE. */
-export function readSettings(command: CommandName, args: readonly string[], environment: Environment): Settings | undefined {
-  const given = fromArguments(command, args)
-  if (given.help) return undefined
-  const config = given.config === undefined ? {} : fromConfig(command, String(given.config))
-  const values: Values = { ...fromEnvironment(environment), ...config, ...given }
-  for (const { key, name, option, isRequired } of optionList(command)) {
-    if (isRequired && values[key] === undefined && !(key === 'output' && values.dryRun === true))
-      throw usage(`${option.positional ? option.type.placeholder : `--${name}`} is missing`)
+export function readSettings<R extends Rows>(command: Command<R>, args: readonly string[], environment: Environment): Given<R> | undefined {
+  const rows = rowList(command.rows)
+  const { help, ...fromCommandLine } = fromArguments(rowList({ ...command.rows, help: HELP }), args)
+  if (help) return undefined
+  const config = fromCommandLine.config === undefined ? {} : fromConfig(command, String(fromCommandLine.config))
+  const stated: Values = { ...fromEnvironment(rows, environment), ...config, ...fromCommandLine }
+  const given: Record<string, unknown> = {}
+  for (const { key, flag, row } of rows) {
+    const value = key in stated ? stated[key] : defaultOf(key, row, stated)
+    if (value === undefined && row.required) throw usage(`${row.positional ? row.type.placeholder : `--${flag}`} is missing`)
+    if (value !== undefined) given[key] = value
   }
-  const settings: Values = {}
-  for (const key of Object.keys(OPTIONS) as OptionKey[]) settings[key] = values[key] ?? defaultOf(key, values)
-  return checked(command, settings as Settings)
-}
-
-/** `timeout` may be null on purpose; a dry run needs no output. */
-function defaultOf(key: OptionKey, values: Values): unknown {
-  if (values[key] === null) return null
-  if (key === 'output' && values.output === undefined) return '-'
-  return (OPTIONS[key] as Option).default
-}
-
-function checked(command: CommandName, settings: Settings): Settings {
-  const isWriter = (OPTIONS.dryRun.commands as readonly CommandName[]).includes(command)
-  if (isWriter && settings.json && !settings.dryRun) throw usage('--json goes with --dry-run')
-  if ((settings.blockSize & (settings.blockSize - 1)) !== 0) throw usage(`--block-size is ${settings.blockSize}, it must be a power of two`)
-  const targets = new Set<string>()
-  for (const { target } of [...settings.add, ...settings.link]) {
-    if (targets.has(target)) throw usage(`the target /${target} is named twice, by --add or --link`)
-    targets.add(target)
+  for (const { flag, key, row } of rows) {
+    if (isSaid(given[key]) && row.needs !== undefined && !isSaid(given[row.needs])) {
+      const needed = rows.find((other) => other.key === row.needs)
+      throw usage(`--${flag} goes with --${needed?.flag}`)
+    }
   }
-  if (settings.piecesLimit !== undefined && settings.pieces === undefined) throw usage('--pieces-limit goes with --pieces')
-  return settings
+  command.check?.(given as Given<R>)
+  return given as Given<R>
 }
 
-function fromArguments(command: CommandName, args: readonly string[]): Values {
-  const table = optionList(command)
+/** A dry run needs no output. */
+function defaultOf(key: string, row: Row, stated: Values): unknown {
+  return key === 'output' && stated.dryRun === true ? '-' : row.default
+}
+
+function isSaid(value: unknown): boolean {
+  return value !== undefined && value !== false
+}
+
+function fromArguments(rows: readonly NamedRow[], args: readonly string[]): Values {
   const options: ParseArgsOptionsConfig = {}
-  for (const { name, option } of table) {
-    options[name] = {
-      type: option.type.placeholder === '' ? 'boolean' : 'string',
-      ...(option.short && { short: option.short }),
-      ...(option.repeatable && { multiple: true }),
+  for (const { flag, row } of rows) {
+    options[flag] = {
+      type: row.type.placeholder === '' ? 'boolean' : 'string',
+      ...(row.short && { short: row.short }),
+      ...(row.repeatable && { multiple: true }),
     }
   }
   const { values: parsed, positionals: given } = parse(args, options)
   // What has no name on the command line may be given by name all the same.
-  const places = table.filter(({ name, option }) => option.positional && parsed[name] === undefined)
+  const places = rows.filter(({ flag, row }) => row.positional && parsed[flag] === undefined)
   const extra = given[places.length]
   if (extra !== undefined) throw usage(`'${extra}' is not expected; options begin with --`)
-  const values: Values = {}
+  const values: Record<string, unknown> = {}
   for (const [index, argument] of given.entries()) {
-    const row = places[index]
-    if (row !== undefined) values[row.key] = row.option.type.parse(argument, row.option.type.placeholder)
+    const place = places[index]
+    if (place !== undefined) values[place.key] = place.row.type.parse(argument, place.row.type.placeholder)
   }
-  for (const { key, name, option } of table) {
-    const value = parsed[name]
+  for (const { key, flag, row } of rows) {
+    const value = parsed[flag]
     if (value === undefined) continue
     if (typeof value === 'boolean') values[key] = value
-    else if (Array.isArray(value)) values[key] = value.map((item) => option.type.parse(String(item), `--${name}`))
-    else values[key] = option.type.parse(value, `--${name}`)
+    else if (Array.isArray(value)) values[key] = value.map((item) => row.type.parse(String(item), `--${flag}`))
+    else values[key] = row.type.parse(value, `--${flag}`)
   }
   return values
 }
@@ -96,34 +95,39 @@ function parse(args: readonly string[], options: ParseArgsOptionsConfig): Parsed
   return { values: parsed.values, positionals: parsed.positionals }
 }
 
-function fromConfig(command: CommandName, file: string): Values {
+function fromConfig({ name, rows }: Command, file: string): Values {
   const folder = dirname(resolve(file))
-  const table = new Map(optionList().map((row) => [row.key as string, row]))
-  const values: Values = {}
-  for (const [key, value] of Object.entries(readJson(file))) {
-    if (key === '$schema') continue
-    const row = table.get(key)
-    if (!row || row.option.configurable === false) {
-      const near = nearest(key, [...table.keys()])
-      throw usage(`${file}: there is no option '${key}'${near === undefined ? '' : `; did you mean '${near}'?`}`)
-    }
-    if (!row.option.commands.includes(command)) throw usage(`${file}: '${key}' is no option of kilnix ${command}`)
-    values[row.key] = fromJson(row.option, value, `${file}: '${key}'`, folder)
+  const own = configurable(rows)
+  const values: Record<string, unknown> = {}
+  for (const [spelled, value] of Object.entries(readJson(file))) {
+    if (spelled === '$schema') continue
+    const found = own.get(spelled)
+    if (found === undefined) throw unknownKey(spelled, file, name, own)
+    const read = fromJson(found.row, value, `${file}: '${spelled}'`, folder)
+    // Nothing in a list is nothing given.
+    if (!Array.isArray(read) || read.length > 0) values[found.key] = read
   }
   return values
 }
 
-function fromJson(option: Option, value: unknown, name: string, folder: string): unknown {
-  if (!option.repeatable) return option.type.fromJson(value, name, folder)
+function unknownKey(spelled: string, file: string, command: string, own: ReadonlyMap<string, NamedRow>): ImageError {
+  const isOfAnother = COMMANDS.some(({ rows }) => configurable(rows).has(spelled))
+  if (isOfAnother) return usage(`${file}: '${spelled}' is no option of kilnix ${command}`)
+  const near = nearest(spelled, [...own.keys()])
+  return usage(`${file}: there is no option '${spelled}'${near === undefined ? '' : `; did you mean '${near}'?`}`)
+}
+
+function fromJson(row: Row, value: unknown, name: string, folder: string): unknown {
+  if (!row.repeatable) return row.type.fromJson(value, name, folder)
   if (!Array.isArray(value)) throw usage(`${name} must be a list`)
-  return value.map((item, index) => option.type.fromJson(item, `${name}[${index}]`, folder))
+  return value.map((item, index) => row.type.fromJson(item, `${name}[${index}]`, folder))
 }
 
 /** No config file is larger, in bytes: there are some hundred options. */
 const CONFIG_LIMIT = 1024 ** 2
 
 /** Throws USAGE, and LIMIT for what is too large or nests too deep. */
-function readJson(file: string): Readonly<Record<string, unknown>> {
+function readJson(file: string): Values {
   let value: unknown
   try {
     value = parseJson(readSmallFile(file, CONFIG_LIMIT, 'a config file'), file)
@@ -137,8 +141,11 @@ function readJson(file: string): Readonly<Record<string, unknown>> {
   return value
 }
 
-/** https://reproducible-builds.org/specs/source-date-epoch/ */
-function fromEnvironment(environment: Environment): Values {
-  const epoch = environment.SOURCE_DATE_EPOCH
-  return epoch === undefined || epoch === '' ? {} : { mtime: OPTIONS.mtime.type.parse(epoch, 'SOURCE_DATE_EPOCH') }
+function fromEnvironment(rows: readonly NamedRow[], environment: Environment): Values {
+  const values: Record<string, unknown> = {}
+  for (const { key, row } of rows) {
+    const text = row.variable === undefined ? undefined : environment[row.variable]
+    if (row.variable !== undefined && text !== undefined && text !== '') values[key] = row.type.parse(text, row.variable)
+  }
+  return values
 }

@@ -3,8 +3,10 @@
  * JSON Schema, side by side so that they agree.
  */
 import { resolve } from 'node:path'
+import type { CodecSpec } from '../codecs/codec.ts'
 import { parseCodecSpec } from '../codecs/spec.ts'
 import { ImageError } from '../errors.ts'
+import type { Replacement } from '../nix/rewrite/replace.ts'
 import { fromWorkingFolder } from './working-folder.ts'
 
 export type JsonSchema = { readonly [key: string]: unknown }
@@ -103,13 +105,18 @@ function decimal(value: string): number | string {
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 }
 
 /** Bytes: `131072`, `128K`, `1M`, with units of 1024. */
-export function size(minimum: number, maximum: number): ValueType<number> {
+export function size(
+  minimum: number,
+  maximum: number,
+  { isPowerOfTwo = false }: { readonly isPowerOfTwo?: boolean } = {},
+): ValueType<number> {
   const parse = (value: string, option: string): number => {
     const parts = /^(\d{1,15})(?:([KMGT])(?:iB)?)?$/i.exec(value)
     const bytes = parts ? Number(parts[1]) * (UNITS[(parts[2] ?? '').toUpperCase()] ?? Number.NaN) : Number.NaN
     if (!(bytes >= minimum && bytes <= maximum)) {
       throw usage(`${option} is '${value}', it must be a size from ${formatSize(minimum)} to ${formatSize(maximum)}, such as 128K or 1M`)
     }
+    if (isPowerOfTwo && (bytes & (bytes - 1)) !== 0) throw usage(`${option} is ${bytes}, it must be a power of two`)
     return bytes
   }
   return {
@@ -161,17 +168,13 @@ export function formatSize(bytes: number): string {
   return String(bytes)
 }
 
-/** A codec and its level; stays text, which `parseCodecSpec` has accepted. */
-export function compression(): ValueType<string> {
-  const parse = (value: string): string => {
-    parseCodecSpec(value)
-    return value
-  }
+/** A codec and its level. */
+export function compression(): ValueType<CodecSpec> {
   return {
     placeholder: 'CODEC[:LEVEL]',
     schema: { type: 'string', pattern: '^(zstd(:[0-9]{1,2})?|gzip(:[1-9])?|xz(:[0-9])?|lz4(:hc)?|none)$' },
-    parse,
-    fromJson: (value, option) => parse(requireText(value, option)),
+    parse: (value) => parseCodecSpec(value),
+    fromJson: (value, option) => parseCodecSpec(requireText(value, option)),
   }
 }
 
@@ -224,17 +227,16 @@ export interface Addition {
   readonly gid?: number
 }
 
-/**
- * `TARGET=SOURCE`; an equals sign within TARGET is written `\=`, a backslash `\\`. With an owner
- * `TARGET=SOURCE:MODE[:UID[:GID]]` as well, where a colon and what looks like a mode end SOURCE.
- */
-export function addition({ withOwner = false }: { readonly withOwner?: boolean } = {}): ValueType<Addition> {
-  const placeholder = withOwner ? 'TARGET=SOURCE[:MODE[:UID[:GID]]]' : 'TARGET=SOURCE'
-  const split = (value: string, option: string): Addition => {
-    const [target, rest] = splitTarget(value, option, placeholder, '/docs/README=./README.md')
-    const owned = withOwner ? /^(.+?):([0-7]{3,4})(?::([0-9]{1,10})(?::([0-9]{1,10}))?)?$/s.exec(rest) : null
-    if (owned === null) return { target, source: rest }
-    const [, source = '', mode = '', uid, gid] = owned
+/** `TARGET=SOURCE`; an equals sign within TARGET is written `\=`, a backslash `\\`. */
+export function hostAddition(): ValueType<Addition> {
+  return additionOf('TARGET=SOURCE', (target, source) => ({ target, source }))
+}
+
+/** `TARGET=SOURCE:MODE[:UID[:GID]]` as well, where a colon and what looks like a mode end SOURCE. */
+export function addition(): ValueType<Addition> {
+  return additionOf('TARGET=SOURCE[:MODE[:UID[:GID]]]', (target, rest) => {
+    const [, source = '', mode, uid, gid] = /^(.+?):([0-7]{3,4})(?::([0-9]{1,10})(?::([0-9]{1,10}))?)?$/s.exec(rest) ?? []
+    if (mode === undefined) return { target, source: rest }
     return {
       target,
       source,
@@ -242,7 +244,11 @@ export function addition({ withOwner = false }: { readonly withOwner?: boolean }
       ...(uid !== undefined && { uid: Number(uid) }),
       ...(gid !== undefined && { gid: Number(gid) }),
     }
-  }
+  })
+}
+
+function additionOf(placeholder: string, make: (target: string, rest: string) => Addition): ValueType<Addition> {
+  const split = (value: string, option: string): Addition => make(...splitTarget(value, option, placeholder, '/docs/README=./README.md'))
   return {
     placeholder,
     schema: { type: 'string', pattern: TARGET_PATTERN },
@@ -326,3 +332,23 @@ export function splitAddress(value: string): { readonly host: string; readonly p
   const [, host = '', port] = ADDRESS.exec(value) ?? []
   return { host: host.replace(/^\[|\]$/g, ''), port: Number(port ?? Number.NaN) }
 }
+
+/** `OLD=NEW`. No store path has an equals sign before its name, where a first one may be; the second begins with a slash. */
+export function replacement(): ValueType<Replacement> {
+  const parse = (value: string, option: string): Replacement => {
+    const [, oldPath, newPath] = PAIR.exec(value) ?? []
+    if (oldPath !== undefined && newPath !== undefined) return { oldPath, newPath }
+    throw usage(
+      `${option} is '${value}', it must be OLD=NEW, two store paths such as /nix/store/...-openssl-3.0.13=/nix/store/...-openssl-3.0.14`,
+    )
+  }
+  return {
+    placeholder: 'OLD=NEW',
+    schema: { type: 'string', pattern: PAIR.source },
+    parse,
+    fromJson: (value, option) => parse(requireText(value, option), option),
+  }
+}
+
+/** A trailing slash, as completion leaves it, is dropped. */
+const PAIR = /^(\/nix\/store\/[^/]+)\/?=(\/nix\/store\/[^/]+)\/?$/

@@ -3,8 +3,8 @@
  * partition, and the tables that make the same bytes a CD and a USB stick.
  */
 import {
-  type BootMenu,
   type EfiBoot,
+  type EfiMenu,
   efiArchitecture,
   efiBoot,
   efiProgram,
@@ -13,32 +13,28 @@ import {
   ISOLINUX_PATH,
   isoBootTree,
   isoPathOf,
-  type KernelFiles,
   menuEntries,
   type Syslinux,
   systemdBootPath,
 } from '../boot/index.ts'
 import { deriveGuid } from '../bytes/guid.ts'
-import { utf8 } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import { fat, planFat } from '../filesystems/fat/index.ts'
 import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, planIso9660 } from '../filesystems/iso9660/index.ts'
-import type { GrowingImage } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import { type Addition, addedTree } from '../system/additions.ts'
 import type { Bootspec } from '../system/bootspec.ts'
-import { type LoadedStore, loadStore, newPathOf, type StoreInput } from '../system/store.ts'
-import { bytesInStore, fileInStore, readHostFile, textInStore } from '../system/store-files.ts'
-import { findToplevel, loadBootspec } from '../system/toplevel.ts'
+import { smallHostFile } from '../system/small-file.ts'
+import { bytesInStore, fileInStore, filesInStore } from '../system/store-files.ts'
+import { openSystem, type System, type SystemInput, systemText } from '../system/system.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../tree/tree.ts'
+import { type ImageProduct, imageProduct } from './product.ts'
 import { packedStore, type StorePacking, type StoreSummary, storeSummary } from './squashfs.ts'
 import { defaultVolumeId, systemVolumeId } from './volume-id.ts'
 
-export interface IsoOptions extends StoreInput, StorePacking {
-  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
-  readonly toplevel?: string
+export interface IsoOptions extends SystemInput, StorePacking {
   /** A folder with syslinux, for BIOS. Without it the image boots by UEFI only. */
   readonly syslinux?: string
   /** A folder with `EFI/BOOT/BOOT*.EFI`, or an EFI program; default: systemd-boot of the closure. */
@@ -62,12 +58,6 @@ export interface IsoOptions extends StoreInput, StorePacking {
   readonly mtimeSeconds?: number
 }
 
-export interface IsoImage extends GrowingImage {
-  readonly plan: IsoPlan
-  /** Files and folders of the host that the image is made from. */
-  readonly inputs: readonly string[]
-}
-
 /** What goes into an ISO, as plain data. */
 export interface IsoPlan {
   readonly volumeId: string
@@ -75,7 +65,7 @@ export interface IsoPlan {
   readonly system: string
   readonly bios: boolean
   /** The menu of the UEFI boot program; `own` where it brings one. */
-  readonly uefi: EfiBoot['menu']
+  readonly uefi: EfiMenu
   readonly hybrid: 'gpt' | 'nixpkgs' | 'none'
   readonly espBytes: number
   readonly entries: readonly { readonly title: string; readonly kernel: string; readonly parameters: string }[]
@@ -92,17 +82,18 @@ const CATALOG_PATH = '/.boot.cat'
 /** GRUB menus of nixpkgs find the partition by it. */
 const ESP_SERIAL = 0x12345678
 const MEBIBYTE = 1 << 20
+/** Of isohdpfx.bin, which has some 400 bytes. */
+const BOOT_CODE_LIMIT = 64 << 10
 
 /**
  * Load a closure and plan its ISO; nothing is written yet. Throws what `loadStore` throws, NOT_FOUND for
  * boot files that are missing, LIMIT, USAGE, UNSUPPORTED; `pack` what squashfs and iso9660 throw.
  */
-export async function iso(options: IsoOptions): Promise<IsoImage> {
-  const store = await loadStore(options)
-  const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
-  const bootspec = await loadBootspec(toplevel, store.trees)
-  const version = await textInStore(`${toplevel}/nixos-version`, store)
-  const fstab = await textInStore(`${toplevel}/etc/fstab`, store)
+export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
+  const system = await openSystem(options)
+  const { store, toplevel, bootspec } = system
+  const version = await systemText(system, 'nixos-version')
+  const fstab = await systemText(system, 'etc/fstab')
   const volumeId = options.volumeId ?? defaultVolumeId({ bootspec, fstab, version, edition: options.labelEdition })
   noteOtherVolumeId(volumeId, systemVolumeId({ bootspec, fstab }), options.onProgress)
   const mtimeSeconds = options.mtimeSeconds ?? DEFAULT_TIME
@@ -115,9 +106,9 @@ export async function iso(options: IsoOptions): Promise<IsoImage> {
     ...(options.menuPrefix !== undefined && { labelPrefix: options.menuPrefix }),
     ...(options.menuSuffix !== undefined && { labelSuffix: options.menuSuffix }),
   })
-  const kernels = await kernelFiles(menu, store)
+  const kernels = await filesInStore(menu.files, store)
   const syslinux = await biosBoot(options.syslinux, bootspec)
-  const efi = await uefiBoot(options.efiBoot, bootspec, store)
+  const efi = await uefiBoot(options.efiBoot, system)
   const esp = espImage(espTree(efi, menu, kernels, { mtimeSeconds }), mtimeSeconds)
   const boot = isoBootTree({ menu, kernels, syslinux, efi, version }, { mtimeSeconds })
   const tree = mergeTrees(
@@ -150,7 +141,14 @@ export async function iso(options: IsoOptions): Promise<IsoImage> {
     layout: planIso9660(tree, format),
   }
   const given = [options.syslinux, options.efiBoot, ...(options.add ?? []).map(({ source }) => source)].filter((path) => path !== undefined)
-  return { ...iso9660(tree, format), plan, inputs: [...store.inputs, ...given] }
+  const { narBytes, verified } = plan.store
+  return imageProduct({
+    name: 'nixos.iso',
+    image: iso9660(tree, format),
+    plan,
+    inputs: [...store.inputs, ...given],
+    source: { narBytes, verified },
+  })
 }
 
 /** Another name may be wanted, for a system that is told of it by other means. */
@@ -160,29 +158,28 @@ function noteOtherVolumeId(volumeId: string, expected: string | undefined, onPro
   onProgress?.({ kind: 'note', message })
 }
 
-async function kernelFiles(menu: BootMenu, store: LoadedStore): Promise<KernelFiles> {
-  const files = new Map<string, FileNode>()
-  for (const path of menu.files) files.set(path, await fileInStore(path, store))
-  return files
-}
-
 async function biosBoot(folder: string | undefined, { system }: Bootspec): Promise<Syslinux | undefined> {
   if (folder === undefined) return undefined
-  if (!/^(x86_64|i.86)-/.test(system)) throw new ImageError('USAGE', `--syslinux: ${system} has no BIOS; leave it out`)
+  if (!/^(x86_64|i.86)-/.test(system))
+    throw new ImageError('USAGE', (option) => `${option('syslinux')}: ${system} has no BIOS; leave it out`)
   return findSyslinux(folder)
 }
 
-async function uefiBoot(path: string | undefined, { system, toplevel }: Bootspec, store: LoadedStore): Promise<EfiBoot> {
+async function uefiBoot(path: string | undefined, { store, bootspec: { system, toplevel } }: System): Promise<EfiBoot> {
   if (path !== undefined) return efiBoot(path, system)
   const own = systemdBootPath(toplevel, efiArchitecture(system))
   try {
     return efiProgram(await fileInStore(own, store), await bytesInStore(own, store), own, system)
   } catch (error) {
     if (!(error instanceof ImageError) || error.code !== 'NOT_FOUND') throw error
-    throw new ImageError('NOT_FOUND', `${own}: the closure has no systemd-boot; give a UEFI boot program with --efi-boot`, {
-      path: own,
-      cause: error,
-    })
+    throw new ImageError(
+      'NOT_FOUND',
+      (option) => `${own}: the closure has no systemd-boot; give a UEFI boot program with ${option('efiBoot')}`,
+      {
+        path: own,
+        cause: error,
+      },
+    )
   }
 }
 
@@ -198,7 +195,8 @@ async function hybridOptions(kind: 'gpt' | 'nixpkgs' | 'none', syslinux: Syslinu
   const diskGuid = deriveGuid(seed, 'iso disk')
   const bootCode = syslinux && (await hybridBootCode(syslinux))
   if (kind === 'gpt') return { kind, diskGuid, ...(bootCode && { bootCode }) }
-  if (bootCode === undefined) throw new ImageError('USAGE', `--hybrid nixpkgs: needs isohdpfx.bin of syslinux; give --syslinux`)
+  if (bootCode === undefined)
+    throw new ImageError('USAGE', (option) => `${option('hybrid')} nixpkgs: needs isohdpfx.bin of syslinux; give ${option('syslinux')}`)
   return { kind, diskGuid, bootCode }
 }
 
@@ -206,10 +204,11 @@ async function hybridBootCode({ hybridBootCode: file, isolinux }: Syslinux): Pro
   if (file === undefined) {
     throw new ImageError(
       'NOT_FOUND',
-      `isohdpfx.bin: is not beside ${isolinux.hostPath}, and a USB stick needs it for BIOS; use --hybrid none for optical media only`,
+      (option) =>
+        `isohdpfx.bin: is not beside ${isolinux.hostPath}, and a USB stick needs it for BIOS; use ${option('hybrid')} none for optical media only`,
     )
   }
-  return readHostFile(utf8(file.hostPath))
+  return smallHostFile(file.hostPath, BOOT_CODE_LIMIT, 'the boot code')
 }
 
 /** Owners become 0, and permissions those of a read-only medium. */

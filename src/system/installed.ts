@@ -16,13 +16,12 @@ import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, FileNode, SymlinkNode, TreeNode } from '../tree/tree.ts'
 import { type Addition, addedTree } from './additions.ts'
+import { type CheckedTree, checkedStore, newPathOf, type StoreCheck } from './store.ts'
+import type { System } from './system.ts'
 
 export interface InstalledOptions extends DatabaseOptions {
-  readonly closure: Closure
-  /** Entries by base name, as `storeTree` and `loadStore` give them; those that are not in the closure are left out. */
-  readonly store: DirectoryNode
-  /** Store path of the system. */
-  readonly toplevel: string
+  /** Who checks the store paths; default `inOrder`. */
+  readonly check?: StoreCheck
   /** Text of /etc/nixos/configuration.nix. */
   readonly configuration?: string
   /** Store path of root's channels, as `nix-env` builds them: a folder with `manifest.nix` and one entry a channel. */
@@ -40,6 +39,9 @@ export interface InstalledAddition extends Addition {
   readonly uid?: number
   readonly gid?: number
 }
+
+/** What of a system is installed; a `System` is one. */
+export type InstallableSystem = Pick<System, 'store' | 'toplevel'>
 
 /** `nixbld`, to which NixOS gives the store so that builders may write there (`nixos/modules/misc/ids.nix`). */
 const BUILD_GROUP = 30_000
@@ -80,11 +82,15 @@ const PROFILES = '/nix/var/nix/profiles'
 const ROOT_PROFILES = `${PROFILES}/per-user/root`
 
 /**
- * The root directory. Throws NOT_FOUND where the toplevel, the channel or a path of the closure has no files, USAGE for
+ * The root directory of a system. Throws NOT_FOUND where the toplevel, the channel or a path of the closure has no files, USAGE for
  * a target that is taken or a mode or owner that cannot be, and what `nixDatabase` and `scanHost` throw.
  */
-export function installedTree(options: InstalledOptions): DirectoryNode {
-  const { closure, toplevel, configuration, channel, mtimeSeconds } = options
+export function installedTree(system: InstallableSystem, options: InstalledOptions): CheckedTree {
+  const { toplevel } = system
+  const { closure } = system.store
+  const { configuration, mtimeSeconds, check = 'inOrder' } = options
+  const channel = newPathOf(options.channel, system.store)
+  const store = checkedStore(system.store, check)
   requireListed(closure, toplevel, 'toplevel')
   const of = (mode: number): Attributes => ({ mode, uid: 0, gid: 0, mtimeSeconds })
   const folder = (mode: number): DirectoryNode => ({ kind: 'directory', ...of(mode), entries: [] })
@@ -97,7 +103,7 @@ export function installedTree(options: InstalledOptions): DirectoryNode {
   })
   const nodes: [path: string, node: TreeNode][] = [
     ...FOLDERS.map(([path, mode]): [string, TreeNode] => [path, folder(mode)]),
-    ['nix/store', storeDirectory(options)],
+    ['nix/store', storeDirectory(closure, store.root, mtimeSeconds)],
     ...STATE_FOLDERS.map((path): [string, TreeNode] => [path, folder(0o755)]),
     ['nix/var/nix/db/db.sqlite', file(nixDatabase(closure, options))],
     ['nix/var/nix/db/schema', file(utf8(DATABASE_SCHEMA))],
@@ -118,11 +124,12 @@ export function installedTree(options: InstalledOptions): DirectoryNode {
   const added = (options.add ?? []).map((addition) =>
     addedTree(addition, of(0o755), additionPolicy(addition, mtimeSeconds), options.onProgress),
   )
-  return mergeTrees(folder(0o755), ...nodes.map(([path, node]) => treeAt(path, node, of(0o755))), ...added)
+  const root = mergeTrees(folder(0o755), ...nodes.map(([path, node]) => treeAt(path, node, of(0o755))), ...added)
+  return { root, digests: store.digests }
 }
 
 /** The store as NixOS keeps it (`stage-2-init.sh`): builders create their outputs there, and cannot delete each other's. */
-function storeDirectory({ closure, store, mtimeSeconds }: InstalledOptions): DirectoryNode {
+function storeDirectory(closure: Closure, store: DirectoryNode, mtimeSeconds: number): DirectoryNode {
   const entries = new Map(store.entries.map((entry) => [Buffer.from(entry.name).toString('latin1'), entry]))
   const listed = closure.paths.map(({ path, baseName }) => {
     const entry = entries.get(baseName)

@@ -1,13 +1,10 @@
 /** Single files of a loaded store, whose bytes are proven. */
-import { readFile } from 'node:fs/promises'
-import { printable } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import type { Image } from '../io/image.ts'
 import { imageChunks } from '../io/stream.ts'
 import { resolveInStore } from '../nix/store/resolve.ts'
 import type { StoreTrees } from '../nix/store/store-trees.ts'
 import { contentBytes, contentExtents } from '../tree/content.ts'
-import { unreadableError } from '../tree/host-file.ts'
 import type { Content, FileNode } from '../tree/tree.ts'
 
 /** Of a loaded store. */
@@ -27,7 +24,14 @@ export async function fileInStore(path: string, { trees }: StorePlace): Promise<
   return { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds: 1, size, content: own }
 }
 
-/** The same as an image; it can be read any number of times. */
+/** The files of `paths`, by path. Throws what `fileInStore` throws. */
+export async function filesInStore(paths: Iterable<string>, place: StorePlace): Promise<Map<string, FileNode>> {
+  const files = new Map<string, FileNode>()
+  for (const path of paths) files.set(path, await fileInStore(path, place))
+  return files
+}
+
+/** A file as an image; it can be read any number of times. */
 export async function imageInStore(path: string, place: StorePlace): Promise<Image> {
   const file = await fileInStore(path, place)
   return { size: file.size, extents: contentExtents(file, 0, path) }
@@ -48,14 +52,5 @@ export async function textInStore(path: string, place: StorePlace): Promise<stri
   } catch (error) {
     if (error instanceof ImageError && error.code === 'NOT_FOUND') return undefined
     throw error
-  }
-}
-
-/** All bytes of a file of the host. Throws UNREADABLE. */
-export async function readHostFile(path: Uint8Array): Promise<Buffer> {
-  try {
-    return await readFile(Buffer.from(path))
-  } catch (error) {
-    throw unreadableError(printable(path), error)
   }
 }

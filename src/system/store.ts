@@ -63,9 +63,19 @@ export interface LoadedClosure {
 
 export interface LoadedStore extends LoadedClosure {
   readonly scanned: DirectoryNode
-  /** The root of the squashfs: `nix-path-registration` and one entry a store path. */
-  readonly tree: DirectoryNode
   /** One a store path, unless `verify` is false. */
+  readonly digests: readonly TreeDigest[]
+}
+
+/**
+ * Who compares store paths with their NAR hashes. `inOrder`: the files themselves, which have to be read in the order of a NAR
+ * and all of them. `byFormat`: the format, which is given the digests.
+ */
+export type StoreCheck = 'inOrder' | 'byFormat'
+
+export interface CheckedTree {
+  readonly root: DirectoryNode
+  /** What the format has to check. */
   readonly digests: readonly TreeDigest[]
 }
 
@@ -158,15 +168,16 @@ export async function scanStore(loaded: LoadedClosure, input: StoreInput): Promi
     if (input.verify === false) continue
     digests.push(storePathDigest(path.path, node, { hash: path.narHash, size: path.narSize }))
   }
-  const tree = { ...scanned, mode: 0o755, entries: [...scanned.entries, registrationEntry(closure)] }
   const trees = storeTrees(closure, { ...treesOptions(input), overlay: loaded.overlay, scanned, before: loaded.trees })
-  return { ...loaded, scanned, tree, digests, trees }
+  return { ...loaded, scanned, digests, trees }
 }
 
-/** The store directory, whose paths are checked while their files are read, in the order of a NAR and all of them. */
-export function verifiedStore({ scanned, digests }: LoadedStore): DirectoryNode {
+/** The store directory, one entry a store path. */
+export function checkedStore({ scanned, digests }: LoadedStore, check: StoreCheck): CheckedTree {
+  if (check === 'byFormat') return { root: scanned, digests }
   const verified = new Map<TreeNode, TreeNode>(digests.map((digest) => [digest.node, verifiedTree(digest)]))
-  return { ...scanned, entries: scanned.entries.map(({ name, node }) => ({ name, node: verified.get(node) ?? node })) }
+  const entries = scanned.entries.map(({ name, node }) => ({ name, node: verified.get(node) ?? node }))
+  return { root: { ...scanned, entries }, digests: [] }
 }
 
 function scannedStore(

@@ -4,9 +4,9 @@ import { once } from 'node:events'
 import { closeSync, globSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { COMMANDS, type CommandName } from '../../src/cli/commands/index.ts'
 import { COMMAND_NAMES } from '../../src/cli/commands.ts'
 import { OTHER_COMMANDS } from '../../src/cli/main.ts'
-import { type CommandName, OPTIONS } from '../../src/cli/options.ts'
 import { type Commands, everyCommand } from '../faults/commands.ts'
 import { BIN, type Ended, errorLine, finish, kilnix, leftIn, NO_MOUNT, start, withDisk } from '../faults/support.ts'
 
@@ -26,8 +26,9 @@ const TEXTS: readonly (readonly string[])[] = [
   ['schema', 'toplevel'],
 ]
 
-const DRY = OPTIONS.dryRun.commands as readonly CommandName[]
-const JSON_TOO = (OPTIONS.json.commands as readonly CommandName[]).filter((name) => !DRY.includes(name))
+const having = (key: string): readonly CommandName[] => COMMANDS.filter(({ rows }) => key in rows).map(({ name }) => name)
+const DRY = having('dryRun')
+const JSON_TOO = having('json').filter((name) => !DRY.includes(name))
 
 let all: Commands
 beforeAll(async () => {

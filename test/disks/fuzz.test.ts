@@ -1,6 +1,6 @@
 /** Damaged headers and tables end in an ImageError, or in a disk whose data can be read or not: never in anything else. */
 import { describe, expect, it } from 'vitest'
-import { probeDiskFormat } from '../../src/disks/probe.ts'
+import { CONTAINERS as REGISTRY } from '../../src/disks/containers.ts'
 import { ImageError } from '../../src/errors.ts'
 import { bytesExtent, type Image } from '../../src/io/image.ts'
 import type { RandomAccessSource } from '../../src/io/source.ts'
@@ -83,7 +83,7 @@ describe.each(CONTAINERS.filter(({ name }) => name !== 'vhdx'))('$name', ({ writ
     for (let round = 0; round < ROUNDS; round++) {
       const source = guarded(damaged(original, places, next))
       try {
-        await probeDiskFormat(source)
+        await REGISTRY.probe(source)
         const image = await open(source)
         let end = 0
         for (const { start, length } of image.extents) {

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decode } from '../../src/bytes/decode.ts'
+import { type InputFormat, CONTAINERS as REGISTRY } from '../../src/disks/containers.ts'
 import { ova } from '../../src/disks/ova/index.ts'
-import { type DiskFormat, probeDiskFormat } from '../../src/disks/probe.ts'
 import { openRaw } from '../../src/disks/raw/index.ts'
 import { footer, geometryOf } from '../../src/disks/vhd/disk.ts'
 import { fixedVhd } from '../../src/disks/vhd/index.ts'
@@ -53,16 +53,16 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const isChecked = (qemu: string): boolean => qemu !== 'vpc'
 
-async function readBack(path: string, openImage: (source: FileSource) => Promise<Image>): Promise<{ digest: string; probed: DiskFormat }> {
+async function readBack(path: string, openImage: (source: FileSource) => Promise<Image>): Promise<{ digest: string; probed: InputFormat }> {
   const source = await FileSource.open(path)
   try {
-    return { digest: await digest(await openImage(source)), probed: await probeDiskFormat(source) }
+    return { digest: await digest(await openImage(source)), probed: await REGISTRY.probe(source) }
   } finally {
     await source.close()
   }
 }
 
-const PROBED: Readonly<Record<string, DiskFormat>> = { qcow2: 'qcow2', vdi: 'vdi', vpc: 'vhd', vhdx: 'vhdx', vmdk: 'vmdk' }
+const PROBED: Readonly<Record<string, InputFormat>> = { qcow2: 'qcow2', vdi: 'vdi', vpc: 'vhd', vhdx: 'vhdx', vmdk: 'vmdk' }
 
 describe.skipIf(missing).each(CONTAINERS)('$name by qemu-img', ({ name, qemu, write, open: openImage }) => {
   const path = join(folder, name.replaceAll(/[^a-z0-9]/g, '-'))

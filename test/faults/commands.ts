@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { CommandName } from '../../src/cli/options.ts'
+import type { CommandName } from '../../src/cli/commands/index.ts'
 import { addTwin } from '../images/twins.ts'
 import { specOfToplevel } from '../system/assemble/of-store.ts'
 import { kilnix, smallWork, type Work } from './support.ts'

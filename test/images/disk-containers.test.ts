@@ -4,9 +4,8 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, st
 import { basename, dirname, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { containerOf, formatOfName, openDisk } from '../../src/images/disk/containers.ts'
+import { CONTAINERS, type InputFormat, type OutputFormat } from '../../src/disks/containers.ts'
 import { type DiskOptions, disk } from '../../src/images/disk/index.ts'
-import { OUTPUT_FORMATS, type OutputFormat } from '../../src/images/disk/names.ts'
 import { saveImage } from '../../src/io/output.ts'
 import { FileSource } from '../../src/io/source.ts'
 import { digest } from '../disks/containers.ts'
@@ -26,10 +25,10 @@ beforeAll(async () => {
 afterAll(() => work.remove())
 
 /** Of the disk in a container: where bytes lie that are not zero, and which. */
-async function digestOf(file: string, format?: Parameters<typeof openDisk>[1]): Promise<string> {
+async function digestOf(file: string, format?: InputFormat): Promise<string> {
   const source = await FileSource.open(file)
   try {
-    return await digest((await openDisk(source, format)).image)
+    return await digest((await CONTAINERS.open(source, format)).image)
   } finally {
     await source.close()
   }
@@ -47,7 +46,7 @@ const QEMU: Readonly<Partial<Record<OutputFormat, string>>> = {
   'vmdk-stream': 'vmdk',
 }
 
-describe.each(OUTPUT_FORMATS)('a disk as %s', (format) => {
+describe.each(CONTAINERS.outputFormats)('a disk as %s', (format) => {
   it('is the same disk', async () => {
     const { file, bytes } = await work.build({ format, fileName: 'my disk.img' })
     if (format === 'raw.tar.gz') {
@@ -165,7 +164,7 @@ describe('a store that changes before a disk of it is written', () => {
 })
 
 describe('times and names in containers', () => {
-  it.each(OUTPUT_FORMATS)('%s has a time of its own, or takes ours', async (format) => {
+  it.each(CONTAINERS.outputFormats)('%s has a time of its own, or takes ours', async (format) => {
     for (const mtimeSeconds of [0, 315_532_800, 1_700_000_000]) {
       const { image } = await disk({ ...work.base, format, mtimeSeconds, layout: 'legacy+gpt' })
       expect(image).toBeDefined()
@@ -199,13 +198,14 @@ describe('times and names in containers', () => {
     ['folder.vdi/x', undefined],
     ['', undefined],
   ])('%s asks for %s', (name, format) => {
-    expect(formatOfName(name)).toBe(format)
+    expect(CONTAINERS.formatOfName(name)).toBe(format)
   })
 
-  it.each(OUTPUT_FORMATS)('%s takes any file name', (format) => {
+  it.each(CONTAINERS.outputFormats)('%s takes any file name', async (format) => {
+    const write = await CONTAINERS.writer(format)
     const image = { size: MEBIBYTE, extents: [] }
     for (const fileName of ['', '.ova', 'ä ö/ü"\n.ova', 'x'.repeat(255), basename(work.folder)]) {
-      expect(containerOf(image, format, { seed: 's', fileName })).toBeDefined()
+      expect(write(image, { seed: 's', fileName })).toBeDefined()
     }
   })
 })

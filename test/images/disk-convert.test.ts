@@ -4,10 +4,9 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { CONTAINERS, type OutputFormat } from '../../src/disks/containers.ts'
 import { qcow2 } from '../../src/disks/qcow2/index.ts'
-import { openDisk } from '../../src/images/disk/containers.ts'
 import { type ConvertOptions, convertDisk } from '../../src/images/disk/convert.ts'
-import { OUTPUT_FORMATS, type OutputFormat } from '../../src/images/disk/names.ts'
 import { bytesExtent } from '../../src/io/image.ts'
 import { saveImage } from '../../src/io/output.ts'
 import { FileSource } from '../../src/io/source.ts'
@@ -31,7 +30,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }))
 
 /** Containers that can be read too. */
-const READ = OUTPUT_FORMATS.filter((format) => format !== 'raw.tar.gz')
+const READ = CONTAINERS.outputFormats.filter((format) => format !== 'raw.tar.gz')
 const QEMU: Readonly<Partial<Record<OutputFormat, string>>> = {
   'qcow2-compressed': 'qcow2',
   'vmdk-stream': 'vmdk',
@@ -62,21 +61,21 @@ async function convert(options: Omit<ConvertOptions, 'fileName'>, output: string
 async function digestOf(file: string): Promise<string> {
   const source = await FileSource.open(file)
   try {
-    return await digest((await openDisk(source)).image)
+    return await digest((await CONTAINERS.open(source)).image)
   } finally {
     await source.close()
   }
 }
 
 describe('convert', () => {
-  it.each(READ.flatMap((from) => OUTPUT_FORMATS.map((to) => [from, to] as const)))('%s to %s', async (from, to) => {
+  it.each(READ.flatMap((from) => CONTAINERS.outputFormats.map((to) => [from, to] as const)))('%s to %s', async (from, to) => {
     const { image, plan, close } = await convertDisk({ input: at('in', from), format: to, fileName: 'disk' })
     const memory = await written(image)
     await close()
     expect(plan).toMatchObject({ inputFormat: from.replace(/-.*/, ''), format: to, diskSize: DISK.size })
     const archive = at('out', 'archive')
     const unpacked = { ova: 'disk-disk1.vmdk', 'raw.tar.gz': 'disk.raw' }[to as string]
-    if (unpacked === undefined) expect(await digest((await openDisk(memory)).image)).toBe(wanted)
+    if (unpacked === undefined) expect(await digest((await CONTAINERS.open(memory)).image)).toBe(wanted)
     else {
       writeFileSync(archive, await memory.read(0, memory.size))
       runOk('tar', ['-C', at('out'), '-xf', archive])

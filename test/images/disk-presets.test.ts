@@ -1,8 +1,8 @@
 /** Presets are valid: each gives a disk, as its cloud or hypervisor wants it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { formatOfName } from '../../src/images/disk/containers.ts'
+import { CONTAINERS } from '../../src/disks/containers.ts'
 import { disk } from '../../src/images/disk/index.ts'
-import { DISK_LAYOUTS, OUTPUT_FORMATS } from '../../src/images/disk/names.ts'
+import { DISK_LAYOUTS } from '../../src/images/disk/names.ts'
 import { DISK_PRESETS, diskPreset } from '../../src/images/disk/presets.ts'
 import { type DiskWork, diskWork, MEBIBYTE } from './disk-support.ts'
 
@@ -19,13 +19,13 @@ describe('presets', () => {
     for (const { name, about } of DISK_PRESETS) {
       expect(name).toMatch(/^[a-z][a-z0-9-]*$/)
       expect(about).toMatch(/^[^\n]{10,100}$/)
-      expect(diskPreset(name)?.name).toBe(name)
+      expect(diskPreset(name).name).toBe(name)
     }
-    expect(diskPreset('no such thing')).toBeUndefined()
+    expect(() => diskPreset('no such thing')).toThrow(/^preset is 'no such thing'; there are raw-efi, /)
   })
 
   it.each(DISK_PRESETS)('$name plans a disk', async ({ format, layout, size }) => {
-    expect(OUTPUT_FORMATS).toContain(format)
+    expect(CONTAINERS.outputFormats).toContain(format)
     expect(DISK_LAYOUTS).toContain(layout)
     const { image, plan } = await disk({ closure: work.small.folder, root: work.small.root, format, layout, size })
     expect(image).toBeDefined()
@@ -41,14 +41,14 @@ describe('presets', () => {
     ['amazon', 'vhd'],
     ['vsphere', 'ova'],
   ])('%s is what its importer takes: %s', (name, format) => {
-    expect(diskPreset(name)?.format).toBe(format)
+    expect(diskPreset(name).format).toBe(format)
   })
 
   it('can be asked for by the ending of a file, but for variants of a container', () => {
     const variants = ['qcow2-compressed', 'vhd-fixed', 'vmdk-stream']
-    for (const format of OUTPUT_FORMATS) {
+    for (const format of CONTAINERS.outputFormats) {
       if (variants.includes(format)) continue
-      expect(formatOfName(`nixos.${format}`)).toBe(format)
+      expect(CONTAINERS.formatOfName(`nixos.${format}`)).toBe(format)
     }
   })
 })

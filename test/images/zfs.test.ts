@@ -6,11 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, type SmallClosure, unpackSmall } from '../../fixtures/unpack.ts'
-import { type ZfsDisks, type ZfsOptions, zfs } from '../../src/images/zfs/index.ts'
+import type { Product } from '../../src/images/product.ts'
+import { type ZfsDisksPlan, type ZfsOptions, zfs } from '../../src/images/zfs/index.ts'
 import { saveImage } from '../../src/io/output.ts'
 import { oracle, runOk } from '../oracles/tools.ts'
 import { fromBytes, readFat } from '../readers/fat-reader.ts'
 import { type PartitionTable, tableOf } from './disk-support.ts'
+import { imageFiles } from './image-files.ts'
 
 const MEBIBYTE = 1 << 20
 
@@ -24,7 +26,7 @@ beforeAll(async () => {
 })
 afterAll(() => removeStore(folder))
 
-interface Built extends ZfsDisks {
+interface Built extends Pick<Product<ZfsDisksPlan>, 'plan'> {
   readonly files: readonly string[]
 }
 
@@ -34,11 +36,11 @@ async function build(options: Partial<ZfsOptions> = {}, name = 'built'): Promise
   mkdirSync(place)
   const made = await zfs({ ...base, ...options })
   const files: string[] = []
-  for (const { name: file, image } of made.disks) {
+  for (const { path: file, image } of await imageFiles(made)) {
     files.push(join(place, file))
     await saveImage(image, join(place, file), { jobs: 2, digest: false })
   }
-  return { ...made, files }
+  return { plan: made.plan, files }
 }
 
 const planOf = async (options: Partial<ZfsOptions> = {}) => (await zfs({ ...base, ...options })).plan
@@ -110,16 +112,12 @@ describe('the plan', () => {
 
 describe('what is refused', () => {
   it.each<[Partial<ZfsOptions>, string, RegExp]>([
-    [{ bootSize: 2 * MEBIBYTE }, 'LIMIT', /--boot-size is 2097152 bytes/],
-    [{ bootSize: 4 * MEBIBYTE }, 'LIMIT', /ESP has 1048576 bytes.*--boot-size \d+M or more, or auto/],
-    [{ bootSize: 1000 }, 'USAGE', /--boot-size is 1000 bytes; give whole MiB/],
-    [{ rootSize: 1.5 }, 'USAGE', /--root-size is 1.5 bytes/],
+    [{ bootSize: 2 * MEBIBYTE }, 'LIMIT', /bootSize is 2097152 bytes/],
+    [{ bootSize: 4 * MEBIBYTE }, 'LIMIT', /ESP has 1048576 bytes.*bootSize \d+M or more, or auto/],
+    [{ bootSize: 1000 }, 'USAGE', /bootSize is 1000 bytes; give whole MiB/],
+    [{ rootSize: 1.5 }, 'USAGE', /rootSize is 1.5 bytes/],
     [{ rootSize: 20 * MEBIBYTE }, 'LIMIT', /pool/],
-    [
-      { rootSize: 76 * MEBIBYTE, fileSystemProperties: { refreservation: '200M' } },
-      'LIMIT',
-      /--root-size is 79691776 bytes, .* \d+M will do/,
-    ],
+    [{ rootSize: 76 * MEBIBYTE, fileSystemProperties: { refreservation: '200M' } }, 'LIMIT', /rootSize is 79691776 bytes, .* \d+M will do/],
     [{ datasets: [{ name: 'tank/a', mount: '/nix' }] }, 'USAGE', /in no dataset; give one of them the mount point \//],
     [{ pool: 'other', datasets: [{ name: 'tank/a', mount: '/' }] }, 'USAGE', /'tank\/a' is not in the pool/],
     [{ snapshots: [{ dataset: 'tank/x', name: 'a', state: 'empty' }] }, 'USAGE', /tank\/x@a: there is no such dataset; there are tank\//],
@@ -133,7 +131,7 @@ describe('what is refused', () => {
 
   it('a boot disk of the size that an error names is large enough', async () => {
     const error = (await refused({ bootSize: 4 * MEBIBYTE })) as Error
-    const size = Number(/--boot-size (\d+)M/.exec(error.message)?.[1]) * MEBIBYTE
+    const size = Number(/bootSize (\d+)M/.exec(error.message)?.[1]) * MEBIBYTE
     expect((await planOf({ bootSize: size })).bootSize).toBe(size)
     expect(await refused({ bootSize: size - MEBIBYTE })).toMatchObject({ code: 'LIMIT' })
   })
@@ -206,7 +204,7 @@ async function bytesOf(options: Partial<ZfsOptions>, jobs: number): Promise<Buff
   const made = await zfs({ ...base, ...options })
   const place = await mkdtemp(join(folder, 'bytes-'))
   const bytes: Buffer[] = []
-  for (const { name, image } of made.disks) {
+  for (const { path: name, image } of await imageFiles(made)) {
     await saveImage(image, join(place, name), { jobs, digest: false })
     bytes.push(readFileSync(join(place, name)))
   }

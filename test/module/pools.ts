@@ -5,8 +5,8 @@ import { utf8 } from '../../src/bytes/text.ts'
 import { gpt } from '../../src/disks/gpt/index.ts'
 import type { ZfsDataset, ZfsPoolOptions } from '../../src/filesystems/zfs/index.ts'
 import { zapHash, zapSalt } from '../../src/filesystems/zfs/zap/entries.ts'
+import { packedInPlace } from '../../src/images/packed-in-place.ts'
 import { poolPlace, wholeDiskPartitions } from '../../src/images/zfs/layout.ts'
-import { poolDisk } from '../../src/images/zfs/pool-disk.ts'
 import type { GrowingImage } from '../../src/io/image.ts'
 import type { DirectoryNode } from '../../src/tree/tree.ts'
 import { directory, file, many, noise, sparse, symlink, TIME, xattr, ZOO } from '../filesystems/zfs/support.ts'
@@ -176,9 +176,10 @@ const WHOLE: PoolCase = {
     isWholeDisk: true,
   },
   disk: (pool) =>
-    poolDisk({
-      pool,
-      ...poolPlace('two-disk', 0),
+    packedInPlace({
+      partition: pool,
+      start: poolPlace('two-disk', 0).start,
+      sizeLimit: pool.sizeLimit + poolPlace('two-disk', 0).overhead,
       around: (image) =>
         gpt(wholeDiskPartitions(image, { seed: 'whole', parity: false }), {
           seed: 'whole',

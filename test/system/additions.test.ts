@@ -3,11 +3,11 @@ import { chmodSync, chownSync, linkSync, mkdirSync, readFileSync, writeFileSync 
 import { beforeAll, describe, expect, it } from 'vitest'
 import { unpackSmall } from '../../fixtures/unpack.ts'
 import { initrd } from '../../src/images/initrd.ts'
-import { saveImage } from '../../src/io/output.ts'
+import { saveProduct } from '../../src/images/save.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
 import { addedTree } from '../../src/system/additions.ts'
 import { installedTree } from '../../src/system/installed.ts'
-import { loadStore } from '../../src/system/store.ts'
+import { openSystem } from '../../src/system/system.ts'
 import { scanHost } from '../../src/tree/scan.ts'
 import type { DirectoryNode, TreeNode } from '../../src/tree/tree.ts'
 import { scratchFolder } from '../nix/scratch.ts'
@@ -99,23 +99,22 @@ describe('in an image', () => {
 
   it('an initrd has none of them', async () => {
     const { said, onProgress } = notes()
-    const image = await initrd({ add: [one()], compression: { name: 'none' }, onProgress })
+    const product = await initrd({ add: [one()], compression: { name: 'none' }, onProgress })
     expect(said).toEqual([
       `${scratch('given/user')}: set-user-id and set-group-id bits are dropped, since the owner in the image is another one`,
     ])
-    await saveImage(image, scratch('initrd'))
+    await saveProduct(product, scratch('initrd'))
     const unpacked = unpackedInitrd(readInitrd(readFileSync(scratch('initrd'))))
     expect(unpacked.get('bin/su')).toMatchObject({ mode: 0o100711, uid: 0 })
   })
 
   it('an installed system has none of them, unless the mode was given', async () => {
     const small = await unpackSmall(scratch('small'))
-    const { closure, tree: store } = await loadStore({ closure: small.folder, root: small.root, verify: false })
-    const input = { closure, store, toplevel: small.toplevel, mtimeSeconds: 1 }
+    const system = await openSystem({ closure: small.folder, root: small.root, verify: false })
     const { said, onProgress } = notes()
     const modeOf = (more: object): number | undefined => {
-      const tree = installedTree({ ...input, onProgress, add: [{ ...one(), ...more }] })
-      const bin = below(tree, 'bin')
+      const { root } = installedTree(system, { mtimeSeconds: 1, onProgress, add: [{ ...one(), ...more }] })
+      const bin = below(root, 'bin')
       return bin?.kind === 'directory' ? below(bin, 'su')?.mode : undefined
     }
     expect(modeOf({})).toBe(0o711)

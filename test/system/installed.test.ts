@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { unpackSmall } from '../../fixtures/unpack.ts'
 import { nixDatabase } from '../../src/nix/store/database.ts'
 import { type InstalledOptions, installedTree } from '../../src/system/installed.ts'
-import { loadStore } from '../../src/system/store.ts'
+import { openSystem, type System } from '../../src/system/system.ts'
 import type { DirectoryNode, TreeNode } from '../../src/tree/tree.ts'
 import { writeTree } from '../images/write-tree.ts'
 import { type NixTools, nixTools, skipNix } from '../nix/nix-tools.ts'
@@ -13,13 +13,18 @@ import { runOk } from '../oracles/tools.ts'
 
 const TIME = 315_532_800
 const scratch = scratchFolder()
-let input: InstalledOptions
+let system: System
+
+function installed(options: Partial<InstalledOptions> = {}, of: Partial<System> = {}): DirectoryNode {
+  return installedTree({ ...system, ...of }, { mtimeSeconds: TIME, ...options }).root
+}
 
 beforeAll(async () => {
   const small = await unpackSmall(scratch('small'))
-  const { closure, tree } = await loadStore({ closure: small.folder, root: small.root, verify: false })
-  input = { closure, store: tree, toplevel: small.toplevel, mtimeSeconds: TIME }
+  system = await openSystem({ closure: small.folder, root: small.root, verify: false })
 })
+
+const closureOf = () => system.store.closure
 
 /** The node at `path`, or undefined. */
 function at(tree: DirectoryNode, path: string): TreeNode | undefined {
@@ -44,8 +49,8 @@ function times(node: TreeNode): number[] {
 
 describe('installedTree', () => {
   it('has what nixos-install leaves, with modes and owners', () => {
-    const { channel, size } = { channel: input.closure.paths[0]?.path ?? '', size: nixDatabase(input.closure).length }
-    const tree = installedTree({ ...input, configuration: '{ }\n', channel })
+    const { channel, size } = { channel: closureOf().paths[0]?.path ?? '', size: nixDatabase(closureOf()).length }
+    const tree = installed({ configuration: '{ }\n', channel })
     expect(listing(tree).sort()).toEqual(
       [
         '0755 0:0 /',
@@ -73,7 +78,7 @@ describe('installedTree', () => {
         '0777 0:0 /nix/var/nix/profiles/per-user/root/channels -> channels-1-link',
         `0777 0:0 /nix/var/nix/profiles/per-user/root/channels-1-link -> ${channel}`,
         '0777 0:0 /nix/var/nix/profiles/system -> system-1-link',
-        `0777 0:0 /nix/var/nix/profiles/system-1-link -> ${input.toplevel}`,
+        `0777 0:0 /nix/var/nix/profiles/system-1-link -> ${system.toplevel}`,
         '0755 0:0 /nix/var/nix/temproots/',
         '0755 0:0 /proc/',
         '0700 0:0 /root/',
@@ -88,14 +93,14 @@ describe('installedTree', () => {
   })
 
   it('has the store of the closure, and one time beside it', () => {
-    const tree = installedTree(input)
+    const tree = installed()
     const store = at(tree, 'nix/store') as DirectoryNode
     const names = store.entries.map(({ name }) => Buffer.from(name).toString())
     expect(names).not.toContain('nix-path-registration')
-    expect(names.filter((name) => name !== '.links')).toEqual(input.closure.paths.map(({ baseName }) => baseName))
-    const [first] = input.closure.paths
+    expect(names.filter((name) => name !== '.links')).toEqual(closureOf().paths.map(({ baseName }) => baseName))
+    const [first] = closureOf().paths
     expect(at(tree, `nix/store/${first?.baseName}`)).toBe(
-      input.store.entries.find(({ name }) => Buffer.from(name).toString() === first?.baseName)?.node,
+      system.store.scanned.entries.find(({ name }) => Buffer.from(name).toString() === first?.baseName)?.node,
     )
     expect(new Set(times(tree))).toEqual(new Set([1, TIME]))
     expect(times({ ...tree, entries: tree.entries.filter(({ name }) => Buffer.from(name).toString() !== 'nix') })).not.toContain(1)
@@ -111,8 +116,7 @@ describe('installedTree', () => {
     writeFileSync(scratch('given/sub/key'), 'secret')
     chmodSync(scratch('given/sub/key'), 0o640)
     symlinkSync('run', scratch('given/link'))
-    const tree = installedTree({
-      ...input,
+    const tree = installed({
       add: [
         { target: '/var/lib/app', source: scratch('given'), uid: 1000, gid: 100 },
         { target: '/etc/app', source: scratch('given'), mode: 0o640 },
@@ -145,14 +149,14 @@ describe('installedTree', () => {
 
   it('says what is missing, taken or no mode', async () => {
     const missing = '/nix/store/00000000000000000000000000000000-nothing'
-    const [first] = input.closure.paths
+    const [first] = closureOf().paths
     const source = scratch('small/toplevel')
-    const add = (addition: object) => () => installedTree({ ...input, add: [{ target: '/x', source, ...addition }] })
-    await failure(() => installedTree({ ...input, toplevel: missing }), 'NOT_FOUND', /toplevel .*nothing is not in the closure/)
-    await failure(() => installedTree({ ...input, toplevel: '/etc' }), 'BAD_INPUT', /toplevel: '\/etc' is not a path below/)
-    await failure(() => installedTree({ ...input, channel: missing }), 'NOT_FOUND', /channel .* is not in the closure/)
+    const add = (addition: object) => () => installed({ add: [{ target: '/x', source, ...addition }] })
+    await failure(() => installed({}, { toplevel: missing }), 'NOT_FOUND', /toplevel .*nothing is not in the closure/)
+    await failure(() => installed({}, { toplevel: '/etc' }), 'BAD_INPUT', /toplevel: '\/etc' is not a path below/)
+    await failure(() => installed({ channel: missing }), 'NOT_FOUND', /channel .* is not in the closure/)
     await failure(
-      () => installedTree({ ...input, store: { ...input.store, entries: [] } }),
+      () => installed({}, { store: { ...system.store, scanned: { ...system.store.scanned, entries: [] } } }),
       'NOT_FOUND',
       new RegExp(`${first?.baseName}: is in the closure`),
     )
@@ -173,9 +177,9 @@ describe.skipIf(skipNix)('by the real Nix', () => {
 
   beforeAll(() => {
     nix = nixTools(scratch('home'))
-    channel = input.closure.paths.find(({ references, path }) => references.every((one) => one === path))?.path ?? ''
+    channel = closureOf().paths.find(({ references, path }) => references.every((one) => one === path))?.path ?? ''
     root = scratch('root')
-    writeTree(installedTree({ ...input, channel }), root)
+    writeTree(installed({ channel }), root)
   })
 
   it('is a whole store, in which nothing is dead, and a profile with one generation', () => {
@@ -183,11 +187,11 @@ describe.skipIf(skipNix)('by the real Nix', () => {
     nix.ok(root, 'nix-store', ['--verify', '--check-contents'])
     expect(nix.ok(root, 'nix-store', ['--gc', '--print-dead']).text).toBe('')
     expect(nix.ok(root, 'nix-store', ['--gc', '--print-live']).text.trim().split('\n').sort()).toEqual(
-      input.closure.paths.map(({ path }) => path),
+      closureOf().paths.map(({ path }) => path),
     )
     // Newer ones put the link in quotes.
     const roots = nix.ok(root, 'nix-store', ['--gc', '--print-roots']).text.replaceAll('"', '')
-    expect(roots).toContain(`/nix/var/nix/profiles/system-1-link -> ${input.toplevel}`)
+    expect(roots).toContain(`/nix/var/nix/profiles/system-1-link -> ${system.toplevel}`)
     expect(roots).toContain(`/per-user/root/channels-1-link -> ${channel}`)
     const generations = nix.ok(root, 'nix-env', ['--list-generations', '-p', join(root, 'nix/var/nix/profiles/system')])
     expect(generations.text).toMatch(/^\s+1\s+1980-01-01 00:00:00\s+\(current\)\s*$/)
@@ -204,11 +208,11 @@ describe.skipIf(skipNix)('by the real Nix', () => {
   it('loses what no profile needs any more', () => {
     runOk('rm', [join(root, 'nix/var/nix/profiles/system-1-link')])
     const dead = nix.ok(root, 'nix-store', ['--gc', '--print-dead']).text.trim().split('\n')
-    expect(dead).toHaveLength(input.closure.paths.length - 1)
+    expect(dead).toHaveLength(closureOf().paths.length - 1)
     expect(dead).not.toContain(channel)
     nix.ok(root, 'nix-store', ['--gc'])
     nix.ok(root, 'nix-store', ['--verify', '--check-contents'])
-    expect(nix.run(root, 'nix-store', ['--check-validity', input.toplevel]).status).not.toBe(0)
+    expect(nix.run(root, 'nix-store', ['--check-validity', system.toplevel]).status).not.toBe(0)
     nix.ok(root, 'nix-store', ['--check-validity', channel])
   })
 })

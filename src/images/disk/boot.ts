@@ -14,7 +14,6 @@ import {
   efiArchitecture,
   efiStubPath,
   extlinuxTree,
-  type KernelFiles,
   peImageSize,
   systemdBootDisk,
   systemdBootPath,
@@ -26,8 +25,9 @@ import type { Image } from '../../io/image.ts'
 import { imageSlice } from '../../io/slice.ts'
 import { imageChunks } from '../../io/stream.ts'
 import type { Bootspec } from '../../system/bootspec.ts'
-import type { LoadedStore } from '../../system/store.ts'
-import { bytesInStore, fileInStore, imageInStore, textInStore } from '../../system/store-files.ts'
+import type { LoadedClosure } from '../../system/store.ts'
+import { bytesInStore, fileInStore, filesInStore, imageInStore } from '../../system/store-files.ts'
+import { type System, systemText } from '../../system/system.ts'
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../../tree/tree.ts'
 import type { BootLoader, DiskLayout } from './names.ts'
@@ -55,7 +55,8 @@ export interface DiskBoot {
  * Throws NOT_FOUND for boot files that the closure does not have, USAGE for a loader that the layout has no partition
  * for, and what the loader's functions throw.
  */
-export async function diskBoot(bootspec: Bootspec, store: LoadedStore, options: DiskBootOptions): Promise<DiskBoot> {
+export async function diskBoot(system: System<LoadedClosure>, options: DiskBootOptions): Promise<DiskBoot> {
+  const { store, bootspec } = system
   const { loader, layout, mtimeSeconds } = options
   const hasEsp = layout === 'efi' || layout === 'efixbootldr' || layout === 'hybrid'
   const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
@@ -71,8 +72,11 @@ export async function diskBoot(bootspec: Bootspec, store: LoadedStore, options: 
     case 'none':
       return none
     case 'extlinux': {
-      const version = (await textInStore(`${bootspec.toplevel}/nixos-version`, store)) ?? bootspec.label
-      const tree = extlinuxTree({ bootspec, kernels: await kernelFiles(bootspec, store) }, { ...menuOptions(options), version })
+      const version = (await systemText(system, 'nixos-version')) ?? bootspec.label
+      const tree = extlinuxTree(
+        { bootspec, kernels: await filesInStore(diskBootFiles(bootspec), store) },
+        { ...menuOptions(options), version },
+      )
       const place = layout === 'legacy+boot' ? { boot: tree } : { rootBoot: tree }
       return { ...none, ...place, entries: ['nixos-default'] }
     }
@@ -81,27 +85,29 @@ export async function diskBoot(bootspec: Bootspec, store: LoadedStore, options: 
       if (!hasEsp) {
         throw new ImageError(
           'USAGE',
-          `the layout ${layout} has no EFI system partition, which ${loader} needs; use --layout efi, or --boot-loader extlinux or none`,
+          (option) =>
+            `the layout ${layout} has no EFI system partition, which ${loader} needs; ` +
+            `use ${option('layout')} efi, or ${option('bootLoader')} extlinux or none`,
         )
       }
-      return { ...none, ...(await efiTrees(bootspec, store, options)) }
+      return { ...none, ...(await efiTrees(system, options)) }
   }
 }
 
-async function efiTrees(bootspec: Bootspec, store: LoadedStore, options: DiskBootOptions): Promise<Partial<DiskBoot>> {
+async function efiTrees(system: System<LoadedClosure>, options: DiskBootOptions): Promise<Partial<DiskBoot>> {
+  const { store, bootspec } = system
   const architecture = efiArchitecture(bootspec.system)
   const program = await programInStore(systemdBootPath(bootspec.toplevel, architecture), store)
   const menu = menuOptions(options)
-  if (options.loader === 'uki') return unifiedTrees(bootspec, store, architecture, program, options)
-  const parts = { bootspec, architecture, program, kernels: await kernelFiles(bootspec, store) }
+  if (options.loader === 'uki') return unifiedTrees(system, architecture, program, options)
+  const parts = { bootspec, architecture, program, kernels: await filesInStore(diskBootFiles(bootspec), store) }
   const { esp, extendedBoot } = systemdBootDisk(parts, { ...menu, extendedBootPartition: options.layout === 'efixbootldr' })
   return { esp, extendedBoot, entries: [...diskMenu(bootspec, menu).entries.keys()] }
 }
 
 /** The boot program, loader.conf, and an image for the system and each specialisation in EFI/Linux. */
 async function unifiedTrees(
-  bootspec: Bootspec,
-  store: LoadedStore,
+  { store, bootspec }: System<LoadedClosure>,
   architecture: EfiArchitecture,
   program: FileNode,
   { layout, mtimeSeconds, kernelParams = [], timeoutSeconds = 5 }: DiskBootOptions,
@@ -178,20 +184,18 @@ function menuOptions({ mtimeSeconds, kernelParams, timeoutSeconds }: DiskBootOpt
   return { mtimeSeconds, ...(kernelParams && { kernelParams }), ...(timeoutSeconds !== undefined && { timeoutSeconds }) }
 }
 
-async function kernelFiles(bootspec: Bootspec, store: LoadedStore): Promise<KernelFiles> {
-  const files = new Map<string, FileNode>()
-  for (const path of diskBootFiles(bootspec)) files.set(path, await fileInStore(path, store))
-  return files
-}
-
-async function programInStore(path: string, store: LoadedStore): Promise<FileNode> {
+async function programInStore(path: string, store: LoadedClosure): Promise<FileNode> {
   try {
     return await fileInStore(path, store)
   } catch (error) {
     if (!(error instanceof ImageError) || error.code !== 'NOT_FOUND') throw error
-    throw new ImageError('NOT_FOUND', `${path}: the closure has no systemd-boot; use --boot-loader extlinux or none`, {
-      path,
-      cause: error,
-    })
+    throw new ImageError(
+      'NOT_FOUND',
+      (option) => `${path}: the closure has no systemd-boot; use ${option('bootLoader')} extlinux or none`,
+      {
+        path,
+        cause: error,
+      },
+    )
   }
 }

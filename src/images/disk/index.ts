@@ -7,28 +7,32 @@
  */
 import { deriveGuid, guidFromText, guidToText } from '../../bytes/guid.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
+import { CONTAINERS, type OutputFormat } from '../../disks/containers.ts'
 import { ImageError } from '../../errors.ts'
 import { type Ext4Image, type Ext4Options, ext4 } from '../../filesystems/ext4/index.ts'
 import { SQUASHFS_DEFAULTS, squashfs } from '../../filesystems/squashfs/index.ts'
 import type { GrowingImage, Image } from '../../io/image.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
-import { type LoadedStore, loadStore, newPathOf, type StoreInput, verifiedStore } from '../../system/store.ts'
-import { findToplevel, loadBootspec } from '../../system/toplevel.ts'
+import type { CheckedTree } from '../../system/store.ts'
+import { openSystem, type System, type SystemInput } from '../../system/system.ts'
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
+import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { packedFirst } from '../packed-first.ts'
+import { packedInPlace } from '../packed-in-place.ts'
+import { type ImageProduct, imageProduct } from '../product.ts'
 import { assembleDisk, bootVolumes } from './assemble.ts'
 import { type DiskBoot, diskBoot } from './boot.ts'
-import { containerOf } from './containers.ts'
 import { diskSizeFor, type PartitionRole, type PlannedPartition, planLayout, rootSizeOn, tableOf } from './layout.ts'
-import type { BootLoader, DiskLayout, OutputFormat } from './names.ts'
+import type { BootLoader, DiskLayout } from './names.ts'
+import { type DiskPreset, diskPreset } from './presets.ts'
 
 export type RootFileSystem = 'ext4' | 'squashfs'
 
-export interface DiskOptions extends StoreInput {
-  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
-  readonly toplevel?: string
-  /** Default raw. */
+export interface DiskOptions extends SystemInput {
+  /** Name of one of `DISK_PRESETS`, whose settings hold where no others are given. */
+  readonly preset?: string
+  /** Default: what the ending of `fileName` says, else raw. */
   readonly format?: OutputFormat
   /** Default `efi`. */
   readonly layout?: DiskLayout
@@ -49,8 +53,8 @@ export interface DiskOptions extends StoreInput {
   /** Seconds until the default entry boots; null waits for ever. Default 5. */
   readonly timeoutSeconds?: number | null
   readonly add?: readonly InstalledAddition[]
-  /** Text of /etc/nixos/configuration.nix. */
-  readonly configuration?: string
+  /** /etc/nixos/configuration.nix. */
+  readonly configuration?: Configuration
   /** Store path of root's channels. */
   readonly channel?: string
   /** Identifiers are derived from it; default: the store path of the system. */
@@ -65,13 +69,6 @@ export interface DiskOptions extends StoreInput {
   readonly fileName?: string
   /** Time of all that is not from the store; default 1980-01-01, the first day of FAT. */
   readonly mtimeSeconds?: number
-}
-
-export interface DiskImage {
-  readonly image: Image | GrowingImage
-  readonly plan: DiskPlan
-  /** Files and folders of the host that the image is made from. */
-  readonly inputs: readonly string[]
 }
 
 /** What goes on a disk, as plain data. Sizes are bytes. */
@@ -116,32 +113,37 @@ export const DISK_DEFAULTS = {
  * Load a closure and plan its disk; nothing is written yet. Throws what `loadStore`, `installedTree`, `ext4`, `diskBoot`
  * and the container throw, LIMIT where the size does not hold the content.
  */
-export async function disk(options: DiskOptions): Promise<DiskImage> {
-  const settings = { ...DISK_DEFAULTS, rootFileSystem: 'ext4', ...options } as const
+export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>> {
+  const settings = {
+    ...DISK_DEFAULTS,
+    rootFileSystem: 'ext4',
+    format: CONTAINERS.formatOfName(options.fileName ?? '') ?? DISK_DEFAULTS.format,
+    ...presetSettings(options.preset),
+    ...options,
+  } as const
   const { layout, format, mtimeSeconds, rootUuid, rootFileSystem } = settings
   checkSettings(settings)
+  const contained = await CONTAINERS.writer(format)
   const partitions = planLayout(layout, settings.espSize)
   const start = rootOf(partitions).start
-  const store = await loadStore(options)
-  const { closure } = store
-  const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
-  const bootspec = await loadBootspec(toplevel, store.trees)
+  const system = await openSystem(options)
+  const { store, toplevel, bootspec } = system
   const seed = options.seed ?? toplevel
   const loader = options.bootLoader ?? (partitions.some(({ role }) => role === 'esp') ? 'systemd-boot' : 'none')
-  const boot = await diskBoot(bootspec, store, { ...settings, loader })
+  const boot = await diskBoot(system, { ...settings, loader })
   const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds })
-  const tree = rootTree(store, toplevel, boot, { ...options, mtimeSeconds, rootFileSystem })
-  const finish = (rootImage: Image): Image | GrowingImage => {
+  const { root, digests } = rootTree(system, boot, { ...options, mtimeSeconds, rootFileSystem })
+  const around = (rootImage: Image): Image => {
     const needed = diskSizeFor(layout, start, rootImage.size)
     const size = typeof settings.size === 'number' ? settings.size : needed
     if (size < needed) {
       throw new ImageError(
         'LIMIT',
-        `--size is ${size} bytes, the packed root needs a disk of ${needed}; give --size ${Math.ceil(needed / MEBIBYTE)}M or more, or auto`,
+        (option) =>
+          `${option('size')} is ${size} bytes, the packed root needs a disk of ${needed}; give ${option('size')} ${Math.ceil(needed / MEBIBYTE)}M or more, or auto`,
       )
     }
-    const { diskGuid, compression, fileName = 'nixos' } = options
-    const parts = {
+    return assembleDisk({
       layout,
       partitions,
       volumes,
@@ -151,9 +153,12 @@ export async function disk(options: DiskOptions): Promise<DiskImage> {
       seed,
       rootUuid,
       mtimeSeconds,
-      ...(diskGuid !== undefined && { diskGuid }),
-    }
-    return containerOf(assembleDisk(parts), format, { seed, fileName, timeSeconds: mtimeSeconds, ...(compression && { compression }) })
+      ...(options.diskGuid !== undefined && { diskGuid: options.diskGuid }),
+    })
+  }
+  const finish = (whole: Image): Image | GrowingImage => {
+    const { compression, fileName = 'nixos' } = options
+    return contained(whole, { seed, fileName, timeSeconds: mtimeSeconds, ...(compression && { compression }) })
   }
   const plan = {
     toplevel,
@@ -164,37 +169,44 @@ export async function disk(options: DiskOptions): Promise<DiskImage> {
     rootFileSystem,
     rootUuid,
     entries: boot.entries,
-    pathCount: closure.paths.length,
+    pathCount: store.closure.paths.length,
     narBytes: store.narBytes,
     verified: store.digests.length > 0,
   }
   const table = (rootSize: number | undefined): DiskPlan['partitions'] =>
     partitions.map(({ role, name, start: at, size }) => ({ role, name, start: at, size: size ?? rootSize }))
-  const inputs = [...store.inputs, ...(options.add ?? []).map(({ source }) => source)]
+  const product = (image: Image | GrowingImage, own: Pick<DiskPlan, 'diskSize' | 'partitions' | 'rootFreeBytes'>) =>
+    imageProduct({
+      name: options.fileName ?? 'nixos.img',
+      image,
+      plan: { ...plan, ...own },
+      inputs: [...store.inputs, ...installedInputs(options)],
+      source: { narBytes: plan.narBytes, verified: plan.verified },
+    })
   if (rootFileSystem === 'squashfs') {
     // What no root would fit in is found before one is packed.
-    finish({ size: MEBIBYTE, extents: [] })
-    const packed = squashfs(tree, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests: store.digests })
-    const image = packedFirst(packed, finish)
-    return {
-      image,
-      plan: {
-        ...plan,
-        diskSize: typeof settings.size === 'number' ? settings.size : undefined,
-        partitions: table(undefined),
-        rootFreeBytes: undefined,
-      },
-      inputs,
-    }
+    finish(around({ size: MEBIBYTE, extents: [] }))
+    const partition = squashfs(root, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests })
+    const diskSize = typeof settings.size === 'number' ? settings.size : undefined
+    const sizeLimit = diskSize ?? diskSizeFor(layout, start, partition.sizeLimit)
+    const raw = packedInPlace({ partition, start, sizeLimit, ...(diskSize !== undefined && { leastSize: diskSize }), around })
+    return product(format === 'raw' ? raw : packedFirst(raw, finish), { diskSize, partitions: table(undefined), rootFreeBytes: undefined })
   }
-  const rootImage = ext4Root(tree, start, {
+  const rootImage = ext4Root(root, start, {
     ...settings,
     uuid: rootUuid,
     hashSeed: guidToText(deriveGuid(seed, 'ext4 hash')),
   })
   const diskSize = typeof settings.size === 'number' ? settings.size : diskSizeFor(layout, start, rootImage.size)
   const rootFreeBytes = rootImage.plan.freeBlockCount * EXT4_BLOCK_SIZE
-  return { image: finish(rootImage), plan: { ...plan, diskSize, partitions: table(rootImage.size), rootFreeBytes }, inputs }
+  return product(finish(around(rootImage)), { diskSize, partitions: table(rootImage.size), rootFreeBytes })
+}
+
+/** Throws USAGE for a name that none has. */
+function presetSettings(name: string | undefined): Partial<Pick<DiskPreset, 'format' | 'layout' | 'size'>> {
+  if (name === undefined) return {}
+  const { format, layout, size } = diskPreset(name)
+  return { format, layout, size }
 }
 
 interface RootOptions extends DiskOptions {
@@ -203,21 +215,18 @@ interface RootOptions extends DiskOptions {
 }
 
 /** The root directory. The store paths of an ext4 root are checked while they are written, in the order of their files. */
-function rootTree(store: LoadedStore, toplevel: string, boot: DiskBoot, options: RootOptions): DirectoryNode {
-  const { configuration, add, mtimeSeconds } = options
-  const channel = newPathOf(options.channel, store)
-  const tree = installedTree({
-    closure: store.closure,
-    store: options.rootFileSystem === 'ext4' ? verifiedStore(store) : store.scanned,
-    toplevel,
+function rootTree(system: System, boot: DiskBoot, options: RootOptions): CheckedTree {
+  const { configuration, channel, add, onProgress, mtimeSeconds } = options
+  const { root, digests } = installedTree(system, {
+    check: options.rootFileSystem === 'ext4' ? 'inOrder' : 'byFormat',
     mtimeSeconds,
-    ...(configuration !== undefined && { configuration }),
+    ...(configuration !== undefined && { configuration: configurationText(configuration) }),
     ...(channel !== undefined && { channel }),
     ...(add && { add }),
-    ...(options.onProgress && { onProgress: options.onProgress }),
+    ...(onProgress && { onProgress }),
   })
   const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
-  return boot.rootBoot === undefined ? tree : mergeTrees(tree, treeAt('boot', boot.rootBoot, folder))
+  return { root: boot.rootBoot === undefined ? root : mergeTrees(root, treeAt('boot', boot.rootBoot, folder)), digests }
 }
 
 function rootOf(partitions: readonly PlannedPartition[]): PlannedPartition {
@@ -247,8 +256,9 @@ function ext4Root(tree: DirectoryNode, start: number, options: Ext4RootOptions):
     if (needed <= size) throw error
     throw new ImageError(
       'LIMIT',
-      `--size is ${size} bytes, of which the layout ${layout} leaves ${Math.max(0, rootSize)} to the root; ` +
-        `its content needs a disk of ${needed}, so give --size ${needed / MEBIBYTE}M or more, or auto`,
+      (option) =>
+        `${option('size')} is ${size} bytes, of which the layout ${layout} leaves ${Math.max(0, rootSize)} to the root; ` +
+        `its content needs a disk of ${needed}, so give ${option('size')} ${needed / MEBIBYTE}M or more, or auto`,
       { cause: error },
     )
   }
@@ -263,10 +273,11 @@ function checkSettings({
 }: DiskOptions & { readonly rootUuid: string; readonly layout: DiskLayout }): void {
   if (typeof size === 'number' && !(Number.isSafeInteger(size) && size > 0 && size % MEBIBYTE === 0)) {
     // Partitions begin at whole MiB, and containers such as a fixed VHD would round up and leave the second table inside.
-    throw new ImageError('USAGE', `--size is ${size} bytes; give whole MiB, such as 8G or 800M`)
+    throw new ImageError('USAGE', (option) => `${option('size')} is ${size} bytes; give whole MiB, such as 8G or 800M`)
   }
   guidFromText(rootUuid)
   if (diskGuid === undefined) return
   guidFromText(diskGuid)
-  if (tableOf(layout) !== 'gpt') throw new ImageError('USAGE', `--disk-guid: the layout ${layout} has no GPT; leave it out`)
+  if (tableOf(layout) !== 'gpt')
+    throw new ImageError('USAGE', (option) => `${option('diskGuid')}: the layout ${layout} has no GPT; leave it out`)
 }

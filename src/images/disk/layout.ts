@@ -55,7 +55,8 @@ export function planLayout(layout: DiskLayout, bootSize: number): PlannedPartiti
   if (least !== undefined && bootEnd <= least) {
     throw new ImageError(
       'LIMIT',
-      `--esp-size is ${bootSize} bytes, with the layout ${layout} the boot partition begins at ${least}; give more than ${least / MEBIBYTE}M`,
+      (option) =>
+        `${option('espSize')} is ${bootSize} bytes, with the layout ${layout} the boot partition begins at ${least}; give more than ${least / MEBIBYTE}M`,
     )
   }
   const root = (start: number, name: string): PlannedPartition => ({ role: 'root', name, start, size: undefined })

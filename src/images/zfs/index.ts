@@ -7,20 +7,22 @@
  */
 
 import type { CodecSpec } from '../../codecs/codec.ts'
+import { CONTAINERS } from '../../disks/containers.ts'
 import { gpt } from '../../disks/gpt/index.ts'
 import { ImageError } from '../../errors.ts'
 import { type ZfsCompatibility, type ZfsDataset, type ZfsImage, type ZfsSnapshot, zfsPool } from '../../filesystems/zfs/index.ts'
-import { type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
+import type { FolderFile } from '../../io/folder.ts'
+import { type GrowingImage, type Image, isGrowing, leastSizeOf } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
-import { loadStore, newPathOf, type StoreInput, verifiedStore } from '../../system/store.ts'
-import { textInStore } from '../../system/store-files.ts'
-import { findToplevel, loadBootspec } from '../../system/toplevel.ts'
+import { openSystem, type SystemInput, systemText } from '../../system/system.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
+import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
-import { containerOf } from '../disk/containers.ts'
 import { packedFirst } from '../packed-first.ts'
+import { packedInPlace } from '../packed-in-place.ts'
+import type { Product } from '../product.ts'
 import { zfsConfiguration } from './configuration.ts'
 import { defaultDatasets, FILE_SYSTEM_PROPERTIES, POOL_PROPERTIES, zfsMounts } from './datasets.ts'
 import {
@@ -32,12 +34,12 @@ import {
   singleDiskPartitions,
   wholeDiskPartitions,
 } from './layout.ts'
-import { type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfsFileName } from './names.ts'
-import { poolDisk } from './pool-disk.ts'
+import { ZFS_FILE_NAMES, type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfsFileName } from './names.ts'
+import { type ZfsPreset, zfsPreset } from './presets.ts'
 
-export interface ZfsOptions extends StoreInput {
-  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
-  readonly toplevel?: string
+export interface ZfsOptions extends SystemInput {
+  /** Name of one of `ZFS_PRESETS`, whose settings hold where no others are given. */
+  readonly preset?: string
   /** Default `two-disk`. */
   readonly layout?: ZfsLayout
   /** Of each disk. Default raw. */
@@ -69,8 +71,8 @@ export interface ZfsOptions extends StoreInput {
   /** Seconds until the default entry boots; null waits for ever. Default 5. */
   readonly timeoutSeconds?: number | null
   readonly add?: readonly InstalledAddition[]
-  /** Text of a NixOS module that is imported by /etc/nixos/configuration.nix. */
-  readonly configuration?: string
+  /** A NixOS module that is imported by /etc/nixos/configuration.nix. */
+  readonly configuration?: Configuration
   /** Store path of root's channels. */
   readonly channel?: string
   /** Identifiers are derived from it; default: the store path of the system. */
@@ -81,20 +83,6 @@ export interface ZfsOptions extends StoreInput {
   readonly compression?: CodecSpec
   /** Time of all that is not from the store; default 1980-01-01, the first day of FAT. */
   readonly mtimeSeconds?: number
-}
-
-/** A disk, and nixpkgs' name for its file. */
-export interface ZfsDisk {
-  readonly name: string
-  readonly image: Image | GrowingImage
-}
-
-export interface ZfsDisks {
-  /** The boot disk, if there is one of its own, and the root disk. */
-  readonly disks: readonly ZfsDisk[]
-  readonly plan: ZfsDisksPlan
-  /** Files and folders of the host that the images are made from. */
-  readonly inputs: readonly string[]
 }
 
 /** What goes on the disks, as plain data. Sizes are bytes. */
@@ -138,22 +126,22 @@ export const ZFS_IMAGE_DEFAULTS = {
 } as const
 
 /**
- * Load a closure and plan its disks; nothing is written yet. Throws what `loadStore`, `installedTree`, `zfsPool`,
+ * Load a closure and plan its disks, the boot disk, if there is one of its own, and the root disk, with nixpkgs' names;
+ * nothing is written yet. Throws what `loadStore`, `installedTree`, `zfsPool`,
  * `diskBoot` and the container throw, LIMIT where a size does not hold the content.
  */
-export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
-  const settings = { ...ZFS_IMAGE_DEFAULTS, ...options }
+export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
+  const preset = presetSettings(options.preset)
+  const settings = { ...ZFS_IMAGE_DEFAULTS, ...preset, ...options }
   const { layout, format, mtimeSeconds, bootLoader } = settings
   checkSizes(settings)
-  const store = await loadStore(options)
-  const { closure } = store
-  const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
-  const bootspec = await loadBootspec(toplevel, store.trees)
-  const channel = newPathOf(options.channel, store)
+  const write = await CONTAINERS.writer(format)
+  const system = await openSystem(options)
+  const { store, toplevel, bootspec } = system
   const seed = options.seed ?? toplevel
-  const fstab = await textInStore(`${toplevel}/etc/fstab`, store)
+  const fstab = await systemText(system, 'etc/fstab')
   const chosen = chosenDatasets(settings, fstab)
-  const boot = await diskBoot(bootspec, store, { ...settings, loader: bootLoader, layout: 'efi' })
+  const boot = await diskBoot(system, { ...settings, loader: bootLoader, layout: 'efi' })
   const bootTree = boot.esp
   if (bootTree === undefined) throw new RangeError('a layout without an EFI system partition')
   const bootSize = resolvedBootSize(settings, bootTree)
@@ -161,21 +149,19 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
     bootTree,
     'ESP',
     { start: BOOT_START, size: bootPartitionSize(layout, bootSize), seed, mtimeSeconds },
-    (end) => `--boot-size ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
+    (end, option) => `${option('bootSize')} ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
   )
-  const tree = installedTree({
-    closure,
-    store: verifiedStore(store),
-    toplevel,
+  const configuration = options.configuration === undefined ? undefined : configurationText(options.configuration)
+  const { root } = installedTree(system, {
     mtimeSeconds,
-    configuration: zfsConfiguration(chosen.datasets, options.configuration),
-    ...(channel !== undefined && { channel }),
+    configuration: zfsConfiguration(chosen.datasets, configuration),
+    ...(options.channel !== undefined && { channel: options.channel }),
     ...(options.add && { add: options.add }),
     ...(options.onProgress && { onProgress: options.onProgress }),
   })
   const place = poolPlace(layout, bootSize)
   const pool = sizedPool(settings.rootSize, place.overhead - (layout === 'single-disk' ? bootSize : 0), () =>
-    zfsPool(tree, {
+    zfsPool(root, {
       name: chosen.pool,
       seed,
       ...(settings.rootSize === 'auto'
@@ -183,7 +169,7 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
         : { size: (layout === 'single-disk' ? bootSize : 0) + settings.rootSize - place.overhead }),
       ...(options.compatibility !== undefined && { compatibility: options.compatibility }),
       properties: { ...FILE_SYSTEM_PROPERTIES, ...options.fileSystemProperties },
-      poolProperties: { ...POOL_PROPERTIES, ...options.poolProperties },
+      poolProperties: { ...POOL_PROPERTIES, ...preset.poolProperties, ...options.poolProperties },
       datasets: withSnapshots(chosen.datasets, options.snapshots ?? []),
       timeSeconds: mtimeSeconds,
       devicePath: layout === 'two-disk' ? '/dev/vdb1' : '/dev/vda3',
@@ -195,8 +181,14 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
     const parts = layout === 'two-disk' ? wholeDiskPartitions(own, table) : singleDiskPartitions(volume, own, bootSize, table)
     return gpt(parts, { seed: `${seed} root disk`, size: own.size + place.overhead })
   }
-  const rootDisk = poolDisk({ pool, ...place, around })
-  const contained = (disk: 'boot' | 'root', image: Image | GrowingImage): ZfsDisk => {
+  const rootDisk = packedInPlace({
+    partition: pool,
+    start: place.start,
+    sizeLimit: pool.sizeLimit + place.overhead,
+    leastSize: leastSizeOf(pool) + place.overhead,
+    around,
+  })
+  const contained = (disk: 'boot' | 'root', image: Image | GrowingImage): FolderFile => {
     const name = zfsFileName(disk, format)
     const container = {
       seed: `${seed} ${disk}`,
@@ -204,11 +196,12 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
       timeSeconds: mtimeSeconds,
       ...(options.compression && { compression: options.compression }),
     }
-    const finish = (whole: Image): Image | GrowingImage => containerOf(whole, format, container)
-    if (!isGrowing(image)) return { name, image: finish(image) }
+    const finish = (whole: Image): Image | GrowingImage => write(whole, container)
+    const file = (own: Image | GrowingImage): FolderFile => ({ path: name, content: { kind: 'image', image: own } })
+    if (!isGrowing(image)) return file(finish(image))
     // What the container refuses is found before the pool is packed.
     finish({ size: MEBIBYTE, extents: [] })
-    return { name, image: format === 'raw' ? image : packedFirst(image, finish) }
+    return file(format === 'raw' ? image : packedFirst(image, finish))
   }
   const disks = [
     ...(layout === 'two-disk'
@@ -216,25 +209,37 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
       : []),
     contained('root', rootDisk),
   ]
+  const verified = store.digests.length > 0
   return {
-    disks,
-    inputs: [...store.inputs, ...(options.add ?? []).map(({ source }) => source)],
+    files: async () => disks,
+    close: async () => undefined,
+    source: { narBytes: store.narBytes, verified },
+    replaceable: ZFS_FILE_NAMES,
+    dataBytes: pool.contentBytes,
+    inputs: [...store.inputs, ...installedInputs(options)],
     plan: {
       toplevel,
       system: bootspec.system,
       layout,
       format,
       bootLoader,
-      files: disks.map(({ name }) => name),
+      files: disks.map(({ path }) => path),
       bootSize,
       rootDiskSize: settings.rootSize === 'auto' ? undefined : settings.rootSize + (layout === 'single-disk' ? bootSize : 0),
       ...poolSummary(pool),
       entries: boot.entries,
-      pathCount: closure.paths.length,
+      pathCount: store.closure.paths.length,
       narBytes: store.narBytes,
-      verified: store.digests.length > 0,
+      verified,
     },
   }
+}
+
+/** Throws USAGE for a name that none has. */
+function presetSettings(name: string | undefined): Partial<Omit<ZfsPreset, 'name' | 'about'>> {
+  if (name === undefined) return {}
+  const { name: _, about, ...settings } = zfsPreset(name)
+  return settings
 }
 
 type PoolSummary = Pick<ZfsDisksPlan, 'pool' | 'poolGuid' | 'compatibility' | 'datasets' | 'contentBytes'>
@@ -254,12 +259,9 @@ function poolSummary({ plan, contentBytes }: ZfsImage): PoolSummary {
 
 /** Throws USAGE for sizes that are no whole MiB. */
 function checkSizes({ bootSize, rootSize }: Pick<ZfsOptions, 'bootSize' | 'rootSize'>): void {
-  for (const [name, size] of [
-    ['--boot-size', bootSize],
-    ['--root-size', rootSize],
-  ] as const) {
+  for (const [name, size] of Object.entries({ bootSize, rootSize })) {
     if (typeof size !== 'number' || (Number.isSafeInteger(size) && size > 0 && size % MEBIBYTE === 0)) continue
-    throw new ImageError('USAGE', `${name} is ${size} bytes; give whole MiB, such as 2G or 800M`)
+    throw new ImageError('USAGE', (option) => `${option(name)} is ${size} bytes; give whole MiB, such as 2G or 800M`)
   }
 }
 
@@ -270,7 +272,8 @@ function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsI
     const enough = Math.ceil((error.neededBytes + overhead) / MEBIBYTE)
     return new ImageError(
       'LIMIT',
-      `--root-size is ${rootSize} bytes, which the content of the pool outgrows; ${enough}M will do, and auto or more compression less`,
+      (option) =>
+        `${option('rootSize')} is ${rootSize} bytes, which the content of the pool outgrows; ${enough}M will do, and auto or more compression less`,
       { neededBytes: enough * MEBIBYTE, cause: error },
     )
   }
@@ -278,6 +281,7 @@ function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsI
     const pool = make()
     return {
       ...pool,
+      ...(rootSize !== 'auto' && { leastSize: pool.sizeLimit }),
       pack: (...args) =>
         pool.pack(...args).catch((error: unknown) => {
           throw told(error)
@@ -324,7 +328,10 @@ function withSnapshots(datasets: readonly ZfsDataset[], snapshots: readonly (Zfs
   const stray = snapshots.find(({ dataset }) => !datasets.some(({ name }) => name === dataset))
   if (stray !== undefined) {
     const known = datasets.map(({ name }) => name).join(', ')
-    throw new ImageError('USAGE', `--snapshot ${stray.dataset}@${stray.name}: there is no such dataset; there are ${known}`)
+    throw new ImageError(
+      'USAGE',
+      (option) => `${option('snapshots')} ${stray.dataset}@${stray.name}: there is no such dataset; there are ${known}`,
+    )
   }
   return datasets.map((dataset) => {
     const own = snapshots.filter((snapshot) => snapshot.dataset === dataset.name).map(({ name, state }) => ({ name, state }))

@@ -34,7 +34,10 @@ export function poolPlace(layout: ZfsLayout, bootSize: number): PoolPlace {
 export function bootPartitionSize(layout: ZfsLayout, bootSize: number): number {
   const size = bootSize - BOOT_START - (layout === 'two-disk' ? TABLE_SIZE : 0)
   if (size > 0) return size
-  throw new ImageError('LIMIT', `--boot-size is ${bootSize} bytes, of which none are left to the EFI system partition; give 64M or more`)
+  throw new ImageError(
+    'LIMIT',
+    (option) => `${option('bootSize')} is ${bootSize} bytes, of which none are left to the EFI system partition; give 64M or more`,
+  )
 }
 
 /** The same the other way round. */

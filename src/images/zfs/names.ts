@@ -1,5 +1,5 @@
 /** What can be asked for by name; apart, so that a command's help need not load the formats. */
-import type { OutputFormat } from '../disk/names.ts'
+import { CONTAINERS, type PoolFormat } from '../../disks/containers.ts'
 
 /**
  * - `two-disk`: a small disk with the EFI system partition, and a whole disk for the pool, which can grow with it
@@ -10,33 +10,13 @@ export const ZFS_LAYOUTS = ['two-disk', 'single-disk'] as const
 
 export type ZfsLayout = (typeof ZFS_LAYOUTS)[number]
 
-export const ZFS_FORMATS = [
-  'raw',
-  'qcow2',
-  'qcow2-compressed',
-  'vdi',
-  'vhd',
-  'vhd-fixed',
-  'vhdx',
-  'vmdk',
-] as const satisfies readonly OutputFormat[]
+export const ZFS_FORMATS = CONTAINERS.poolFormats
 
-export type ZfsFormat = (typeof ZFS_FORMATS)[number]
-
-const ENDINGS: Readonly<Record<ZfsFormat, string>> = {
-  raw: 'img',
-  qcow2: 'qcow2',
-  'qcow2-compressed': 'qcow2',
-  vdi: 'vdi',
-  vhd: 'vhd',
-  'vhd-fixed': 'vhd',
-  vhdx: 'vhdx',
-  vmdk: 'vmdk',
-}
+export type ZfsFormat = PoolFormat
 
 /** nixpkgs' names: `nixos.boot.img`, `nixos.root.qcow2`. */
 export function zfsFileName(disk: 'boot' | 'root', format: ZfsFormat): string {
-  return `nixos.${disk}.${ENDINGS[format]}`
+  return CONTAINERS.fileName(`nixos.${disk}`, format)
 }
 
 /** All that any run may have written. */

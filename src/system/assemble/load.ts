@@ -1,11 +1,10 @@
 /** A closure with the toplevel that a spec file describes, none of which is written anywhere. */
 import { dirname, resolve } from 'node:path'
-import { ImageError, systemErrorCode } from '../../errors.ts'
 import type { ProgressListener } from '../../io/progress.ts'
-import { readSmallFile } from '../../io/small-file.ts'
 import { JSON_DOCUMENT_LIMIT } from '../../json/parse.ts'
 import type { Closure } from '../../nix/listing/closure.ts'
 import type { StoreOverlay } from '../../nix/store/store-tree.ts'
+import { smallHostFile } from '../small-file.ts'
 import { assembleToplevel, type PartsStore } from './index.ts'
 import { parseToplevelSpec } from './spec.ts'
 
@@ -29,7 +28,7 @@ export interface LoadedToplevel {
 
 /** Assemble the toplevel of the spec in `file` from the parts in `store`. Throws what `assembleToplevel` throws. */
 export async function loadToplevel(file: string, store: PartsStore, { signal, onProgress }: ToplevelContext = {}): Promise<LoadedToplevel> {
-  const spec = parseToplevelSpec(specBytes(file), file)
+  const spec = parseToplevelSpec(smallHostFile(file, JSON_DOCUMENT_LIMIT, 'the spec'), file)
   const folder = dirname(resolve(file))
   const assembled = await assembleToplevel({
     spec,
@@ -42,18 +41,4 @@ export async function loadToplevel(file: string, store: PartsStore, { signal, on
   const { toplevel, available, closure, made } = assembled
   const overlay = new Map([...(store.overlay ?? []), ...made.map(({ baseName, tree }) => [baseName, tree] as const)])
   return { toplevel, available, closure, overlay, inputs: [file, ...assembled.inputs] }
-}
-
-function specBytes(file: string): Uint8Array {
-  try {
-    return readSmallFile(file, JSON_DOCUMENT_LIMIT, 'a spec')
-  } catch (error) {
-    if (error instanceof ImageError) throw error
-    const code = systemErrorCode(error)
-    const isMissing = code === 'ENOENT' || code === 'ENOTDIR'
-    throw new ImageError(isMissing ? 'NOT_FOUND' : 'UNREADABLE', `${file}: the spec cannot be read (${code ?? String(error)})`, {
-      path: file,
-      cause: error,
-    })
-  }
 }

@@ -1,0 +1,44 @@
+import { runCommand } from '../command.ts'
+import { row } from '../row.ts'
+import * as rows from '../rows.ts'
+import { standardInput } from '../standard-input.ts'
+import { flag } from '../values.ts'
+
+export default runCommand({
+  name: 'closure check',
+  help: {
+    summary: 'Check a closure: complete, and hashes, sizes, references and content addresses as listed',
+    usage: 'kilnix closure check CLOSURE [options]',
+    examples: [{ about: 'Of a store below ./root', line: 'kilnix closure check ./closure-info --root ./root' }],
+  },
+  rows: {
+    closure: row({ ...rows.CLOSURE, positional: true }),
+    contents: row({
+      type: flag(),
+      group: 'Input',
+      configurable: false,
+      default: true,
+      about: 'Read the store and compare hashes, sizes and references with the listing',
+      aboutNegated: 'Check the listing only and do not read the store',
+    }),
+    root: rows.ROOT,
+    caseHack: rows.CASE_HACK,
+    json: rows.PRINT_JSON,
+    jobs: row({ ...rows.JOBS, about: 'Worker threads' }),
+    progress: rows.PROGRESS,
+    quiet: row({ ...rows.QUIET, about: 'Print no progress' }),
+  },
+  /** The status is 1 for a closure that is not as its listing says. */
+  async run({ closure: listing, json, progress: _, quiet: __, ...options }, run) {
+    const { checkClosure } = await import('../../nix/inspect/check.ts')
+    const { readClosure } = await import('../../nix/listing/closure.ts')
+    const { print } = await import('../closure-answer.ts')
+    const { checkLines } = await import('../closure-text.ts')
+    const { signal, progress } = run
+    const stdin = listing === '-' ? { stdin: standardInput(signal) } : {}
+    const closure = await readClosure(listing, { ...stdin, signal, allowMissing: true })
+    const report = await checkClosure(closure, { ...options, signal, onProgress: progress.listener })
+    await print(report, () => checkLines(report), json, run)
+    return report.problems.length === 0 ? 0 : 1
+  },
+})

@@ -1,0 +1,57 @@
+import { imageCommand } from '../command.ts'
+import { storeInput } from '../input.ts'
+import { row } from '../row.ts'
+import * as rows from '../rows.ts'
+import { flag, linkage } from '../values.ts'
+
+export default imageCommand({
+  name: 'initrd',
+  writes: 'image',
+  help: {
+    summary: 'Write an initrd: archives to prepend, and one of store paths, files and links',
+    usage: 'kilnix initrd -o FILE [options]',
+    examples: [
+      {
+        about: 'A closure with its init',
+        line: 'kilnix initrd --closure ./closure-info --link /init=/nix/store/...-init/bin/init -o initrd',
+      },
+      {
+        about: 'Microcode first, then the initrd that a system has, then one more file',
+        line: 'kilnix initrd --prepend ucode.img --prepend /boot/initrd --add /etc/key=./key -o initrd',
+      },
+    ],
+  },
+  rows: {
+    closure: row({ ...rows.LISTING, defaultText: 'no store paths' }),
+    root: rows.ROOT,
+    verify: rows.VERIFY,
+    caseHack: rows.CASE_HACK,
+    output: rows.FILE,
+    force: rows.FORCE,
+    ...rows.DRY_RUN,
+    compression: rows.ARCHIVE_COMPRESSION,
+    jobs: rows.JOBS,
+    prepend: rows.PREPEND,
+    add: rows.ADD,
+    links: row({
+      type: linkage(),
+      group: 'Image',
+      flag: 'link',
+      repeatable: true,
+      about: 'Put a symbolic link TARGET into the archive that leads to DESTINATION',
+    }),
+    hardLinks: row({
+      type: flag(),
+      group: 'Image',
+      default: false,
+      about: 'Added paths that are one file of the host stay one file',
+    }),
+    mtimeSeconds: row({ ...rows.MTIME, defaultText: 'SOURCE_DATE_EPOCH, else 1, as files of the store have it' }),
+    ...rows.BUILDING,
+  },
+  check: ({ add, links }) => rows.checkTargets(add, links),
+  async make(given, context) {
+    const { initrd } = await import('../../images/initrd.ts')
+    return initrd({ ...given, ...storeInput(given, context) })
+  },
+})

@@ -1,0 +1,23 @@
+/** What recipes take beside their options. */
+import type { Context } from './command.ts'
+import { standardInput } from './standard-input.ts'
+
+export interface GivenInput {
+  readonly closure?: string
+  readonly cutoffs?: readonly string[]
+}
+
+/** Of recipes that read a closure: who is told, what `-` is, and no path where the cut-off is `none`. */
+export function storeInput({ closure, cutoffs }: GivenInput, { signal, onProgress }: Context) {
+  return {
+    signal,
+    onProgress,
+    ...(closure === '-' && { stdin: standardInput(signal) }),
+    ...(cutoffs && { cutoffs: cutoffs.filter((path) => path !== 'none') }),
+  }
+}
+
+/** What the recipe takes for a configuration that lies in a file; nothing without one. */
+export function configurationFile(path: string | undefined): { readonly configuration?: { readonly file: string } } {
+  return path === undefined ? {} : { configuration: { file: path } }
+}

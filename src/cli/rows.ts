@@ -1,0 +1,254 @@
+/** The rows that several commands have. */
+import { GENERATION_DEFAULTS } from '../boot/generation.ts'
+import { row } from './row.ts'
+import {
+  type Addition,
+  addition,
+  choice,
+  compression,
+  flag,
+  hostAddition,
+  integer,
+  path,
+  replacement,
+  size,
+  text,
+  time,
+  timeout,
+  usage,
+} from './values.ts'
+
+/** The listing of the closure, where a command can do without. */
+export const LISTING = row({
+  type: path('CLOSURE'),
+  group: 'Input',
+  about:
+    'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; the kind is recognised, - reads it from standard input',
+})
+
+export const CLOSURE = row({ ...LISTING, required: true })
+
+export const ROOT = row({ type: path('DIR'), group: 'Input', default: '/', about: 'Where the store is: files are read from DIR/nix/store' })
+
+export const TOPLEVEL = row({
+  type: text('PATH'),
+  group: 'Input',
+  defaultText: 'the one path with boot.json that no other path refers to',
+  about: 'Store path of the system to boot',
+})
+
+export const TOPLEVEL_SPEC = row({
+  type: path('SPEC.json'),
+  group: 'Input',
+  defaultText: 'the system is in the closure',
+  about: 'Assemble the system from this spec and the parts in the closure, as kilnix toplevel does, and leave out what it does not need',
+})
+
+export const CASE_HACK = row({
+  type: flag(),
+  group: 'Input',
+  default: false,
+  about: 'The store was written by Nix on macOS: cut the endings ~nix~case~hack~ off file names',
+})
+
+export const VERIFY = row({
+  type: flag(),
+  group: 'Input',
+  default: true,
+  about: 'Compare the NAR hash of every store path with the listing while its bytes pass',
+  aboutNegated: 'Do not compare the NAR hash of every store path with the listing',
+})
+
+export const PROVENANCE = row({
+  type: flag(),
+  group: 'Input',
+  default: false,
+  about:
+    'Keep the derivers and content addresses of the listing, which has to be that of nix path-info --json (default: they are left out, so that every kind of listing gives the same bytes)',
+})
+
+export const REPLACEMENTS = row({
+  type: replacement(),
+  group: 'Input',
+  flag: 'replace',
+  repeatable: true,
+  about:
+    'Put store path NEW, which is listed as well and has a name as long, in place of OLD: all that refers to OLD is rewritten, down to the system',
+})
+
+export const CUTOFFS = row({
+  type: text('PATH'),
+  group: 'Input',
+  flag: 'cutoff',
+  repeatable: true,
+  defaultText: 'the initrds of the systems in the closure',
+  about: 'Store path that is not rewritten, whatever it refers to, such as one whose content is compressed; none for no such path',
+})
+
+export const WHOLE_STORE = row({
+  type: flag(),
+  group: 'Output',
+  default: false,
+  about: 'Write every path of the closure, not only those that are new, so that the folder can be given as --root',
+})
+
+export const FILE = row({
+  type: path('FILE'),
+  group: 'Output',
+  short: 'o',
+  required: true,
+  about: 'File to write, which appears whole or not at all; - streams to standard output',
+})
+
+export const FOLDER = row({ ...FILE, type: path('DIR'), about: 'Folder to write, which appears whole or not at all' })
+
+export const FORCE = row({ type: flag(), group: 'Output', default: false, about: 'Replace FILE if it exists' })
+
+export const FORCE_FOLDER = row({ ...FORCE, about: 'Replace DIR if it exists and holds nothing but what this command writes' })
+
+export const FORCE_ANYTHING = row({ ...FORCE, about: 'Replace DIR if it exists, whatever it holds' })
+
+export const PRINT_JSON = row({ type: flag(), group: 'Output', configurable: false, default: false, about: 'Print JSON, for programs' })
+
+/** Of all that write something. */
+export const DRY_RUN = {
+  dryRun: row({ type: flag(), group: 'Output', configurable: false, default: false, about: 'Print the plan and write nothing' }),
+  json: row({ ...PRINT_JSON, needs: 'dryRun', about: 'With --dry-run: the plan as JSON' }),
+} as const
+
+const CODECS = 'zstd[:1-22], gzip[:1-9], xz[:0-9], lz4, lz4:hc or none'
+
+export const STORE_COMPRESSION = row({
+  type: compression(),
+  group: 'Store',
+  defaultText: 'zstd:19',
+  about: `Codec and level of the store: ${CODECS}`,
+})
+
+export const ARCHIVE_COMPRESSION = row({
+  type: compression(),
+  group: 'Store',
+  defaultText: 'zstd:10',
+  about: `Codec and level of the archive: ${CODECS}`,
+})
+
+export const CONTAINER_COMPRESSION = row({
+  type: compression(),
+  group: 'Store',
+  defaultText: 'gzip:6',
+  about: 'Codec and level of compressed containers: gzip[:1-9], for qcow2-compressed also zstd[:1-22]',
+})
+
+export const BLOCK_SIZE = row({
+  type: size(4096, 1048576, { isPowerOfTwo: true }),
+  group: 'Store',
+  default: 1048576,
+  about: 'Block size of the store, a power of two',
+})
+
+export const JOBS = row({
+  type: integer('N', 1, 256),
+  group: 'Store',
+  defaultText: 'one a CPU',
+  about: 'Worker threads; the image does not depend on it',
+})
+
+export const KERNEL_PARAMS = row({
+  type: text('PARAMETER'),
+  group: 'Boot',
+  flag: 'kernel-param',
+  repeatable: true,
+  about: 'Further kernel parameter',
+})
+
+export const TIMEOUT = row({
+  type: timeout(),
+  group: 'Boot',
+  flag: 'timeout',
+  defaultText: String(GENERATION_DEFAULTS.timeoutSeconds),
+  about: 'Seconds until the default entry boots; none waits for ever',
+})
+
+export const PREPEND = row({
+  type: path('FILE'),
+  group: 'Boot',
+  repeatable: true,
+  about: 'Archive that comes first, as it is; microcode has to be uncompressed and the first of all',
+})
+
+export const SEED = row({
+  type: text('TEXT'),
+  group: 'Image',
+  defaultText: 'the store path of the system, or the name of FILE',
+  about: 'Identifiers that are not given are derived from it',
+})
+
+export const ADD = row({
+  type: hostAddition(),
+  group: 'Image',
+  repeatable: true,
+  about: 'Put the file or folder SOURCE into the image as TARGET',
+})
+
+/** Throws USAGE for a target that is named twice. */
+export function checkTargets(...lists: readonly (readonly Pick<Addition, 'target'>[] | undefined)[]): void {
+  const targets = new Set<string>()
+  for (const { target } of lists.flatMap((list) => list ?? [])) {
+    if (targets.has(target)) throw usage(`the target /${target} is named twice, by --add or --link`)
+    targets.add(target)
+  }
+}
+
+/** https://reproducible-builds.org/specs/source-date-epoch/ */
+export const MTIME = row({
+  type: time(),
+  group: 'Image',
+  flag: 'mtime',
+  variable: 'SOURCE_DATE_EPOCH',
+  defaultText: 'SOURCE_DATE_EPOCH, else 1980-01-01',
+  about: 'Time of the image and of all files that are not from the store: seconds since 1970, or a date in UTC',
+})
+
+export const CONFIG = row({
+  type: path('FILE'),
+  group: 'General',
+  configurable: false,
+  about: 'Read options from a JSON file, named as here in camelCase; the command line wins',
+})
+
+export const PROGRESS = row({
+  type: choice(['auto', 'bar', 'plain', 'none']),
+  group: 'General',
+  default: 'auto',
+  about: 'How to show progress; auto is a bar on a terminal, lines elsewhere',
+})
+
+export const QUIET = row({ type: flag(), group: 'General', default: false, about: 'Print errors and the path of the image only' })
+
+/** Of all commands, which do not hear of it. */
+export const HELP = row({ type: flag(), group: 'General', short: 'h', configurable: false, default: false, about: 'Print this help' })
+
+/** Of commands that build something. */
+export const BUILDING = { config: CONFIG, progress: PROGRESS, quiet: QUIET } as const
+
+/** Into a system that is installed on a disk. */
+export const ADD_OWNED = row({
+  ...ADD,
+  type: addition(),
+  about: 'Put the file or folder SOURCE into the root file system as TARGET, with an octal mode and a numeric owner and group',
+})
+
+export const CHANNEL = row({
+  type: text('PATH'),
+  group: 'Image',
+  defaultText: 'none',
+  about: "Store path of root's channels, in the closure",
+})
+
+export const FREE_SIZE = row({
+  type: size(0, 2 ** 50),
+  group: 'Image',
+  flag: 'free',
+  default: 512 << 20,
+  about: 'What stays free on the root of a disk whose size is auto',
+})

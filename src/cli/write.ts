@@ -1,0 +1,151 @@
+/** The three kinds of output: one file or a stream, a folder of images, a store in a folder. */
+import type { ImageProduct, Product } from '../images/product.ts'
+import { type SaveProductOptions, saveProduct } from '../images/save.ts'
+import { checkApart, checkHoldsNone } from '../io/apart.ts'
+import { checkDestination } from '../io/file-target.ts'
+import { checkFolderDestination, type SavedFile } from '../io/folder.ts'
+import { saveStore } from '../system/saved-store.ts'
+import type { FolderCommand, Run, StoreProduct } from './command.ts'
+import { streamToStdout } from './image-stdout.ts'
+import { stdoutIsTerminal } from './stdout.ts'
+import { formatBytes } from './units.ts'
+import { usage } from './values.ts'
+
+/** What every command that writes has been given. */
+export interface GivenOutput {
+  readonly [key: string]: unknown
+  readonly output: string
+  readonly force: boolean
+  readonly dryRun: boolean
+  readonly json: boolean
+  readonly quiet: boolean
+  readonly jobs?: number
+  readonly config?: string
+  /** Of a network boot: a folder that is written as well. */
+  readonly pieces?: string
+  /** Of an ISO. */
+  readonly compressImage?: boolean
+  /** Of a store. */
+  readonly verify?: boolean
+  readonly caseHack?: boolean
+  readonly wholeStore?: boolean
+}
+
+/** What is told of it. */
+export interface Written {
+  /** Lines for standard output. */
+  readonly results: readonly string[]
+  /** Lines for people. */
+  readonly files: readonly string[]
+  /** Parts of the last line before the time, and behind it. */
+  readonly summary: readonly string[]
+  readonly remarks: readonly string[]
+}
+
+/** zstd's own default, which nixpkgs uses for `.iso.zst`. */
+const IMAGE_ZSTD_LEVEL = 3
+
+/** Before anything is read. Throws USAGE for a terminal, EXISTS, WRITE_FAILED. */
+export async function checkImageOutput({ output, force }: GivenOutput): Promise<void> {
+  if (output !== '-') await checkDestination(output, force)
+  else if (stdoutIsTerminal()) throw usage('the image is not written to a terminal; redirect standard output')
+}
+
+/** Throws USAGE for standard output. */
+export function requireFolder(kind: 'folder' | 'store', { output }: GivenOutput): void {
+  if (output !== '-') return
+  throw usage(`--output is -; a ${kind} cannot be streamed, name ${kind === 'folder' ? 'one' : 'a folder'} to write`)
+}
+
+/** Throws what the image throws, USAGE where it would be written over one of its inputs. */
+export async function writeImage(product: ImageProduct, given: GivenOutput, { signal, progress }: Run): Promise<Written> {
+  const { output, compressImage } = given
+  const { image, source } = product
+  const options = {
+    ...savingOptions(given, { signal, progress }),
+    ...(compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }),
+  }
+  try {
+    if (output !== '-') checkApart(output, inputsOf(product, given))
+    const [saved] = output === '-' ? [await streamToStdout(image, options)] : await saveProduct(product, output, options)
+    if (saved === undefined) throw new Error(`${output}: nothing was written`)
+    return {
+      results: output === '-' ? [] : [output],
+      files: [],
+      summary: [formatBytes(saved.size), ...(source.narBytes > 0 ? [`${(saved.size / source.narBytes).toFixed(3)} of the closure`] : [])],
+      remarks: [...(saved.sha256 === undefined ? [] : [`sha256 ${saved.sha256}`]), ...unverified(source)],
+    }
+  } finally {
+    await product.close?.()
+  }
+}
+
+function savingOptions({ force, quiet, jobs }: GivenOutput, { signal, progress }: Pick<Run, 'signal' | 'progress'>): SaveProductOptions {
+  return {
+    signal,
+    onProgress: progress.listener,
+    force,
+    ...(quiet && { digest: false }),
+    ...(jobs !== undefined && { jobs }),
+  }
+}
+
+/** Throws likewise, and where the folder holds an input, or what another has written. */
+export async function writeFolder(
+  command: FolderCommand,
+  product: Product,
+  given: GivenOutput,
+  { signal, progress }: Run,
+): Promise<Written> {
+  const { output, force, pieces } = given
+  try {
+    await checkFolderDestination(output, { force, replaceable: product.replaceable }, progress.listener)
+    const inputs = inputsOf(product, given)
+    for (const place of [inputs, pieces === undefined ? [] : [pieces]]) {
+      checkApart(output, place)
+      checkHoldsNone(output, place)
+    }
+    if (pieces !== undefined) checkApart(pieces, inputs)
+    const saved = await saveProduct(product, output, savingOptions(given, { signal, progress }))
+    return { results: [output], files: fileLines(saved), summary: [command.summary(product, saved)], remarks: unverified(product.source) }
+  } finally {
+    await product.close?.()
+  }
+}
+
+/** Throws likewise. */
+export async function writeStore(product: StoreProduct, given: GivenOutput, { signal, progress }: Run): Promise<Written> {
+  const { output, force, wholeStore, verify, caseHack } = given
+  const { store, results } = product
+  const inputs = inputsOf(store, given)
+  checkApart(output, inputs)
+  if (force) checkHoldsNone(output, inputs)
+  const { written, narBytes } = await saveStore(store, output, {
+    ...(verify !== undefined && { verify }),
+    ...(caseHack !== undefined && { caseHack }),
+    signal,
+    onProgress: progress.listener,
+    paths: wholeStore ? 'all' : 'made',
+    force,
+  })
+  const summary = [product.summary(written, narBytes), `${store.closure.paths.length} in the closure`]
+  return { results, files: [], summary, remarks: [] }
+}
+
+/** With the config file, which is an input as well. */
+function inputsOf({ inputs }: { readonly inputs: readonly string[] }, { config }: GivenOutput): readonly string[] {
+  return config === undefined ? inputs : [...inputs, config]
+}
+
+function unverified({ verified }: { readonly verified: boolean }): readonly string[] {
+  return verified ? [] : ['NAR hashes not checked']
+}
+
+/** A line a file: name, size, digest. */
+function fileLines(saved: readonly SavedFile[]): string[] {
+  const width = Math.max(...saved.map(({ path }) => path.length))
+  return saved.map(({ path, size, sha256 }) => {
+    const digest = sha256 === undefined ? '' : `  sha256 ${sha256}`
+    return `  ${path.padEnd(width)}  ${formatBytes(size).padStart(10)}${digest}`
+  })
+}

@@ -1,0 +1,190 @@
+/** What a container of a disk is, and what follows from a list of them: names, file endings, probing, reading, writing. */
+import type { CodecName, CodecSpec } from '../codecs/codec.ts'
+import { ImageError } from '../errors.ts'
+import type { GrowingImage, Image } from '../io/image.ts'
+import type { RandomAccessSource } from '../io/source.ts'
+
+/** Bytes by which a format is known. */
+export interface Mark {
+  /** Bytes; below 0 from the end of the file. */
+  readonly position: number
+  readonly bytes: Uint8Array
+}
+
+/** `text`: one byte a character. */
+export function mark(position: number, text: string): Mark {
+  return { position, bytes: Buffer.from(text, 'latin1') }
+}
+
+export interface ContainerOptions {
+  /** Identifiers are derived from it. */
+  readonly seed: string
+  /** The name of the file to write, without folders: VMDK and OVA repeat it. */
+  readonly fileName: string
+  /** Of formats that have a time; default: each format's own beginning of time. */
+  readonly timeSeconds?: number
+  /** One of the container's codecs; default gzip, level 6. */
+  readonly compression?: CodecSpec
+}
+
+/** The disk in its container. Throws what the format throws. */
+export type ContainerWriter = (disk: Image, options: ContainerOptions) => Image | GrowingImage
+
+/**
+ * A format as it is asked for by name. It stands in its folder and loads the format only when a disk is read or written,
+ * so that a command's help is there at once.
+ */
+export interface Container {
+  readonly name: string
+  /** One line: what it is and who takes it. */
+  readonly about: string
+  /** Of file names, without the first dot; the first is the usual one. An ending of two containers asks for the first of them. */
+  readonly endings: readonly string[]
+  /** Any of them shows the format. The container that is read and has none is what carries no other's mark. */
+  readonly marks?: readonly Mark[]
+  /** Whether a file with a mark is of the format, where others have the mark too. */
+  isOf?(source: RandomAccessSource): Promise<boolean>
+  /** What it can be compressed by; none: it is not compressed. */
+  readonly codecs?: readonly CodecName[]
+  /** Whether it can hold the disks of a ZFS pool. */
+  readonly holdsPool?: boolean
+  writer?(): Promise<ContainerWriter>
+  /** The virtual disk. Throws BAD_INPUT for a damaged one, UNSUPPORTED for features that are not read, and what the source throws. */
+  read?(source: RandomAccessSource, options: { readonly signal?: AbortSignal }): Promise<Image>
+}
+
+/** Names of those that have a property of this shape. */
+type NameWith<List extends readonly Container[], Shape> = Extract<List[number], Shape>['name']
+
+export interface OpenedDisk<InputFormat extends string> {
+  readonly format: InputFormat
+  /** The virtual disk. */
+  readonly image: Image
+}
+
+export interface ContainerRegistry<OutputFormat extends string, InputFormat extends string, PoolFormat extends string> {
+  readonly list: readonly Container[]
+  /** Those that can be written, read, and that can hold a ZFS pool, in the order of the list. */
+  readonly outputFormats: readonly OutputFormat[]
+  readonly inputFormats: readonly InputFormat[]
+  readonly poolFormats: readonly PoolFormat[]
+  /** `stem` with the usual ending of the container. */
+  fileName(stem: string, format: OutputFormat): string
+  /** The container that a file name asks for by its ending, or undefined. */
+  formatOfName(fileName: string): OutputFormat | undefined
+  /**
+   * Load what writes a container. Throws USAGE for one that is not known; what is returned throws USAGE for a codec where
+   * nothing is compressed, UNSUPPORTED for one that the container does not have, and what the format throws.
+   */
+  writer(format: OutputFormat): Promise<ContainerWriter>
+  /**
+   * The format of a file; what has no mark is a raw disk. Throws UNSUPPORTED for a disk in an archive or a compressed
+   * file, and what the source throws.
+   */
+  probe(source: RandomAccessSource): Promise<InputFormat>
+  /** The disk in a container, which is probed unless it is given. Throws what `probe` and the container's `read` throw. */
+  open(source: RandomAccessSource, given?: InputFormat, options?: { readonly signal?: AbortSignal }): Promise<OpenedDisk<InputFormat>>
+}
+
+export function containerRegistry<const List extends readonly Container[]>(
+  list: List,
+): ContainerRegistry<
+  NameWith<List, { readonly writer: unknown }>,
+  NameWith<List, { readonly read: unknown }>,
+  NameWith<List, { readonly holdsPool: true }>
+> {
+  type OutputFormat = NameWith<List, { readonly writer: unknown }>
+  type InputFormat = NameWith<List, { readonly read: unknown }>
+  const containers: readonly Container[] = list
+  const named = (format: string): Container => {
+    const found = containers.find(({ name }) => name === format)
+    if (found === undefined) throw new ImageError('USAGE', `there is no container '${format}'; there are ${namesOf(containers)}`)
+    return found
+  }
+  const probe = async (source: RandomAccessSource): Promise<InputFormat> => (await probed(source, containers)) as InputFormat
+  return {
+    list,
+    outputFormats: containers.filter(({ writer }) => writer).map(({ name }) => name as OutputFormat),
+    inputFormats: containers.filter(({ read }) => read).map(({ name }) => name as InputFormat),
+    poolFormats: containers.filter(({ holdsPool }) => holdsPool).map(({ name }) => name as NameWith<List, { readonly holdsPool: true }>),
+    fileName: (stem, format) => `${stem}.${named(format).endings[0]}`,
+    formatOfName(fileName) {
+      const name = fileName.toLowerCase()
+      const found = containers.find(({ writer, endings }) => writer && endings.some((ending) => name.endsWith(`.${ending}`)))
+      return found?.name as OutputFormat | undefined
+    },
+    async writer(format) {
+      const container = named(format)
+      const write = await container.writer?.()
+      if (write === undefined) throw new ImageError('USAGE', `${format} is read and not written`)
+      return (disk, options) => {
+        checkCodec(container, options.compression, containers)
+        return write(disk, options)
+      }
+    },
+    probe,
+    async open(source, given, options = {}) {
+      const format = given ?? (await probe(source))
+      const image = await named(format).read?.(source, options)
+      if (image === undefined) throw new ImageError('USAGE', `${format} is written and not read`)
+      return { format, image }
+    },
+  }
+}
+
+function namesOf(containers: readonly Container[]): string {
+  return containers.map(({ name }) => name).join(', ')
+}
+
+function checkCodec({ name, codecs }: Container, compression: CodecSpec | undefined, containers: readonly Container[]): void {
+  if (compression === undefined || codecs?.includes(compression.name)) return
+  if (codecs === undefined) {
+    const compressed = namesOf(containers.filter((container) => container.codecs !== undefined))
+    throw new ImageError(
+      'USAGE',
+      (option) => `${name} is not compressed; leave ${option('compression')} out, or choose one of ${compressed}`,
+    )
+  }
+  throw new ImageError('UNSUPPORTED', `${name} cannot be compressed by ${compression.name}; choose ${codecs.join(' or ')}`)
+}
+
+/** What disks are packed in, and how to get them out. */
+const WRAPPINGS: readonly (Mark & { readonly remedy: string })[] = [
+  {
+    ...mark(257, 'ustar'),
+    remedy: "a tar archive and no OVA, whose first file ends with .ovf; unpack it with 'tar -xf' and give the disk in it",
+  },
+  { ...mark(0, '\x1f\x8b\x08'), remedy: "compressed by gzip; unpack it with 'gunzip', or 'tar -xzf' a .tar.gz" },
+  { ...mark(0, '\x28\xb5\x2f\xfd'), remedy: "compressed by zstd; unpack it with 'unzstd'" },
+  { ...mark(0, '\xfd7zXZ\0'), remedy: "compressed by xz; unpack it with 'unxz'" },
+]
+
+/**
+ * Marks at the beginning count before those at the end: the footer of a VHD comes last, and only a fixed one has nothing
+ * at its beginning, where a partition table may lie.
+ */
+async function probed(source: RandomAccessSource, containers: readonly Container[]): Promise<string | undefined> {
+  for (const isAtEnd of [false, true]) {
+    for (const container of containers) {
+      const marks = (container.marks ?? []).filter(({ position }) => position < 0 === isAtEnd)
+      if (container.read && (await hasAnyMark(source, marks)) && (await container.isOf?.(source)) !== false) return container.name
+    }
+  }
+  for (const { remedy, ...wrapping } of WRAPPINGS) {
+    if (!(await hasAnyMark(source, [wrapping]))) continue
+    throw new ImageError(
+      'UNSUPPORTED',
+      (option) => `the input is ${remedy}; a raw disk that begins so is read with ${option('inputFormat')} raw`,
+    )
+  }
+  return containers.find(({ read, marks }) => read && marks === undefined)?.name
+}
+
+async function hasAnyMark(source: RandomAccessSource, marks: readonly Mark[]): Promise<boolean> {
+  for (const { position, bytes } of marks) {
+    const at = position < 0 ? source.size + position : position
+    if (at < 0 || at + bytes.length > source.size) continue
+    if (Buffer.compare(await source.read(at, bytes.length), bytes) === 0) return true
+  }
+  return false
+}

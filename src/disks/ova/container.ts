@@ -1,0 +1,35 @@
+/** OVA in the registry of containers. */
+import { type Container, mark } from '../container.ts'
+import { plainFileName } from '../vmdk/container.ts'
+
+function machineName(fileName: string): string {
+  const name = plainFileName(fileName).replace(/\.ova$/i, '')
+  return name.slice(0, 64) || 'nixos'
+}
+
+export const OVA = {
+  name: 'ova',
+  about: 'an appliance with one disk: VMware vSphere and ESXi, VirtualBox',
+  endings: ['ova'],
+  marks: [mark(257, 'ustar')],
+  codecs: ['gzip'],
+  /** The descriptor comes first (DMTF DSP0243, section 5), and its name is the first field of the archive. */
+  async isOf(source) {
+    const name = Buffer.from(await source.read(0, 100)).toString('latin1')
+    return /\.ovf$/i.test(name.replace(/\0.*$/s, ''))
+  },
+  async writer() {
+    const { ova } = await import('./index.ts')
+    return (disk, { seed, fileName, timeSeconds, compression }) =>
+      ova(disk, {
+        seed,
+        name: machineName(fileName),
+        ...(timeSeconds !== undefined && { timeSeconds }),
+        ...(compression?.level !== undefined && { level: compression.level }),
+      })
+  },
+  async read(source) {
+    const { openOva } = await import('./index.ts')
+    return openOva(source)
+  },
+} as const satisfies Container

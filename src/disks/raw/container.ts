@@ -1,0 +1,16 @@
+/** Raw disks in the registry of containers. */
+import type { Container } from '../container.ts'
+
+export const RAW = {
+  name: 'raw',
+  about: 'the disk as it is, for real disks and for what knows no other format',
+  endings: ['img', 'raw'],
+  holdsPool: true,
+  async writer() {
+    return (disk) => disk
+  },
+  async read(source, { signal }) {
+    const { openRaw } = await import('./index.ts')
+    return openRaw(source, { skipZeros: true, ...(signal && { signal }) })
+  },
+} as const satisfies Container

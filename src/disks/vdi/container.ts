@@ -1,0 +1,18 @@
+/** VDI in the registry of containers. */
+import { type Container, mark } from '../container.ts'
+
+export const VDI = {
+  name: 'vdi',
+  about: 'VirtualBox',
+  endings: ['vdi'],
+  marks: [mark(64, '\x7f\x10\xda\xbe')],
+  holdsPool: true,
+  async writer() {
+    const { vdi } = await import('./index.ts')
+    return (disk, { seed }) => vdi(disk, { seed })
+  },
+  async read(source) {
+    const { openVdi } = await import('./index.ts')
+    return openVdi(source)
+  },
+} as const satisfies Container

@@ -1,0 +1,18 @@
+/** VHDX in the registry of containers. */
+import { type Container, mark } from '../container.ts'
+
+export const VHDX = {
+  name: 'vhdx',
+  about: 'Hyper-V of generation 2',
+  endings: ['vhdx'],
+  marks: [mark(0, 'vhdxfile')],
+  holdsPool: true,
+  async writer() {
+    const { vhdx } = await import('./index.ts')
+    return (disk, { seed }) => vhdx(disk, { seed })
+  },
+  async read(source) {
+    const { openVhdx } = await import('./index.ts')
+    return openVhdx(source)
+  },
+} as const satisfies Container

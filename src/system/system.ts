@@ -1,0 +1,37 @@
+/** A closure opened as a system: its store, and the store path that carries boot.json. */
+import type { Bootspec } from './bootspec.ts'
+import { type LoadedClosure, type LoadedStore, loadStore, newPathOf, type StoreInput } from './store.ts'
+import { textInStore } from './store-files.ts'
+import { findToplevel, loadBootspec } from './toplevel.ts'
+
+export interface SystemInput extends StoreInput {
+  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
+  readonly toplevel?: string
+}
+
+/** What `openSystem` gives. A system of which only single files are needed has a `LoadedClosure` for its store. */
+export interface System<Store extends LoadedClosure = LoadedStore> {
+  /** The closure and its files; `checkedStore` gives them as a tree whose NAR hashes are checked. */
+  readonly store: Store
+  /** Full store path. */
+  readonly toplevel: string
+  readonly bootspec: Bootspec
+}
+
+/**
+ * Read the listing, scan the files and find the system. Throws what `loadStore`, `findToplevel` and `loadBootspec` throw.
+ */
+export async function openSystem(input: SystemInput): Promise<System> {
+  return systemOf(await loadStore(input), input.toplevel)
+}
+
+/** The system of a store that is loaded. `toplevel` is a path as the listing has it, before anything was replaced. */
+export async function systemOf<Store extends LoadedClosure>(store: Store, toplevel: string | undefined): Promise<System<Store>> {
+  const found = await findToplevel(store.trees, newPathOf(toplevel, store))
+  return { store, toplevel: found, bootspec: await loadBootspec(found, store.trees) }
+}
+
+/** The text of a small file of the system, such as `etc/fstab`, or undefined where there is none. */
+export function systemText({ store, toplevel }: System<LoadedClosure>, name: string): Promise<string | undefined> {
+  return textInStore(`${toplevel}/${name}`, store)
+}
