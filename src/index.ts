@@ -26,24 +26,23 @@ export {
   type ZfsSnapshot,
   zfsPool,
 } from './filesystems/zfs/index.ts'
-export { type ConvertedDisk, type ConvertOptions, convertDisk } from './images/disk/convert.ts'
-export { type DiskImage, type DiskOptions, type DiskPlan, disk } from './images/disk/index.ts'
+export { type ConvertOptions, type ConvertPlan, convertDisk } from './images/disk/convert.ts'
+export { type DiskOptions, type DiskPlan, disk } from './images/disk/index.ts'
 export type { BootLoader, DiskLayout } from './images/disk/names.ts'
 export { DISK_PRESETS, type DiskPreset } from './images/disk/presets.ts'
-export { type Initrd, type InitrdOptions, type InitrdPlan, initrd, type Link } from './images/initrd.ts'
-export { type IsoImage, type IsoOptions, type IsoPlan, iso } from './images/iso.ts'
-export { netbootFolder } from './images/netboot/folder.ts'
+export { type InitrdOptions, type InitrdPlan, initrd, type Link } from './images/initrd.ts'
+export { type IsoOptions, type IsoPlan, iso } from './images/iso.ts'
 export {
   type Netboot,
-  type NetbootFile,
-  type NetbootFiles,
   type NetbootOptions,
   type NetbootPlan,
   type NetbootStyle,
   netboot,
 } from './images/netboot/index.ts'
-export { type StoreSquashfs, type StoreSquashfsOptions, type StoreSummary, storeSquashfs } from './images/squashfs.ts'
-export { type ZfsDisk, type ZfsDisks, type ZfsDisksPlan, type ZfsOptions, zfs } from './images/zfs/index.ts'
+export { type ImageProduct, isImageProduct, type Product, type ProductSource } from './images/product.ts'
+export { type SaveProductOptions, saveProduct } from './images/save.ts'
+export { type StoreSquashfsOptions, type StoreSummary, storeSquashfs } from './images/squashfs.ts'
+export { type ZfsDisksPlan, type ZfsOptions, zfs } from './images/zfs/index.ts'
 export type { ZfsBootLoader, ZfsFormat, ZfsLayout } from './images/zfs/names.ts'
 export { type FolderFile, type FolderOptions, type SavedFile, saveFolder } from './io/folder.ts'
 export { type BuildContext, bytesImage, type Extent, type GrowingImage, type Image } from './io/image.ts'

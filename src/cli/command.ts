@@ -1,8 +1,9 @@
 /** What a command is. */
+
+import type { ImageProduct, Product } from '../images/product.ts'
 import type { SavedFile } from '../io/folder.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import type { LoadedClosure } from '../system/store.ts'
-import type { ImageProduct, Product } from './products.ts'
 import type { Progress } from './progress.ts'
 import type { Given, Rows } from './row.ts'
 

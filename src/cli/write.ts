@@ -1,14 +1,12 @@
 /** The three kinds of output: one file or a stream, a folder of images, a store in a folder. */
+import type { ImageProduct, Product } from '../images/product.ts'
+import { type SaveProductOptions, saveProduct } from '../images/save.ts'
 import { checkApart, checkHoldsNone } from '../io/apart.ts'
 import { checkDestination } from '../io/file-target.ts'
-import { checkFolderDestination, type SavedFile, saveFolder } from '../io/folder.ts'
-import { type GrowingImage, type Image, isGrowing } from '../io/image.ts'
-import { buildContext, saveImage } from '../io/output.ts'
-import { dataBytes } from '../io/stream.ts'
+import { checkFolderDestination, type SavedFile } from '../io/folder.ts'
 import { saveStore } from '../system/saved-store.ts'
 import type { FolderCommand, Run, StoreProduct } from './command.ts'
 import { streamToStdout } from './image-stdout.ts'
-import type { ImageProduct, Product } from './products.ts'
 import { stdoutIsTerminal } from './stdout.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
@@ -61,20 +59,16 @@ export function requireFolder(kind: 'folder' | 'store', { output }: GivenOutput)
 
 /** Throws what the image throws, USAGE where it would be written over one of its inputs. */
 export async function writeImage(product: ImageProduct, given: GivenOutput, { signal, progress }: Run): Promise<Written> {
-  const { output, force, quiet, jobs, compressImage } = given
+  const { output, compressImage } = given
   const { image, source } = product
   const options = {
-    signal,
-    onProgress: progress.listener,
-    ...(jobs !== undefined && { jobs }),
+    ...savingOptions(given, { signal, progress }),
     ...(compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }),
   }
   try {
     if (output !== '-') checkApart(output, inputsOf(product, given))
-    const saved =
-      output === '-'
-        ? await streamToStdout(image, options)
-        : await saveImage(image, output, { ...options, force, digest: !quiet && !isMostlyHoles(image) })
+    const [saved] = output === '-' ? [await streamToStdout(image, options)] : await saveProduct(product, output, options)
+    if (saved === undefined) throw new Error(`${output}: nothing was written`)
     return {
       results: output === '-' ? [] : [output],
       files: [],
@@ -86,14 +80,15 @@ export async function writeImage(product: ImageProduct, given: GivenOutput, { si
   }
 }
 
-/** A sparse disk may be terabytes large, and a digest has to see all of its zeros. */
-function isMostlyHoles(image: Image | GrowingImage): boolean {
-  if (isGrowing(image)) return false
-  return image.size > 4 * dataBytes(image) + HASHED_HOLES
+function savingOptions({ force, quiet, jobs }: GivenOutput, { signal, progress }: Pick<Run, 'signal' | 'progress'>): SaveProductOptions {
+  return {
+    signal,
+    onProgress: progress.listener,
+    force,
+    ...(quiet && { digest: false }),
+    ...(jobs !== undefined && { jobs }),
+  }
 }
-
-/** Zeros that are hashed in less than a second. */
-const HASHED_HOLES = 1 << 30
 
 /** Throws likewise, and where the folder holds an input, or what another has written. */
 export async function writeFolder(
@@ -102,18 +97,16 @@ export async function writeFolder(
   given: GivenOutput,
   { signal, progress }: Run,
 ): Promise<Written> {
-  const { output, force, quiet, jobs, pieces } = given
+  const { output, force, pieces } = given
   try {
-    const options = { force, replaceable: product.replaceable, digest: !quiet && product.digest !== false }
-    await checkFolderDestination(output, options, progress.listener)
+    await checkFolderDestination(output, { force, replaceable: product.replaceable }, progress.listener)
     const inputs = inputsOf(product, given)
     for (const place of [inputs, pieces === undefined ? [] : [pieces]]) {
       checkApart(output, place)
       checkHoldsNone(output, place)
     }
     if (pieces !== undefined) checkApart(pieces, inputs)
-    const context = buildContext({ signal, onProgress: progress.listener, ...(jobs !== undefined && { jobs }) })
-    const saved = await saveFolder(await product.files(context), output, options, context)
+    const saved = await saveProduct(product, output, savingOptions(given, { signal, progress }))
     return { results: [output], files: fileLines(saved), summary: [command.summary(product, saved)], remarks: unverified(product.source) }
   } finally {
     await product.close?.()

@@ -5,7 +5,6 @@ import type { CodecSpec } from '../codecs/codec.ts'
 import { compressedImage } from '../codecs/stream/index.ts'
 import { ImageError } from '../errors.ts'
 import { concatGrowing, sizeChecked } from '../io/concat.ts'
-import type { GrowingImage } from '../io/image.ts'
 import { type Addition, addedTree } from '../system/additions.ts'
 import { loadStore, type StoreInput } from '../system/store.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
@@ -13,6 +12,7 @@ import type { ScanPolicy } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, TreeNode } from '../tree/tree.ts'
 import { verifiedTree } from '../tree/verified.ts'
 import { initrdSizeRule, MEMBER_ALIGNMENT, prependedArchives } from './initrd-parts.ts'
+import { type ImageProduct, imageProduct } from './product.ts'
 
 export interface InitrdOptions extends Omit<StoreInput, 'closure'> {
   /** A closure listing whose paths all go in, at /nix/store, with the folders /dev, /proc and /sys; default: none. */
@@ -35,11 +35,6 @@ export interface Link {
   readonly destination: string
 }
 
-export interface Initrd extends GrowingImage {
-  readonly plan: InitrdPlan
-  readonly inputs: readonly string[]
-}
-
 /** What goes into an initrd, as plain data. */
 export interface InitrdPlan {
   readonly prepended: readonly { readonly path: string; readonly size: number }[]
@@ -59,7 +54,7 @@ export const INITRD_DEFAULTS = { compression: { name: 'zstd', level: 10 } as Cod
  * Load and plan an initrd; nothing is written yet. Throws what `loadStore`, `cpio` and `prependedArchives` throw, USAGE
  * when there is nothing to put in, LIMIT for an initrd of 4 GiB or more; where compression decides, `pack` throws it.
  */
-export async function initrd(options: InitrdOptions): Promise<Initrd> {
+export async function initrd(options: InitrdOptions): Promise<ImageProduct<InitrdPlan>> {
   const { prepend = [], add = [], links = [], compression = INITRD_DEFAULTS.compression } = options
   const mtimeSeconds = options.mtimeSeconds ?? INITRD_DEFAULTS.mtimeSeconds
   const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
@@ -91,11 +86,13 @@ export async function initrd(options: InitrdOptions): Promise<Initrd> {
     archiveBytes: archive?.size ?? 0,
     compression,
   }
-  return {
-    ...sizeChecked(concatGrowing(parts, MEMBER_ALIGNMENT), initrdSizeRule('initrd', options.onProgress)),
+  return imageProduct({
+    name: 'initrd',
+    image: sizeChecked(concatGrowing(parts, MEMBER_ALIGNMENT), initrdSizeRule('initrd', options.onProgress)),
     plan,
     inputs: [...(store?.inputs ?? []), ...prepend, ...add.map(({ source }) => source)],
-  }
+    source: { narBytes: plan.narBytes, verified: plan.verified },
+  })
 }
 
 /** What `makeInitrd` of nixpkgs lays out around a closure. */

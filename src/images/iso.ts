@@ -23,7 +23,6 @@ import { utf8 } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import { fat, planFat } from '../filesystems/fat/index.ts'
 import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, planIso9660 } from '../filesystems/iso9660/index.ts'
-import type { GrowingImage } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import { type Addition, addedTree } from '../system/additions.ts'
 import type { Bootspec } from '../system/bootspec.ts'
@@ -33,6 +32,7 @@ import { findToplevel, loadBootspec } from '../system/toplevel.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../tree/tree.ts'
+import { type ImageProduct, imageProduct } from './product.ts'
 import { packedStore, type StorePacking, type StoreSummary, storeSummary } from './squashfs.ts'
 import { defaultVolumeId, systemVolumeId } from './volume-id.ts'
 
@@ -60,12 +60,6 @@ export interface IsoOptions extends StoreInput, StorePacking {
   readonly add?: readonly Addition[]
   /** Time of the image and of all that is not from the store; default 1980-01-01, as nixpkgs has it. */
   readonly mtimeSeconds?: number
-}
-
-export interface IsoImage extends GrowingImage {
-  readonly plan: IsoPlan
-  /** Files and folders of the host that the image is made from. */
-  readonly inputs: readonly string[]
 }
 
 /** What goes into an ISO, as plain data. */
@@ -97,7 +91,7 @@ const MEBIBYTE = 1 << 20
  * Load a closure and plan its ISO; nothing is written yet. Throws what `loadStore` throws, NOT_FOUND for
  * boot files that are missing, LIMIT, USAGE, UNSUPPORTED; `pack` what squashfs and iso9660 throw.
  */
-export async function iso(options: IsoOptions): Promise<IsoImage> {
+export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
   const store = await loadStore(options)
   const toplevel = await findToplevel(store.trees, newPathOf(options.toplevel, store))
   const bootspec = await loadBootspec(toplevel, store.trees)
@@ -150,7 +144,14 @@ export async function iso(options: IsoOptions): Promise<IsoImage> {
     layout: planIso9660(tree, format),
   }
   const given = [options.syslinux, options.efiBoot, ...(options.add ?? []).map(({ source }) => source)].filter((path) => path !== undefined)
-  return { ...iso9660(tree, format), plan, inputs: [...store.inputs, ...given] }
+  const { narBytes, verified } = plan.store
+  return imageProduct({
+    name: 'nixos.iso',
+    image: iso9660(tree, format),
+    plan,
+    inputs: [...store.inputs, ...given],
+    source: { narBytes, verified },
+  })
 }
 
 /** Another name may be wanted, for a system that is told of it by other means. */

@@ -10,20 +10,46 @@ export interface ProductSource {
   readonly verified: boolean
 }
 
-/** Planned, and not written yet. */
+/** Planned, and not written yet. `saveProduct` writes it. */
 export interface Product<Plan extends object = object> {
   /** Plain data, which `--dry-run` prints. */
   readonly plan: Plan
   /** Files and folders of the host that it is made from. */
   readonly inputs: readonly string[]
   readonly source: ProductSource
+  /** Paths that the files of an older product of this kind may have: a folder that holds no others may be replaced. */
+  readonly replaceable: readonly string[]
+  /** Bytes of all files that may be other than zero, where the files cannot tell before they are packed. */
+  readonly dataBytes?: number
   /** The files, one or those of a folder. What has to be made before they can be read is made now. Throws what the recipe throws. */
   files(context: BuildContext): Promise<readonly FolderFile[]>
-  /** Afterwards no file of an input is open. */
-  close?(): Promise<void>
+  /** To be called when nothing of it is read any more: no file of an input is open then, and nothing temporary is left. */
+  close(): Promise<void>
 }
 
 /** A product that is one image: `files` gives just that. */
 export interface ImageProduct<Plan extends object = object> extends Product<Plan> {
   readonly image: Image | GrowingImage
+}
+
+export function isImageProduct<Plan extends object>(product: Product<Plan>): product is ImageProduct<Plan> {
+  return 'image' in product
+}
+
+/** What a recipe of one image has found out; `name` is that of the file where nobody names it. */
+export interface ImageParts<Plan extends object> extends Pick<ImageProduct<Plan>, 'image' | 'plan' | 'inputs' | 'source'> {
+  readonly name: string
+  close?(): Promise<void>
+}
+
+export function imageProduct<Plan extends object>({
+  name,
+  image,
+  plan,
+  inputs,
+  source,
+  close = async () => undefined,
+}: ImageParts<Plan>): ImageProduct<Plan> {
+  const files: readonly FolderFile[] = [{ path: name, content: { kind: 'image', image } }]
+  return { image, plan, inputs, source, replaceable: [name], files: async () => files, close }
 }

@@ -2,6 +2,7 @@
 import type { CodecSpec } from '../codecs/codec.ts'
 import { SQUASHFS_DEFAULTS, type SquashfsImage, squashfs } from '../filesystems/squashfs/index.ts'
 import { type LoadedStore, loadStore, type StoreInput } from '../system/store.ts'
+import { type ImageProduct, imageProduct, type ProductSource } from './product.ts'
 
 export interface StorePacking {
   /** Default zstd, level 19. */
@@ -13,12 +14,6 @@ export interface StorePacking {
 export interface StoreSquashfsOptions extends StoreInput, StorePacking {
   /** Time of the image itself; the files' is 1, as Nix has it. Default 0. */
   readonly mtimeSeconds?: number
-}
-
-export interface StoreSquashfs extends SquashfsImage {
-  readonly summary: StoreSummary
-  /** Files and folders of the host that the image is made from. */
-  readonly inputs: readonly string[]
 }
 
 /** What is packed, as plain data. */
@@ -36,10 +31,11 @@ export interface StoreSummary {
 }
 
 /** Load a closure and plan the squashfs of its store; nothing is written yet. Throws what `loadStore` and `squashfs` throw. */
-export async function storeSquashfs(options: StoreSquashfsOptions): Promise<StoreSquashfs> {
+export async function storeSquashfs(options: StoreSquashfsOptions): Promise<ImageProduct<StoreSummary>> {
   const store = await loadStore(options)
   const image = packedStore(store, options, options.mtimeSeconds ?? 0)
-  return { ...image, summary: storeSummary(store, image), inputs: store.inputs }
+  const plan = storeSummary(store, image)
+  return imageProduct({ name: 'nix-store.squashfs', image, plan, inputs: store.inputs, source: sourceOf(store) })
 }
 
 export function packedStore(store: LoadedStore, packing: StorePacking, mtimeSeconds: number): SquashfsImage {
@@ -49,6 +45,11 @@ export function packedStore(store: LoadedStore, packing: StorePacking, mtimeSeco
     modificationTimeSeconds: mtimeSeconds,
     digests: store.digests,
   })
+}
+
+/** For every product of a store. */
+export function sourceOf({ narBytes, digests }: LoadedStore): ProductSource {
+  return { narBytes, verified: digests.length > 0 }
 }
 
 export function storeSummary(store: LoadedStore, image: SquashfsImage): StoreSummary {

@@ -17,6 +17,8 @@ import { setTimeout } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type InitrdOptions, initrd } from '../../src/images/initrd.ts'
+import { saveProduct } from '../../src/images/save.ts'
+import type { GrowingImage } from '../../src/io/image.ts'
 import { type SaveOptions, saveImage } from '../../src/io/output.ts'
 import { PARTIAL_NAME } from '../../src/io/private-folder.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
@@ -74,7 +76,7 @@ async function makeInputs(): Promise<void> {
   writeFileSync(join(added, 'sub/file'), Buffer.alloc(200_000, 'added '))
   rmSync(archive, { force: true, recursive: true })
   rmSync(`${archive}.moved`, { force: true })
-  await saveImage(await initrd({ add: [{ target: 'first', source: added }], compression: { name: 'none' } }), archive, { jobs: 1 })
+  await saveProduct(await initrd({ add: [{ target: 'first', source: added }], compression: { name: 'none' } }), archive, { jobs: 1 })
 }
 
 const options = (more: Partial<InitrdOptions> = {}): InitrdOptions => ({
@@ -86,7 +88,7 @@ const options = (more: Partial<InitrdOptions> = {}): InitrdOptions => ({
 const inputs = (): Partial<InitrdOptions> => ({ prepend: [archive], add: [{ target: 'host', source: added }] })
 
 async function save(more: Partial<InitrdOptions> = {}, saving: SaveOptions & { readonly onPlanned?: () => void } = {}) {
-  const image = await initrd(options(more))
+  const { image } = await initrd(options(more))
   saving.onPlanned?.()
   return saveImage(image, output, { jobs: 2, ...saving })
 }
@@ -236,8 +238,8 @@ describe('sizes without sense', () => {
     const nowhere: Target = { write: nothing, setSize: nothing, read: async (_position, length) => new Uint8Array(length) }
     const notes: string[] = []
     const onProgress = (event: ProgressEvent): void => void (event.kind === 'note' && notes.push(event.message))
-    const image = await initrd({ prepend: [sparse('half', 2 * GIBIBYTE)], onProgress })
-    expect((await image.pack(nowhere, 0, { jobs: 1 })).size).toBe(2 * GIBIBYTE)
+    const { image } = await initrd({ prepend: [sparse('half', 2 * GIBIBYTE)], onProgress })
+    expect((await (image as GrowingImage).pack(nowhere, 0, { jobs: 1 })).size).toBe(2 * GIBIBYTE)
     expect(notes).toEqual(['initrd is 2.0 GiB; iPXE and UEFI firmware often load no more than 2 GiB'])
   })
 })

@@ -47,10 +47,11 @@ describe('sizes without sense', () => {
     const notes: string[] = []
     const onProgress = (event: ProgressEvent): void => void (event.kind === 'note' && notes.push(event.message))
     const recipe = await netboot(f.options({ style: 'manifest', pieces: f.pieces, prepend }))
-    await recipe.build({ jobs: 1, onProgress }).then((files) => files.close())
+    await recipe.files({ jobs: 1, onProgress })
+    await recipe.close()
     expect(notes).toEqual(['initrd is 2.0 GiB; iPXE and UEFI firmware often load no more than 2 GiB'])
     const almost = await netboot(f.options({ style: 'manifest', pieces: f.pieces, prepend: [sparseArchive('almost', 4 * GIBIBYTE - 4)] }))
-    expect(await errorOf(almost.build({ jobs: 1 }))).toMatchObject({
+    expect(await errorOf(almost.files({ jobs: 1 }))).toMatchObject({
       code: 'LIMIT',
       message: expect.stringMatching(/^initrd: at least \d{10} bytes/),
     })
@@ -62,7 +63,7 @@ describe('sizes without sense', () => {
       const prepend = [sparseArchive('almost', 4 * GIBIBYTE - 4096)]
       const pieces = f.at(`pieces-of-${style}`)
       const recipe = await netboot(f.options({ style, pieces, prepend, compression: { name: 'none' } }))
-      expect(await errorOf(recipe.build({ jobs: 1 }))).toMatchObject({ code: 'LIMIT', message: expect.stringMatching(/^initrd: at least/) })
+      expect(await errorOf(recipe.files({ jobs: 1 }))).toMatchObject({ code: 'LIMIT', message: expect.stringMatching(/^initrd: at least/) })
       expect(existsSync(pieces)).toBe(false)
     },
   )

@@ -6,9 +6,10 @@ import { setTimeout } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeEach, expect } from 'vitest'
 import type { CodecSpec } from '../../src/codecs/codec.ts'
-import { netbootFolder, netbootNames } from '../../src/images/netboot/folder.ts'
 import { type NetbootOptions, netboot } from '../../src/images/netboot/index.ts'
-import { type SavedFile, saveFolder } from '../../src/io/folder.ts'
+import type { Product } from '../../src/images/product.ts'
+import { saveProduct } from '../../src/images/save.ts'
+import type { SavedFile } from '../../src/io/folder.ts'
 import type { BuildContext } from '../../src/io/image.ts'
 import { PARTIAL_NAME } from '../../src/io/private-folder.ts'
 import { generatedClosure } from '../e2e/closures.ts'
@@ -30,18 +31,19 @@ export interface SaveHooks extends Partial<BuildContext> {
 /** All of `kilnix netboot` but its texts. */
 export async function saveNetboot(options: NetbootOptions, output: string, hooks: SaveHooks = {}): Promise<SavedFile[]> {
   const { force = false, kexec, onPlanned, onBuilt, ...given } = hooks
-  const recipe = await netboot(options)
+  const recipe = await netboot({ ...options, ...(kexec && { kexec: true, kexecCompression: kexec }) })
   onPlanned?.()
   const context = { jobs: 2, ...given }
-  const files = await recipe.build(context)
-  onBuilt?.()
-  const saving = saveFolder(
-    netbootFolder(files, recipe.plan, kexec),
-    output,
-    { force, replaceable: netbootNames(recipe.plan), digest: true },
-    context,
-  )
-  return saving.finally(() => files.close())
+  const files = recipe.files(context)
+  const observed: Product = {
+    ...recipe,
+    files: async () => {
+      await files
+      onBuilt?.()
+      return files
+    },
+  }
+  return saveProduct(observed, output, { force, digest: true, ...context })
 }
 
 export type Style = (typeof STYLES)[number]

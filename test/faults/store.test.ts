@@ -200,7 +200,7 @@ async function errorAfter(kind: 'squashfs' | 'iso', path: string, action: Harm, 
   }
   try {
     harmAt('before')
-    const image = kind === 'iso' ? await iso(input) : await storeSquashfs(input)
+    const { image } = kind === 'iso' ? await iso(input) : await storeSquashfs(input)
     harmAt('planned')
     return await saveImage(image, output, { jobs: 1, onProgress }).catch((error: unknown) => error)
   } finally {

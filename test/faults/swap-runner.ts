@@ -7,16 +7,16 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, 
 import { join } from 'node:path'
 import { disk } from '../../src/images/disk/index.ts'
 import { iso } from '../../src/images/iso.ts'
-import { netbootFolder, netbootNames } from '../../src/images/netboot/folder.ts'
 import { type NetbootOptions, netboot } from '../../src/images/netboot/index.ts'
+import { saveProduct } from '../../src/images/save.ts'
 import { zfs } from '../../src/images/zfs/index.ts'
 import { imageSha256 } from '../../src/io/digest.ts'
-import { saveFolder } from '../../src/io/folder.ts'
 import { type GrowingImage, type Image, isGrowing } from '../../src/io/image.ts'
 import { saveImage } from '../../src/io/output.ts'
 import { imageSlice } from '../../src/io/slice.ts'
 import { saveStore } from '../../src/system/saved-store.ts'
 import { loadClosure } from '../../src/system/store.ts'
+import { imageFiles } from '../images/image-files.ts'
 import type { SwapRun } from './swap-hook.ts'
 import type { SwapStore } from './swap-store.ts'
 
@@ -53,25 +53,16 @@ async function fileOf(image: Image | GrowingImage): Promise<string> {
 }
 
 async function netbootTo(path: string, options: Partial<NetbootOptions>): Promise<string> {
-  const recipe = await netboot({ ...input, ...FAST, ...options })
-  const context = { jobs: 1 }
-  const files = await recipe.build(context)
-  const saving = saveFolder(
-    netbootFolder(files, recipe.plan),
-    path,
-    { force: false, replaceable: netbootNames(recipe.plan), digest: false },
-    context,
-  )
-  await saving.finally(() => files.close())
+  await saveProduct(await netboot({ ...input, ...FAST, ...options }), path, { jobs: 1, digest: false })
   return digestOf(path)
 }
 
 /** As a client sees it who asks for parts, in an order of his own. */
 async function served(options: Partial<NetbootOptions>): Promise<string> {
-  const files = await (await netboot({ ...input, ...FAST, ...options })).build({ jobs: 1 })
+  const product = await netboot({ ...input, ...FAST, ...options })
   const digests: string[] = []
   try {
-    for (const { image } of [files.kernel, ...files.initrds]) {
+    for (const { image } of (await imageFiles(product, { jobs: 1 })).slice(0, -1)) {
       if (isGrowing(image) || image.size < 100_000) continue
       const { size } = image
       for (const [start, end] of [
@@ -84,7 +75,7 @@ async function served(options: Partial<NetbootOptions>): Promise<string> {
         digests.push(await imageSha256(imageSlice(image, start, end)))
     }
   } finally {
-    await files.close()
+    await product.close()
   }
   return digests.join()
 }
@@ -96,9 +87,9 @@ async function storeOf(options: object, paths: 'made' | 'all'): Promise<string> 
 }
 
 async function zfsDisks(): Promise<string> {
-  const { disks } = await zfs({ ...input, bootSize: 'auto', rootSize: 'auto', freeSize: 0 })
+  const product = await zfs({ ...input, bootSize: 'auto', rootSize: 'auto', freeSize: 0 })
   const digests: string[] = []
-  for (const { image } of disks) digests.push(await fileOf(image))
+  for (const { image } of await imageFiles(product)) digests.push(await fileOf(image))
   return digests.join()
 }
 
@@ -106,9 +97,9 @@ const replacements = [{ oldPath: store.library, newPath: store.otherLibrary }]
 const pieces = (name: string) => ({ pieces: join(folder, `pieces of ${name}`) })
 
 const COMMANDS: Readonly<Record<string, () => Promise<string>>> = {
-  iso: async () => fileOf(await iso({ ...input, ...FAST })),
+  iso: async () => fileOf((await iso({ ...input, ...FAST })).image),
   'iso --replace': async () =>
-    fileOf(await iso({ ...input, ...FAST, replacements, toplevelSpec: store.spec, toplevel: undefined } as never)),
+    fileOf((await iso({ ...input, ...FAST, replacements, toplevelSpec: store.spec, toplevel: undefined } as never)).image),
   disk: async () => fileOf((await disk(DISK)).image),
   'disk of unified images': async () => fileOf((await disk({ ...DISK, bootLoader: 'uki', format: 'qcow2-compressed' })).image),
   'disk of squashfs': async () => fileOf((await disk({ ...DISK, rootFileSystem: 'squashfs', bootLoader: 'extlinux' })).image),

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { saveProduct } from '../../src/images/save.ts'
 import { type ZfsOptions, zfs } from '../../src/images/zfs/index.ts'
-import { type FolderFile, saveFolder } from '../../src/io/folder.ts'
 import type { BuildContext } from '../../src/io/image.ts'
 import { flipByte, type HarmableStore, harmableStore, removed } from './harm.ts'
 import {
@@ -120,10 +120,8 @@ describe('a build that fails', () => {
   })
 
   async function save(options: Partial<ZfsOptions>, context: Partial<BuildContext> = {}): Promise<unknown> {
-    const { disks } = await zfs({ ...base, ...options })
-    const files = disks.map(({ name, image }): FolderFile => ({ path: name, content: { kind: 'image', image } }))
-    const given = { force: false, replaceable: [], digest: false }
-    return saveFolder(files, output, given, { jobs: 2, ...context }).catch((error: unknown) => error)
+    const product = await zfs({ ...base, ...options })
+    return saveProduct(product, output, { digest: false, jobs: 2, ...context }).catch((error: unknown) => error)
   }
 
   it.each<[Partial<ZfsOptions>]>([[{}], [{ layout: 'single-disk' }], [{ format: 'vhdx' }]])(

@@ -19,9 +19,9 @@ describe('presets', () => {
     for (const { name, about } of DISK_PRESETS) {
       expect(name).toMatch(/^[a-z][a-z0-9-]*$/)
       expect(about).toMatch(/^[^\n]{10,100}$/)
-      expect(diskPreset(name)?.name).toBe(name)
+      expect(diskPreset(name).name).toBe(name)
     }
-    expect(diskPreset('no such thing')).toBeUndefined()
+    expect(() => diskPreset('no such thing')).toThrow(/^preset is "no such thing"; there are raw-efi, /)
   })
 
   it.each(DISK_PRESETS)('$name plans a disk', async ({ format, layout, size }) => {
@@ -41,7 +41,7 @@ describe('presets', () => {
     ['amazon', 'vhd'],
     ['vsphere', 'ova'],
   ])('%s is what its importer takes: %s', (name, format) => {
-    expect(diskPreset(name)?.format).toBe(format)
+    expect(diskPreset(name).format).toBe(format)
   })
 
   it('can be asked for by the ending of a file, but for variants of a container', () => {

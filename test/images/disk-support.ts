@@ -4,7 +4,8 @@ import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { removeStore, type SmallClosure, unpackSmall } from '../../fixtures/unpack.ts'
-import { type DiskImage, type DiskOptions, disk } from '../../src/images/disk/index.ts'
+import { type DiskOptions, type DiskPlan, disk } from '../../src/images/disk/index.ts'
+import type { ImageProduct } from '../../src/images/product.ts'
 import { saveImage } from '../../src/io/output.ts'
 import { runOk } from '../oracles/tools.ts'
 import { fromBytes, type ReadVolume, readFat } from '../readers/fat-reader.ts'
@@ -22,7 +23,7 @@ export interface DiskWork {
   remove(): Promise<void>
 }
 
-export interface BuiltDisk extends DiskImage {
+export interface BuiltDisk extends ImageProduct<DiskPlan> {
   readonly file: string
   readonly bytes: Buffer
 }
@@ -76,9 +77,9 @@ export function partitionFile({ file, bytes, plan }: BuiltDisk, role: DiskPartit
   return path
 }
 
-type DiskPartition = DiskImage['plan']['partitions'][number]
+type DiskPartition = DiskPlan['partitions'][number]
 
-export function partitionBytes(bytes: Buffer, plan: DiskImage['plan'], role: DiskPartition['role']): Buffer {
+export function partitionBytes(bytes: Buffer, plan: DiskPlan, role: DiskPartition['role']): Buffer {
   const partition = plan.partitions.find((one) => one.role === role)
   if (partition === undefined) throw new Error(`no partition ${role}`)
   return bytes.subarray(partition.start, partition.size === undefined ? undefined : partition.start + partition.size)

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, unpackSmall } from '../../fixtures/unpack.ts'
 import { type InitrdOptions, initrd } from '../../src/images/initrd.ts'
+import type { GrowingImage } from '../../src/io/image.ts'
 import { saveImage } from '../../src/io/output.ts'
 import { type InitrdMember, readInitrd, unpackedInitrd } from '../readers/initrd-reader.ts'
 
@@ -36,7 +37,7 @@ async function build(options: InitrdOptions, jobs = 2): Promise<{ bytes: Buffer;
 
 async function bytesOf(options: InitrdOptions, jobs = 2): Promise<Buffer> {
   const path = at(`initrd-${count++}`)
-  const image = await initrd(options)
+  const image = (await initrd(options)).image as GrowingImage
   const { size } = await saveImage(image, path, { jobs })
   expect(size).toBeLessThanOrEqual(image.sizeLimit)
   const bytes = readFileSync(path)

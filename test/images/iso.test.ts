@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, unpackSmall } from '../../fixtures/unpack.ts'
 import { DEFAULT_TIME, type IsoOptions, iso } from '../../src/images/iso.ts'
+import { saveProduct } from '../../src/images/save.ts'
 import { storeSquashfs } from '../../src/images/squashfs.ts'
 import { saveImage } from '../../src/io/output.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
@@ -42,7 +43,7 @@ let count = 0
 async function build(options: IsoOptions, jobs = 2): Promise<{ bytes: Buffer; image: IsoImage }> {
   const path = at(`image-${count++}.iso`)
   const one = await iso(options)
-  const { size } = await saveImage(one, path, { jobs })
+  const { size } = await saveImage(one.image, path, { jobs })
   const bytes = readFileSync(path)
   rmSync(path)
   expect(size).toBe(bytes.length)
@@ -113,7 +114,7 @@ describe('an ISO', () => {
     const first = await build(base, 1)
     expect((await build(base, 3)).bytes.equals(first.bytes)).toBe(true)
     const path = at('alone.squashfs')
-    await saveImage(await storeSquashfs({ ...base, mtimeSeconds: DEFAULT_TIME }), path)
+    await saveProduct(await storeSquashfs({ ...base, mtimeSeconds: DEFAULT_TIME }), path)
     const alone = readFileSync(path)
     expect(content(first.image, '/nix-store.squashfs').equals(alone)).toBe(true)
     const store = readSquashfs(bytesSource(alone))

@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, unpackSmall } from '../../fixtures/unpack.ts'
-import { netbootFolder, netbootNames } from '../../src/images/netboot/folder.ts'
+import type { CodecSpec } from '../../src/codecs/codec.ts'
 import { type NetbootOptions, netboot } from '../../src/images/netboot/index.ts'
-import { saveFolder } from '../../src/io/folder.ts'
+import { saveProduct } from '../../src/images/save.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
 import { readCpio } from '../readers/cpio-reader.ts'
 import { readInitrd, unpackedInitrd } from '../readers/initrd-reader.ts'
@@ -38,15 +38,12 @@ interface Built {
   read(name: string): Buffer
 }
 
-async function build(options: Partial<NetbootOptions> = {}, jobs = 2, kexec?: Parameters<typeof netbootFolder>[2]): Promise<Built> {
+async function build(options: Partial<NetbootOptions> = {}, jobs = 2, kexec?: CodecSpec): Promise<Built> {
   const folder = at(`out-${count++}`)
-  const recipe = await netboot({ ...base, ...options })
-  const context = { jobs, ...(options.onProgress && { onProgress: options.onProgress }) }
-  const files = await recipe.build(context)
-  const saving = saveFolder(netbootFolder(files, recipe.plan, kexec), folder, { force: false, replaceable: [], digest: true }, context)
-  await saving.finally(() => files.close())
-  const reused = files.pieces.filter((piece) => piece.reused).length
-  return { folder, reused, built: files.pieces.length - reused, read: (name) => readFileSync(join(folder, name)) }
+  const product = await netboot({ ...base, ...options, ...(kexec && { kexec: true, kexecCompression: kexec }) })
+  await saveProduct(product, folder, { jobs, ...(options.onProgress && { onProgress: options.onProgress }) })
+  const reused = product.pieces().filter((piece) => piece.reused).length
+  return { folder, reused, built: product.pieces().length - reused, read: (name) => readFileSync(join(folder, name)) }
 }
 
 const hostFile = (path: string): Buffer => readFileSync(join(base.root ?? '', path))
@@ -244,7 +241,7 @@ describe('kexec', () => {
     ])
     expect(members[4]?.linkTarget.toString()).toBe('kexec/kexec-boot')
     expect(members[2]?.content.equals(read('kexec/initrd.gz'))).toBe(true)
-    const names = netbootNames((await netboot(base)).plan)
+    const names = (await netboot(base)).replaceable
     for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) if (name !== 'kexec') expect(names).toContain(name)
   })
 

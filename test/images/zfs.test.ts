@@ -6,11 +6,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, type SmallClosure, unpackSmall } from '../../fixtures/unpack.ts'
-import { type ZfsDisks, type ZfsOptions, zfs } from '../../src/images/zfs/index.ts'
+import type { Product } from '../../src/images/product.ts'
+import { type ZfsDisksPlan, type ZfsOptions, zfs } from '../../src/images/zfs/index.ts'
 import { saveImage } from '../../src/io/output.ts'
 import { oracle, runOk } from '../oracles/tools.ts'
 import { fromBytes, readFat } from '../readers/fat-reader.ts'
 import { type PartitionTable, tableOf } from './disk-support.ts'
+import { imageFiles } from './image-files.ts'
 
 const MEBIBYTE = 1 << 20
 
@@ -24,7 +26,7 @@ beforeAll(async () => {
 })
 afterAll(() => removeStore(folder))
 
-interface Built extends ZfsDisks {
+interface Built extends Pick<Product<ZfsDisksPlan>, 'plan'> {
   readonly files: readonly string[]
 }
 
@@ -34,11 +36,11 @@ async function build(options: Partial<ZfsOptions> = {}, name = 'built'): Promise
   mkdirSync(place)
   const made = await zfs({ ...base, ...options })
   const files: string[] = []
-  for (const { name: file, image } of made.disks) {
+  for (const { path: file, image } of await imageFiles(made)) {
     files.push(join(place, file))
     await saveImage(image, join(place, file), { jobs: 2, digest: false })
   }
-  return { ...made, files }
+  return { plan: made.plan, files }
 }
 
 const planOf = async (options: Partial<ZfsOptions> = {}) => (await zfs({ ...base, ...options })).plan
@@ -206,7 +208,7 @@ async function bytesOf(options: Partial<ZfsOptions>, jobs: number): Promise<Buff
   const made = await zfs({ ...base, ...options })
   const place = await mkdtemp(join(folder, 'bytes-'))
   const bytes: Buffer[] = []
-  for (const { name, image } of made.disks) {
+  for (const { path: name, image } of await imageFiles(made)) {
     await saveImage(image, join(place, name), { jobs, digest: false })
     bytes.push(readFileSync(join(place, name)))
   }

@@ -3,7 +3,7 @@ import { chmodSync, chownSync, linkSync, mkdirSync, readFileSync, writeFileSync 
 import { beforeAll, describe, expect, it } from 'vitest'
 import { unpackSmall } from '../../fixtures/unpack.ts'
 import { initrd } from '../../src/images/initrd.ts'
-import { saveImage } from '../../src/io/output.ts'
+import { saveProduct } from '../../src/images/save.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
 import { addedTree } from '../../src/system/additions.ts'
 import { installedTree } from '../../src/system/installed.ts'
@@ -99,11 +99,11 @@ describe('in an image', () => {
 
   it('an initrd has none of them', async () => {
     const { said, onProgress } = notes()
-    const image = await initrd({ add: [one()], compression: { name: 'none' }, onProgress })
+    const product = await initrd({ add: [one()], compression: { name: 'none' }, onProgress })
     expect(said).toEqual([
       `${scratch('given/user')}: set-user-id and set-group-id bits are dropped, since the owner in the image is another one`,
     ])
-    await saveImage(image, scratch('initrd'))
+    await saveProduct(product, scratch('initrd'))
     const unpacked = unpackedInitrd(readInitrd(readFileSync(scratch('initrd'))))
     expect(unpacked.get('bin/su')).toMatchObject({ mode: 0o100711, uid: 0 })
   })

@@ -21,6 +21,7 @@ import { nixDatabase } from '../../src/nix/store/database.ts'
 import { formatSha256, parseSha256 } from '../../src/nix/store/hash.ts'
 import { saveStore } from '../../src/system/saved-store.ts'
 import { type LoadedClosure, loadClosure, type StoreInput } from '../../src/system/store.ts'
+import { imageFiles } from '../images/image-files.ts'
 import { addTwin, type Twin } from '../images/twins.ts'
 import { nixTools, skipNix } from '../nix/nix-tools.ts'
 import { failure } from '../nix/scratch.ts'
@@ -120,7 +121,7 @@ describe('a store that changes after its paths were rewritten', () => {
     const again = await addTwin({ listing: small.folder, root: small.root, into: at('changing') }, 'busybox-static-1.35.0')
     const from: StoreInput = { closure: again.listing, root: small.root, replacements: [again] }
     const loaded = await loadClosure(from)
-    const image = await storeSquashfs({ ...from, compression: { name: 'none' } })
+    const { image } = await storeSquashfs({ ...from, compression: { name: 'none' } })
     const path = join(small.toplevel, 'init')
     expect(loaded.mapping.has(small.toplevel)).toBe(true)
     const file = `${small.root}${path}`
@@ -146,22 +147,22 @@ describe('images with replaced paths', () => {
   }
   const fast = { compression: { name: 'zstd', level: 1 }, blockSize: 131072 } as const
   const kinds: Record<string, (from: StoreInput) => Promise<string>> = {
-    squashfs: async (from) => contents(await storeSquashfs({ ...from, ...fast })),
-    iso: async (from) => contents(await iso({ ...from, ...fast })),
+    squashfs: async (from) => contents((await storeSquashfs({ ...from, ...fast })).image),
+    iso: async (from) => contents((await iso({ ...from, ...fast })).image),
     disk: async (from) => contents((await disk({ ...from, seed: 'same', format: 'qcow2' })).image),
     zfs: async (from) => {
-      const { disks } = await zfs({ ...from, seed: 'same', bootSize: 24 << 20, rootSize: 128 << 20 })
+      const product = await zfs({ ...from, seed: 'same', bootSize: 24 << 20, rootSize: 128 << 20 })
       const hashes: string[] = []
-      for (const { image } of disks) hashes.push(await contents(image))
+      for (const { image } of await imageFiles(product)) hashes.push(await contents(image))
       return hashes.join('\n')
     },
   }
   for (const style of ['single', 'manifest', 'per-path'] as const) {
     kinds[`netboot ${style}`] = async (from) => {
-      const files = await (await netboot({ ...from, ...fast, style })).build({ jobs: 2 })
+      const product = await netboot({ ...from, ...fast, style })
       const hashes: string[] = []
-      for (const { name, image } of [files.kernel, ...files.initrds, files.script]) hashes.push(`${name} ${await contents(image)}`)
-      await files.close()
+      for (const { path, image } of await imageFiles(product)) hashes.push(`${path} ${await contents(image)}`)
+      await product.close()
       return hashes.join('\n')
     }
   }

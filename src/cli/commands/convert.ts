@@ -54,7 +54,7 @@ export default imageCommand({
     ...rows.BUILDING,
   },
   async make(given, context) {
-    const { convertDisk } = await import('../products.ts')
+    const { convertDisk } = await import('../../images/disk/convert.ts')
     const { input, output } = given
     return convertDisk({
       format: CONTAINERS.formatOfName(output) ?? 'raw',

@@ -1,7 +1,7 @@
 import { basename } from 'node:path'
 import { CONTAINERS } from '../../disks/containers.ts'
 import { BOOT_LOADERS, DISK_LAYOUTS } from '../../images/disk/names.ts'
-import { DISK_PRESETS, diskPreset } from '../../images/disk/presets.ts'
+import { DISK_PRESETS } from '../../images/disk/presets.ts'
 import { imageCommand } from '../command.ts'
 import { configurationText, storeInput } from '../input.ts'
 import { row } from '../row.ts'
@@ -112,13 +112,9 @@ export default imageCommand({
   },
   check: ({ add }) => rows.checkTargets(add),
   async make(given, context) {
-    const { disk } = await import('../products.ts')
+    const { disk } = await import('../../images/disk/index.ts')
     const { output, configuration } = given
-    const ofName = CONTAINERS.formatOfName(output)
-    const preset = given.preset === undefined ? undefined : diskPreset(given.preset)
     const product = await disk({
-      ...(ofName && { format: ofName }),
-      ...(preset && { format: preset.format, layout: preset.layout, size: preset.size }),
       ...(output !== '-' && { fileName: basename(output) }),
       ...given,
       ...configurationText(configuration),

@@ -51,7 +51,7 @@ export default imageCommand({
   },
   check: ({ add, links }) => rows.checkTargets(add, links),
   async make(given, context) {
-    const { initrd } = await import('../products.ts')
+    const { initrd } = await import('../../images/initrd.ts')
     return initrd({ ...given, ...storeInput(given, context) })
   },
 })

@@ -82,7 +82,7 @@ export default imageCommand({
   },
   check: ({ add }) => rows.checkTargets(add),
   async make(given, context) {
-    const { iso } = await import('../products.ts')
+    const { iso } = await import('../../images/iso.ts')
     return iso({ ...given, ...storeInput(given, context) })
   },
 })

@@ -44,7 +44,7 @@ export default folderCommand({
     ...rows.BUILDING,
   },
   async make(given, context) {
-    const { netboot } = await import('../products.ts')
+    const { netboot } = await import('../../images/netboot/index.ts')
     return netboot({ ...given, ...storeInput(given, context) })
   },
   summary(product, saved) {

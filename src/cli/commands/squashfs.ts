@@ -35,7 +35,7 @@ export default imageCommand({
     ...rows.BUILDING,
   },
   async make(given, context) {
-    const { storeSquashfs } = await import('../products.ts')
+    const { storeSquashfs } = await import('../../images/squashfs.ts')
     return storeSquashfs({ ...given, ...storeInput(given, context) })
   },
 })

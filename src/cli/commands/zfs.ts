@@ -1,5 +1,5 @@
 import { ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS } from '../../images/zfs/names.ts'
-import { ZFS_PRESETS, zfsPreset } from '../../images/zfs/presets.ts'
+import { ZFS_PRESETS } from '../../images/zfs/presets.ts'
 import { folderCommand } from '../command.ts'
 import { configurationText, storeInput } from '../input.ts'
 import { row } from '../row.ts'
@@ -146,13 +146,11 @@ export default folderCommand({
   },
   check: ({ add }) => rows.checkTargets(add),
   async make(given, context) {
-    const { zfs } = await import('../products.ts')
+    const { zfs } = await import('../../images/zfs/index.ts')
     const { configuration, poolProperties = [], fileSystemProperties = [] } = given
-    const preset = given.preset === undefined ? undefined : zfsPreset(given.preset)
     const product = await zfs({
-      ...(preset && { format: preset.format, layout: preset.layout, bootSize: preset.bootSize, rootSize: preset.rootSize }),
       ...given,
-      poolProperties: { ...preset?.poolProperties, ...Object.fromEntries(poolProperties) },
+      poolProperties: Object.fromEntries(poolProperties),
       fileSystemProperties: Object.fromEntries(fileSystemProperties),
       ...configurationText(configuration),
       ...storeInput(given, context),

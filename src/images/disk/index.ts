@@ -17,18 +17,23 @@ import { type LoadedStore, loadStore, newPathOf, type StoreInput, verifiedStore 
 import { findToplevel, loadBootspec } from '../../system/toplevel.ts'
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
+import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { packedFirst } from '../packed-first.ts'
+import { type ImageProduct, imageProduct } from '../product.ts'
 import { assembleDisk, bootVolumes } from './assemble.ts'
 import { type DiskBoot, diskBoot } from './boot.ts'
 import { diskSizeFor, type PartitionRole, type PlannedPartition, planLayout, rootSizeOn, tableOf } from './layout.ts'
 import type { BootLoader, DiskLayout } from './names.ts'
+import { type DiskPreset, diskPreset } from './presets.ts'
 
 export type RootFileSystem = 'ext4' | 'squashfs'
 
 export interface DiskOptions extends StoreInput {
   /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
   readonly toplevel?: string
-  /** Default raw. */
+  /** Name of one of `DISK_PRESETS`, whose settings hold where no others are given. */
+  readonly preset?: string
+  /** Default: what the ending of `fileName` says, else raw. */
   readonly format?: OutputFormat
   /** Default `efi`. */
   readonly layout?: DiskLayout
@@ -49,8 +54,8 @@ export interface DiskOptions extends StoreInput {
   /** Seconds until the default entry boots; null waits for ever. Default 5. */
   readonly timeoutSeconds?: number | null
   readonly add?: readonly InstalledAddition[]
-  /** Text of /etc/nixos/configuration.nix. */
-  readonly configuration?: string
+  /** /etc/nixos/configuration.nix. */
+  readonly configuration?: Configuration
   /** Store path of root's channels. */
   readonly channel?: string
   /** Identifiers are derived from it; default: the store path of the system. */
@@ -65,13 +70,6 @@ export interface DiskOptions extends StoreInput {
   readonly fileName?: string
   /** Time of all that is not from the store; default 1980-01-01, the first day of FAT. */
   readonly mtimeSeconds?: number
-}
-
-export interface DiskImage {
-  readonly image: Image | GrowingImage
-  readonly plan: DiskPlan
-  /** Files and folders of the host that the image is made from. */
-  readonly inputs: readonly string[]
 }
 
 /** What goes on a disk, as plain data. Sizes are bytes. */
@@ -116,8 +114,14 @@ export const DISK_DEFAULTS = {
  * Load a closure and plan its disk; nothing is written yet. Throws what `loadStore`, `installedTree`, `ext4`, `diskBoot`
  * and the container throw, LIMIT where the size does not hold the content.
  */
-export async function disk(options: DiskOptions): Promise<DiskImage> {
-  const settings = { ...DISK_DEFAULTS, rootFileSystem: 'ext4', ...options } as const
+export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>> {
+  const settings = {
+    ...DISK_DEFAULTS,
+    rootFileSystem: 'ext4',
+    format: CONTAINERS.formatOfName(options.fileName ?? '') ?? DISK_DEFAULTS.format,
+    ...presetSettings(options.preset),
+    ...options,
+  } as const
   const { layout, format, mtimeSeconds, rootUuid, rootFileSystem } = settings
   checkSettings(settings)
   const contained = await CONTAINERS.writer(format)
@@ -171,22 +175,20 @@ export async function disk(options: DiskOptions): Promise<DiskImage> {
   }
   const table = (rootSize: number | undefined): DiskPlan['partitions'] =>
     partitions.map(({ role, name, start: at, size }) => ({ role, name, start: at, size: size ?? rootSize }))
-  const inputs = [...store.inputs, ...(options.add ?? []).map(({ source }) => source)]
+  const product = (image: Image | GrowingImage, own: Pick<DiskPlan, 'diskSize' | 'partitions' | 'rootFreeBytes'>) =>
+    imageProduct({
+      name: options.fileName ?? 'nixos.img',
+      image,
+      plan: { ...plan, ...own },
+      inputs: [...store.inputs, ...installedInputs(options)],
+      source: { narBytes: plan.narBytes, verified: plan.verified },
+    })
   if (rootFileSystem === 'squashfs') {
     // What no root would fit in is found before one is packed.
     finish({ size: MEBIBYTE, extents: [] })
     const packed = squashfs(tree, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests: store.digests })
-    const image = packedFirst(packed, finish)
-    return {
-      image,
-      plan: {
-        ...plan,
-        diskSize: typeof settings.size === 'number' ? settings.size : undefined,
-        partitions: table(undefined),
-        rootFreeBytes: undefined,
-      },
-      inputs,
-    }
+    const diskSize = typeof settings.size === 'number' ? settings.size : undefined
+    return product(packedFirst(packed, finish), { diskSize, partitions: table(undefined), rootFreeBytes: undefined })
   }
   const rootImage = ext4Root(tree, start, {
     ...settings,
@@ -195,7 +197,14 @@ export async function disk(options: DiskOptions): Promise<DiskImage> {
   })
   const diskSize = typeof settings.size === 'number' ? settings.size : diskSizeFor(layout, start, rootImage.size)
   const rootFreeBytes = rootImage.plan.freeBlockCount * EXT4_BLOCK_SIZE
-  return { image: finish(rootImage), plan: { ...plan, diskSize, partitions: table(rootImage.size), rootFreeBytes }, inputs }
+  return product(finish(rootImage), { diskSize, partitions: table(rootImage.size), rootFreeBytes })
+}
+
+/** Throws USAGE for a name that none has. */
+function presetSettings(name: string | undefined): Partial<Pick<DiskPreset, 'format' | 'layout' | 'size'>> {
+  if (name === undefined) return {}
+  const { format, layout, size } = diskPreset(name)
+  return { format, layout, size }
 }
 
 interface RootOptions extends DiskOptions {
@@ -212,7 +221,7 @@ function rootTree(store: LoadedStore, toplevel: string, boot: DiskBoot, options:
     store: options.rootFileSystem === 'ext4' ? verifiedStore(store) : store.scanned,
     toplevel,
     mtimeSeconds,
-    ...(configuration !== undefined && { configuration }),
+    ...(configuration !== undefined && { configuration: configurationText(configuration) }),
     ...(channel !== undefined && { channel }),
     ...(add && { add }),
     ...(options.onProgress && { onProgress: options.onProgress }),

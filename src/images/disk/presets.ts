@@ -1,5 +1,7 @@
 /** What clouds and hypervisors take, after the image variants of nixpkgs; the boot program is always UEFI's. */
+
 import type { OutputFormat } from '../../disks/containers.ts'
+import { namedPreset } from '../named-preset.ts'
 import type { DiskLayout } from './names.ts'
 
 export interface DiskPreset {
@@ -36,6 +38,7 @@ export const DISK_PRESETS: readonly DiskPreset[] = [
   { name: 'kubevirt', format: 'qcow2', layout: 'efi', size: 'auto', about: 'KubeVirt, with an EFI boot loader' },
 ]
 
-export function diskPreset(name: string): DiskPreset | undefined {
-  return DISK_PRESETS.find((preset) => preset.name === name)
+/** Throws USAGE for a name that none has. */
+export function diskPreset(name: string): DiskPreset {
+  return namedPreset(DISK_PRESETS, name)
 }

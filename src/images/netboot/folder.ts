@@ -1,4 +1,4 @@
-/** What `kilnix netboot` writes: the files that a server hands out, and for a running Linux a script, beside them and in a tarball. */
+/** The files of a network boot: those that a server hands out, and for a running Linux a script, beside them and in a tarball. */
 import { tar } from '../../archives/tar/index.ts'
 import { kexecScript } from '../../boot/index.ts'
 import { utf8 } from '../../bytes/text.ts'
@@ -8,8 +8,11 @@ import { concatenation } from '../../io/concat.ts'
 import type { FolderFile, WrittenFiles } from '../../io/folder.ts'
 import { bytesImage, type GrowingImage, type Image } from '../../io/image.ts'
 import { MEMBER_ALIGNMENT } from '../initrd-parts.ts'
-import type { NetbootFiles, NetbootPlan } from './index.ts'
+import type { NetbootPlan } from './index.ts'
 import { fileNode, folderNode, symlinkNode } from './nodes.ts'
+import type { NetbootFile } from './source.ts'
+
+export const SCRIPT_NAME = 'netboot.ipxe'
 
 const KEXEC_FOLDER = 'kexec'
 const KEXEC_SCRIPT = `${KEXEC_FOLDER}/kexec-boot`
@@ -25,15 +28,12 @@ export function netbootNames({ kernel }: NetbootPlan): string[] {
   const kernels = [kernel, 'bzImage', 'Image']
   const tarballs = Object.values(TARBALL_SUFFIXES).map((suffix) => `${KEXEC_FOLDER}.tar${suffix}`)
   const kexec = [...kernels.map((name) => `${KEXEC_FOLDER}/${name}`), KEXEC_INITRD, KEXEC_SCRIPT]
-  return [...kernels, 'initrd', 'manifest', 'nix-store', 'netboot.ipxe', ...kexec, ...tarballs]
+  return [...kernels, 'initrd', 'manifest', 'nix-store', SCRIPT_NAME, ...kexec, ...tarballs]
 }
 
-/** The files in the order in which they are written. `kexec` is the codec of the tarball; without it there is none. */
-export function netbootFolder(files: NetbootFiles, plan: NetbootPlan, kexec?: CodecSpec): FolderFile[] {
-  const plain: FolderFile[] = [files.kernel, ...files.initrds, files.script].map(({ name, image }) => ({
-    path: name,
-    content: { kind: 'image', image },
-  }))
+/** The files in the order in which they are written: `served`, and more. `kexec` is the codec of the tarball; without it there is none. */
+export function netbootFolder(served: readonly NetbootFile[], plan: NetbootPlan, kexec: CodecSpec | undefined): FolderFile[] {
+  const plain: FolderFile[] = served.map(({ name, image }) => ({ path: name, content: { kind: 'image', image } }))
   return kexec === undefined ? plain : [...plain, ...kexecFiles(plan, kexec)]
 }
 

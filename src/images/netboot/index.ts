@@ -21,18 +21,20 @@ import { imageInStore } from '../../system/store-files.ts'
 import { findToplevel, loadBootspec } from '../../system/toplevel.ts'
 import { otherBytesError } from '../../tree/host-file.ts'
 import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
-import { checkPieceFolder, openPieces, type Piece } from '../pieces/index.ts'
+import { checkPieceFolder, openPieces, type Piece, type PieceFolder } from '../pieces/index.ts'
+import type { Product } from '../product.ts'
+import { netbootFolder, netbootNames, SCRIPT_NAME } from './folder.ts'
 import { leastInitrdSize } from './least-size.ts'
 import { manifest } from './manifest.ts'
 import { perPath } from './per-path.ts'
 import { single } from './single.ts'
 import { type NetbootFile, type NetbootSource, type NetbootStyleRecipe, ownInitrd } from './source.ts'
 
-export type { NetbootFile } from './source.ts'
-
 const STYLES = { single, manifest, 'per-path': perPath } as const satisfies Record<string, NetbootStyleRecipe>
 
 export type NetbootStyle = keyof typeof STYLES
+
+export const NETBOOT_DEFAULTS = { style: 'single', kexecCompression: { name: 'gzip', level: 1 } } as const
 
 export interface NetbootOptions extends StoreInput {
   /** Default `single`. */
@@ -55,25 +57,20 @@ export interface NetbootOptions extends StoreInput {
   readonly pieces?: string
   /** Pieces that were not used for longest are removed until the folder holds fewer bytes; default: no limit. */
   readonly piecesLimit?: number
+  /** Beside the files a script for a running Linux, with what it starts, and all that in a tarball; default false. */
+  readonly kexec?: boolean
+  /** Of that tarball, what is in which is compressed already; default gzip, level 1. */
+  readonly kexecCompression?: CodecSpec
 }
 
-export interface Netboot {
-  readonly plan: NetbootPlan
-  /** Files and folders of the host that all is made from. */
-  readonly inputs: readonly string[]
-  /** Build the pieces. Throws what reading, packing and writing throw; packing LIMIT for an initrd of 4 GiB or more. */
-  build(context: BuildContext): Promise<NetbootFiles>
-}
-
-export interface NetbootFiles {
-  readonly kernel: NetbootFile
-  /** In the order in which they are loaded. */
-  readonly initrds: readonly NetbootFile[]
-  /** `netboot.ipxe`. */
-  readonly script: NetbootFile
-  readonly pieces: readonly Piece[]
-  /** Removes what is not kept. The images cannot be read any more. */
-  close(): Promise<void>
+/**
+ * `files` builds the pieces and gives the kernel, the initrds in the order in which they are loaded, and the iPXE script;
+ * those can be served, too. It throws what reading, packing and writing throw; packing LIMIT for an initrd of 4 GiB or more.
+ * `close` removes the pieces that are not kept, after which no file can be read.
+ */
+export interface Netboot extends Product<NetbootPlan> {
+  /** Those of the last `files`. */
+  pieces(): readonly Piece[]
 }
 
 /** What a network boot consists of, as plain data. */
@@ -102,7 +99,7 @@ export interface NetbootPlan {
  * LIMIT for a command line that iPXE or the kernel cannot take.
  */
 export async function netboot(options: NetbootOptions): Promise<Netboot> {
-  const styleName = options.style ?? 'single'
+  const styleName = options.style ?? NETBOOT_DEFAULTS.style
   const style: NetbootStyleRecipe | undefined = STYLES[styleName]
   if (style === undefined) throw new ImageError('USAGE', `style is '${styleName}'; ${Object.keys(STYLES).join(', ')} are known`)
   await checkPieceFolder(options.pieces)
@@ -139,34 +136,35 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
     compression: source.compression,
     initrdCompression: source.initrdCompression,
   }
-  const files = { kernel, script: { name: 'netboot.ipxe', image: bytesImage(utf8(script)) } }
+  const kexec = options.kexec === true ? (options.kexecCompression ?? NETBOOT_DEFAULTS.kexecCompression) : undefined
+  let pieces: readonly Piece[] = []
+  const folders: PieceFolder[] = []
   return {
     plan,
     inputs: [...loaded.inputs, ...(options.prepend ?? [])],
-    build: async (context) => ({ ...files, ...(await built(style, source, options, context)) }),
+    source: { narBytes: plan.narBytes, verified: plan.verified },
+    replaceable: netbootNames(plan),
+    async files(context) {
+      checkLeastSize(await leastInitrdSize(style, source), initrdSizeRule(style.names[0] ?? 'initrd', undefined))
+      const folder = options.pieces !== undefined || style.usesPieces ? await openPieces(options.pieces) : undefined
+      if (folder !== undefined) folders.push(folder)
+      const prepended = await recorded(source.prepended, options, context.signal)
+      const built = await style.build({ ...source, prepended }, folder, context)
+      if (options.piecesLimit !== undefined) await folder?.prune(options.piecesLimit, built.pieces)
+      pieces = built.pieces
+      const initrds = built.initrds.map((file) => limited(file, context))
+      return netbootFolder([kernel, ...initrds, { name: SCRIPT_NAME, image: bytesImage(utf8(script)) }], plan, kexec)
+    },
+    pieces: () => pieces,
+    async close() {
+      for (const folder of folders.splice(0)) await folder.close()
+    },
   }
 }
 
 /** What is handed out later, perhaps often and in parts, is what is read here. */
 async function recorded(archives: readonly Image[], { prepend = [] }: NetbootOptions, signal: AbortSignal | undefined): Promise<Image[]> {
   return Promise.all(archives.map((image, index) => recordedImage(image, () => otherBytesError(utf8(prepend[index] ?? '')), signal)))
-}
-
-type Built = Pick<NetbootFiles, 'initrds' | 'pieces' | 'close'>
-
-async function built(style: NetbootStyleRecipe, source: NetbootSource, options: NetbootOptions, context: BuildContext): Promise<Built> {
-  checkLeastSize(await leastInitrdSize(style, source), initrdSizeRule(style.names[0] ?? 'initrd', undefined))
-  const folder = options.pieces !== undefined || style.usesPieces ? await openPieces(options.pieces) : undefined
-  const close = async (): Promise<void> => folder?.close()
-  try {
-    const prepended = await recorded(source.prepended, options, context.signal)
-    const { initrds, pieces } = await style.build({ ...source, prepended }, folder, context)
-    if (options.piecesLimit !== undefined) await folder?.prune(options.piecesLimit, pieces)
-    return { initrds: initrds.map((file) => limited(file, context)), pieces, close }
-  } catch (error) {
-    await close()
-    throw error
-  }
 }
 
 /** An initrd's size is checked now, or when it is known. */

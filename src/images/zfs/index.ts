@@ -11,6 +11,7 @@ import { CONTAINERS } from '../../disks/containers.ts'
 import { gpt } from '../../disks/gpt/index.ts'
 import { ImageError } from '../../errors.ts'
 import { type ZfsCompatibility, type ZfsDataset, type ZfsImage, type ZfsSnapshot, zfsPool } from '../../filesystems/zfs/index.ts'
+import type { FolderFile } from '../../io/folder.ts'
 import { type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
@@ -18,9 +19,11 @@ import { loadStore, newPathOf, type StoreInput, verifiedStore } from '../../syst
 import { textInStore } from '../../system/store-files.ts'
 import { findToplevel, loadBootspec } from '../../system/toplevel.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
+import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
 import { packedFirst } from '../packed-first.ts'
+import type { Product } from '../product.ts'
 import { zfsConfiguration } from './configuration.ts'
 import { defaultDatasets, FILE_SYSTEM_PROPERTIES, POOL_PROPERTIES, zfsMounts } from './datasets.ts'
 import {
@@ -32,12 +35,15 @@ import {
   singleDiskPartitions,
   wholeDiskPartitions,
 } from './layout.ts'
-import { type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfsFileName } from './names.ts'
+import { ZFS_FILE_NAMES, type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfsFileName } from './names.ts'
 import { poolDisk } from './pool-disk.ts'
+import { type ZfsPreset, zfsPreset } from './presets.ts'
 
 export interface ZfsOptions extends StoreInput {
   /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
   readonly toplevel?: string
+  /** Name of one of `ZFS_PRESETS`, whose settings hold where no others are given. */
+  readonly preset?: string
   /** Default `two-disk`. */
   readonly layout?: ZfsLayout
   /** Of each disk. Default raw. */
@@ -69,8 +75,8 @@ export interface ZfsOptions extends StoreInput {
   /** Seconds until the default entry boots; null waits for ever. Default 5. */
   readonly timeoutSeconds?: number | null
   readonly add?: readonly InstalledAddition[]
-  /** Text of a NixOS module that is imported by /etc/nixos/configuration.nix. */
-  readonly configuration?: string
+  /** A NixOS module that is imported by /etc/nixos/configuration.nix. */
+  readonly configuration?: Configuration
   /** Store path of root's channels. */
   readonly channel?: string
   /** Identifiers are derived from it; default: the store path of the system. */
@@ -81,20 +87,6 @@ export interface ZfsOptions extends StoreInput {
   readonly compression?: CodecSpec
   /** Time of all that is not from the store; default 1980-01-01, the first day of FAT. */
   readonly mtimeSeconds?: number
-}
-
-/** A disk, and nixpkgs' name for its file. */
-export interface ZfsDisk {
-  readonly name: string
-  readonly image: Image | GrowingImage
-}
-
-export interface ZfsDisks {
-  /** The boot disk, if there is one of its own, and the root disk. */
-  readonly disks: readonly ZfsDisk[]
-  readonly plan: ZfsDisksPlan
-  /** Files and folders of the host that the images are made from. */
-  readonly inputs: readonly string[]
 }
 
 /** What goes on the disks, as plain data. Sizes are bytes. */
@@ -138,11 +130,13 @@ export const ZFS_IMAGE_DEFAULTS = {
 } as const
 
 /**
- * Load a closure and plan its disks; nothing is written yet. Throws what `loadStore`, `installedTree`, `zfsPool`,
+ * Load a closure and plan its disks, the boot disk, if there is one of its own, and the root disk, with nixpkgs' names;
+ * nothing is written yet. Throws what `loadStore`, `installedTree`, `zfsPool`,
  * `diskBoot` and the container throw, LIMIT where a size does not hold the content.
  */
-export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
-  const settings = { ...ZFS_IMAGE_DEFAULTS, ...options }
+export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
+  const preset = presetSettings(options.preset)
+  const settings = { ...ZFS_IMAGE_DEFAULTS, ...preset, ...options }
   const { layout, format, mtimeSeconds, bootLoader } = settings
   checkSizes(settings)
   const write = await CONTAINERS.writer(format)
@@ -164,12 +158,13 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
     { start: BOOT_START, size: bootPartitionSize(layout, bootSize), seed, mtimeSeconds },
     (end) => `--boot-size ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
   )
+  const configuration = options.configuration === undefined ? undefined : configurationText(options.configuration)
   const tree = installedTree({
     closure,
     store: verifiedStore(store),
     toplevel,
     mtimeSeconds,
-    configuration: zfsConfiguration(chosen.datasets, options.configuration),
+    configuration: zfsConfiguration(chosen.datasets, configuration),
     ...(channel !== undefined && { channel }),
     ...(options.add && { add: options.add }),
     ...(options.onProgress && { onProgress: options.onProgress }),
@@ -184,7 +179,7 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
         : { size: (layout === 'single-disk' ? bootSize : 0) + settings.rootSize - place.overhead }),
       ...(options.compatibility !== undefined && { compatibility: options.compatibility }),
       properties: { ...FILE_SYSTEM_PROPERTIES, ...options.fileSystemProperties },
-      poolProperties: { ...POOL_PROPERTIES, ...options.poolProperties },
+      poolProperties: { ...POOL_PROPERTIES, ...preset.poolProperties, ...options.poolProperties },
       datasets: withSnapshots(chosen.datasets, options.snapshots ?? []),
       timeSeconds: mtimeSeconds,
       devicePath: layout === 'two-disk' ? '/dev/vdb1' : '/dev/vda3',
@@ -197,7 +192,7 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
     return gpt(parts, { seed: `${seed} root disk`, size: own.size + place.overhead })
   }
   const rootDisk = poolDisk({ pool, ...place, around })
-  const contained = (disk: 'boot' | 'root', image: Image | GrowingImage): ZfsDisk => {
+  const contained = (disk: 'boot' | 'root', image: Image | GrowingImage): FolderFile => {
     const name = zfsFileName(disk, format)
     const container = {
       seed: `${seed} ${disk}`,
@@ -206,10 +201,11 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
       ...(options.compression && { compression: options.compression }),
     }
     const finish = (whole: Image): Image | GrowingImage => write(whole, container)
-    if (!isGrowing(image)) return { name, image: finish(image) }
+    const file = (own: Image | GrowingImage): FolderFile => ({ path: name, content: { kind: 'image', image: own } })
+    if (!isGrowing(image)) return file(finish(image))
     // What the container refuses is found before the pool is packed.
     finish({ size: MEBIBYTE, extents: [] })
-    return { name, image: format === 'raw' ? image : packedFirst(image, finish) }
+    return file(format === 'raw' ? image : packedFirst(image, finish))
   }
   const disks = [
     ...(layout === 'two-disk'
@@ -217,25 +213,37 @@ export async function zfs(options: ZfsOptions): Promise<ZfsDisks> {
       : []),
     contained('root', rootDisk),
   ]
+  const verified = store.digests.length > 0
   return {
-    disks,
-    inputs: [...store.inputs, ...(options.add ?? []).map(({ source }) => source)],
+    files: async () => disks,
+    close: async () => undefined,
+    source: { narBytes: store.narBytes, verified },
+    replaceable: ZFS_FILE_NAMES,
+    dataBytes: pool.contentBytes,
+    inputs: [...store.inputs, ...installedInputs(options)],
     plan: {
       toplevel,
       system: bootspec.system,
       layout,
       format,
       bootLoader,
-      files: disks.map(({ name }) => name),
+      files: disks.map(({ path }) => path),
       bootSize,
       rootDiskSize: settings.rootSize === 'auto' ? undefined : settings.rootSize + (layout === 'single-disk' ? bootSize : 0),
       ...poolSummary(pool),
       entries: boot.entries,
       pathCount: closure.paths.length,
       narBytes: store.narBytes,
-      verified: store.digests.length > 0,
+      verified,
     },
   }
+}
+
+/** Throws USAGE for a name that none has. */
+function presetSettings(name: string | undefined): Partial<Omit<ZfsPreset, 'name' | 'about'>> {
+  if (name === undefined) return {}
+  const { name: _, about, ...settings } = zfsPreset(name)
+  return settings
 }
 
 type PoolSummary = Pick<ZfsDisksPlan, 'pool' | 'poolGuid' | 'compatibility' | 'datasets' | 'contentBytes'>
@@ -279,6 +287,7 @@ function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsI
     const pool = make()
     return {
       ...pool,
+      ...(rootSize !== 'auto' && { leastSize: pool.sizeLimit }),
       pack: (...args) =>
         pool.pack(...args).catch((error: unknown) => {
           throw told(error)

@@ -1,5 +1,5 @@
 /** A disk around a pool, which is packed in its place; its table is written when its size is known. */
-import { type GrowingImage, type Image, moveExtent } from '../../io/image.ts'
+import { type GrowingImage, type Image, leastSizeOf, moveExtent } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import { writeImage } from '../../io/stream.ts'
 
@@ -15,6 +15,7 @@ export interface PoolDisk {
 export function poolDisk({ pool, start: poolStart, overhead, around }: PoolDisk): GrowingImage {
   return {
     sizeLimit: pool.sizeLimit + overhead,
+    leastSize: leastSizeOf(pool) + overhead,
     async pack(target, start, context): Promise<Image> {
       const packed = await pool.pack(target, start + poolStart, context)
       const others = around({ size: packed.size, extents: [] })

@@ -1,4 +1,5 @@
 /** What clouds take, after the ZFS images of nixpkgs (`amazon-image.nix` with `ec2.zfs.enable`, `openstack-image-zfs.nix`). */
+import { namedPreset } from '../named-preset.ts'
 import type { ZfsFormat, ZfsLayout } from './names.ts'
 
 export interface ZfsPreset {
@@ -37,6 +38,7 @@ export const ZFS_PRESETS: readonly ZfsPreset[] = [
   },
 ]
 
-export function zfsPreset(name: string): ZfsPreset | undefined {
-  return ZFS_PRESETS.find((preset) => preset.name === name)
+/** Throws USAGE for a name that none has. */
+export function zfsPreset(name: string): ZfsPreset {
+  return namedPreset(ZFS_PRESETS, name)
 }

@@ -1,0 +1,45 @@
+/** From a product to a file or a folder: the one path that the command and the library share. */
+import { ImageError } from '../errors.ts'
+import { checkFolderDestination, type FolderFile, type SavedFile, saveFolder } from '../io/folder.ts'
+import { isGrowing, leastSizeOf } from '../io/image.ts'
+import { buildContext, type SaveOptions, saveImage } from '../io/output.ts'
+import { dataBytes } from '../io/stream.ts'
+import { isImageProduct, type Product } from './product.ts'
+
+export interface SaveProductOptions extends SaveOptions {
+  /** Compute the SHA-256 of each file; default: unless one of them is mostly holes, all of whose zeros would have to be hashed. */
+  readonly digest?: boolean
+}
+
+/**
+ * Write a product and close it: one image to the file `path`, others to the folder `path`, which appears whole or not at
+ * all. With `force` a file is replaced, and a folder that holds no files but those of `replaceable`. The path of the result
+ * is `path` for a file, and within the folder else. Throws EXISTS, WRITE_FAILED, ABORTED, USAGE for a folder that is to be
+ * compressed as a whole, and what the product throws.
+ */
+export async function saveProduct(product: Product, path: string, options: SaveProductOptions = {}): Promise<SavedFile[]> {
+  try {
+    const context = buildContext(options)
+    if (!isImageProduct(product) && options.zstdLevel !== undefined) {
+      throw new ImageError('USAGE', `${path}: becomes a folder, which cannot be compressed as a whole`, { path })
+    }
+    const replacing = { force: options.force === true, replaceable: product.replaceable }
+    if (!isImageProduct(product)) await checkFolderDestination(path, replacing, options.onProgress)
+    const files = await product.files(context)
+    const digest = options.digest ?? !isMostlyHoles(files, product.dataBytes)
+    if (isImageProduct(product)) return [{ path, ...(await saveImage(product.image, path, { ...options, digest })) }]
+    return await saveFolder(files, path, { ...replacing, digest }, context)
+  } finally {
+    await product.close()
+  }
+}
+
+/** Zeros that are hashed in some two seconds. */
+const HASHED_HOLES = 2 ** 32
+
+/** A sparse disk may be terabytes large. `known` is what may be other than zero, where images cannot tell. */
+function isMostlyHoles(files: readonly FolderFile[], known: number | undefined): boolean {
+  const images = files.flatMap(({ content }) => (content.kind === 'image' ? [content.image] : []))
+  const data = known ?? images.reduce((sum, image) => sum + (isGrowing(image) ? Number.POSITIVE_INFINITY : dataBytes(image)), 0)
+  return images.reduce((sum, image) => sum + leastSizeOf(image), 0) > 4 * data + HASHED_HOLES
+}
