@@ -83,6 +83,7 @@ const CIRCLES: readonly string[] = [
   'cli/commands/serve.ts cli/serve.ts',
   'disks/vhdx/index.ts disks/vhdx/records.ts',
   'filesystems/zfs/plan-size.ts filesystems/zfs/plan.ts',
+  'images/netboot/folder.ts images/netboot/index.ts',
   'images/pieces/build-cpio.ts images/pieces/build-squashfs.ts images/pieces/check.ts images/pieces/work.ts',
   'images/pieces/build.ts images/pieces/index.ts images/pieces/keep.ts',
   'nix/listing/closure.ts nix/listing/cycles.ts nix/listing/graph.ts',
