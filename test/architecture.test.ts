@@ -40,7 +40,8 @@ const ALLOWED = new Set([
   'disks/gpt -> disks/mbr',
   // An appliance holds a streamOptimized disk (DSP0243).
   'disks/ova -> disks/vmdk',
-  // What Google imports is a disk in a tar archive.
+  // Both are tar archives.
+  'disks/ova -> archives/tar',
   'disks/raw-tar -> archives/tar',
 ])
 
