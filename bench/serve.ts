@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { serveFiles } from '../src/server/index.ts'
-import { hostFileImage } from '../src/tree/host-file.ts'
+import { hostFileImage } from '../src/tree/host-image.ts'
 
 const MEBIBYTE = 1 << 20
 const FILE_SIZE = 32 * MEBIBYTE

@@ -12,6 +12,7 @@ const LEVELS: Readonly<Record<string, number>> = {
   json: 2,
   'extended-regex': 2,
   io: 3,
+  threads: 3,
   tree: 4,
   codecs: 4,
   nix: 5,

@@ -119,8 +119,7 @@ describe('the package', () => {
     ]) {
       expect(paths).toContain(path)
     }
-    for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/filesystems/squashfs/data/worker.js'])
-      expect(paths).toContain(path)
+    for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js', 'dist/threads/worker.js']) expect(paths).toContain(path)
     const strange = paths.filter((path) => !/^(bin|dist|docs)\/|^(README\.md|LICENSE|CHANGELOG\.md|package\.json)$/.test(path))
     expect(strange).toEqual([])
     expect(paths.filter((path) => /\.ts$/.test(path) && !/\.d\.ts$/.test(path))).toEqual([])

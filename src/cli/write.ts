@@ -1,6 +1,6 @@
 /** The three kinds of output: one file or a stream, a folder of images, a store in a folder. */
 import type { ImageProduct, Product } from '../images/product.ts'
-import { saveProduct } from '../images/save.ts'
+import { type SaveProductOptions, saveProduct } from '../images/save.ts'
 import { checkApart, checkHoldsNone } from '../io/apart.ts'
 import { checkDestination } from '../io/file-target.ts'
 import { checkFolderDestination, type SavedFile } from '../io/folder.ts'
@@ -58,21 +58,13 @@ export function requireFolder(kind: 'folder' | 'store', { output }: GivenOutput)
 }
 
 /** Throws what the image throws, USAGE where it would be written over one of its inputs. */
-export async function writeImage(product: ImageProduct, given: GivenOutput, { signal, progress }: Run): Promise<Written> {
-  const { output, force, quiet, jobs, compressImage } = given
+export async function writeImage(product: ImageProduct, given: GivenOutput, run: Run): Promise<Written> {
+  const { output, compressImage } = given
   const { image, source } = product
-  const options = {
-    signal,
-    onProgress: progress.listener,
-    ...(jobs !== undefined && { jobs }),
-    ...(compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }),
-  }
+  const options = { ...savingOptions(given, run), ...(compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }) }
   try {
     if (output !== '-') checkApart(output, inputsOf(product, given))
-    const [saved] =
-      output === '-'
-        ? [await streamToStdout(image, options)]
-        : await saveProduct(product, output, { ...options, force, ...(quiet && { digest: false }) })
+    const [saved] = output === '-' ? [await streamToStdout(image, options)] : await saveProduct(product, output, options)
     return {
       results: output === '-' ? [] : [output],
       files: [],
@@ -80,31 +72,29 @@ export async function writeImage(product: ImageProduct, given: GivenOutput, { si
       remarks: [...(saved.sha256 === undefined ? [] : [`sha256 ${saved.sha256}`]), ...unverified(source)],
     }
   } finally {
-    await product.close?.()
+    await product.close()
   }
 }
 
+function savingOptions({ force, quiet, jobs }: GivenOutput, { signal, progress }: Run): SaveProductOptions {
+  return { signal, onProgress: progress.listener, force, ...(quiet && { digest: false }), ...(jobs !== undefined && { jobs }) }
+}
+
 /** Throws likewise, and where the folder holds an input, or what another has written. */
-export async function writeFolder(
-  command: FolderCommand,
-  product: Product,
-  given: GivenOutput,
-  { signal, progress }: Run,
-): Promise<Written> {
-  const { output, force, quiet, jobs, pieces } = given
+export async function writeFolder(command: FolderCommand, product: Product, given: GivenOutput, run: Run): Promise<Written> {
+  const { output, force, pieces } = given
   try {
-    await checkFolderDestination(output, { force, replaceable: product.replaceable }, progress.listener)
+    await checkFolderDestination(output, { force, replaceable: product.replaceable }, run.progress.listener)
     const inputs = inputsOf(product, given)
     for (const place of [inputs, pieces === undefined ? [] : [pieces]]) {
       checkApart(output, place)
       checkHoldsNone(output, place)
     }
     if (pieces !== undefined) checkApart(pieces, inputs)
-    const context = { signal, onProgress: progress.listener, ...(jobs !== undefined && { jobs }) }
-    const saved = await saveProduct(product, output, { ...context, force, ...(quiet && { digest: false }) })
+    const saved = await saveProduct(product, output, savingOptions(given, run))
     return { results: [output], files: fileLines(saved), summary: [command.summary(product, saved)], remarks: unverified(product.source) }
   } finally {
-    await product.close?.()
+    await product.close()
   }
 }
 

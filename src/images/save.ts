@@ -1,6 +1,6 @@
 /** From a product to a file or a folder: the one path that the command and the library share. */
 import { ImageError } from '../errors.ts'
-import { type FolderFile, type SavedFile, saveFolder } from '../io/folder.ts'
+import { checkFolderDestination, type FolderFile, type SavedFile, saveFolder } from '../io/folder.ts'
 import { isGrowing, leastSizeOf } from '../io/image.ts'
 import { buildContext, type SaveOptions, saveImage } from '../io/output.ts'
 import { dataBytes } from '../io/stream.ts'
@@ -25,17 +25,19 @@ export async function saveProduct(product: Product, path: string, options: SaveP
     if (!isImageProduct(product) && options.zstdLevel !== undefined) {
       throw new ImageError('USAGE', `${path}: becomes a folder, which cannot be compressed as a whole`, { path })
     }
+    const replacing = { force: options.force === true, replaceable: product.replaceable }
+    if (!isImageProduct(product)) await checkFolderDestination(path, replacing, options.onProgress)
     const files = await product.files(context)
     const digest = options.digest ?? !isMostlyHoles(files, product.dataBytes)
     if (isImageProduct(product)) return [{ path, ...(await saveImage(product.image, path, { ...options, digest })) }]
-    return await saveFolder(files, path, { force: options.force === true, replaceable: product.replaceable, digest }, context)
+    return await saveFolder(files, path, { ...replacing, digest }, context)
   } finally {
     await product.close()
   }
 }
 
-/** Zeros that are hashed in about a second. */
-const HASHED_HOLES = 2 ** 31
+/** Zeros that are hashed in some two seconds. */
+const HASHED_HOLES = 2 ** 32
 
 /** A sparse disk may be terabytes large. `known` is what may be other than zero, where images cannot tell. */
 function isMostlyHoles(files: readonly FolderFile[], known: number | undefined): boolean {

@@ -2,7 +2,7 @@
 import { alignUp } from '../bytes/align.ts'
 import { ImageError, throwIfAborted } from '../errors.ts'
 import { type BuildContext, type GrowingImage, type Image, isGrowing, leastSizeOf, moveExtent } from './image.ts'
-import { writeImage } from './stream.ts'
+import { placeImage } from './stream.ts'
 import type { Target } from './target.ts'
 
 /** The images in order, each from a multiple of `alignment` bytes on. The last one's end is the end of the whole. */
@@ -31,7 +31,7 @@ export function concatGrowing(parts: readonly (Image | GrowingImage)[], alignmen
       for (const part of parts) {
         throwIfAborted(context.signal)
         const partStart = alignUp(size, alignment)
-        const image = await placed(part, target, start + partStart, context)
+        const image = await placeImage(part, target, start + partStart, context)
         packed.push(image)
         size = partStart + image.size
       }
@@ -57,13 +57,6 @@ export function padded(image: Image | GrowingImage, alignment: number): Image | 
       return { size: alignUp(size, alignment), extents }
     },
   }
-}
-
-/** The image once it lies in `target` from `start` on. */
-async function placed(part: Image | GrowingImage, target: Target, start: number, context: BuildContext): Promise<Image> {
-  if (isGrowing(part)) return part.pack(target, start, context)
-  await writeImage(part, target, start, context)
-  return part
 }
 
 export interface SizeRule {

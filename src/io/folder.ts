@@ -10,7 +10,7 @@ import type { ProgressListener } from './progress.ts'
 import { recover } from './recover.ts'
 import { regionImage } from './region.ts'
 import { checkReplaceable, stage } from './staging.ts'
-import { writeImage } from './stream.ts'
+import { placeImage } from './stream.ts'
 import { SyncQueue } from './sync-queue.ts'
 import { existsError, writeError } from './write-error.ts'
 
@@ -222,8 +222,7 @@ async function writeFile(
   } catch (error) {
     throw writeError(label, error)
   }
-  const packed = isGrowing(image) ? await image.pack(target, 0, context) : image
-  if (!isGrowing(image)) await writeImage(image, target, 0, context)
+  const packed = await placeImage(image, target, 0, context)
   await target.setSize(packed.size)
   const readBack = regionImage(target, 0, packed.size)
   const [sha256] = await Promise.all([digest ? imageSha256(readBack, context.signal) : undefined, target.sync()])

@@ -8,9 +8,7 @@ import { imageSha256 } from './digest.ts'
 import { type FileTarget, openSpool, writeFileAtomically } from './file-target.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing } from './image.ts'
 import type { ProgressListener } from './progress.ts'
-import { regionImage } from './region.ts'
-import { imageChunks, writeImage } from './stream.ts'
-import type { Target } from './target.ts'
+import { imageChunks, placeImage } from './stream.ts'
 import { zstdChunks } from './zstd.ts'
 
 export interface OutputOptions {
@@ -46,7 +44,7 @@ export async function saveImage(image: Image | GrowingImage, path: string, optio
   const onSync = (): void => options.onProgress?.({ kind: 'stage', stage: 'sync' })
   return writeFileAtomically(path, { force, onSync }, async (target) => {
     if (options.zstdLevel !== undefined) return writeStream(imageStream(image, options), target)
-    const written = await writeAny(image, target, context)
+    const written = await placeImage(image, target, 0, context)
     await target.setSize(written.size)
     const digest = options.digest === false ? undefined : imageSha256(written, context.signal)
     const [sha256] = await Promise.all([digest, target.sync()])
@@ -112,13 +110,6 @@ export function buildContext(options: Pick<OutputOptions, 'jobs' | 'signal' | 'o
   const { jobs = availableParallelism(), signal, onProgress } = options
   checkJobs(jobs)
   return { jobs, ...(signal && { signal }), ...(onProgress && { onProgress }) }
-}
-
-/** The image as it lies in the target, so that its sources are not read again. */
-async function writeAny(image: Image | GrowingImage, target: Target, context: BuildContext): Promise<Image> {
-  if (isGrowing(image)) return image.pack(target, 0, context)
-  await writeImage(image, target, 0, context)
-  return regionImage(target, 0, image.size)
 }
 
 async function writeStream(stream: Readable, target: FileTarget): Promise<SavedImage> {

@@ -33,7 +33,12 @@ export class Proof {
 
   /** Whether `bytes` are all that was proven. */
   isOf(bytes: Uint8Array): boolean {
-    return isEqual(hash('sha256', bytes, 'buffer'), this.sha256)
+    return this.hasDigest(hash('sha256', bytes, 'buffer'))
+  }
+
+  /** Whether `sha256` is that of all that was proven. */
+  hasDigest(sha256: Uint8Array): boolean {
+    return isEqual(sha256, this.sha256)
   }
 
   /** Whether `bytes`, whole blocks from `position` on, are what was proven there. Only where the blocks are known. */
@@ -51,7 +56,7 @@ export class Proof {
   /** Whether a whole reading was of what was proven; if so, its blocks are known from now on. */
   settle(reading: Reading): boolean {
     const { sha256, blocks } = reading.end()
-    if (!isEqual(sha256, this.sha256)) return false
+    if (!this.hasDigest(sha256)) return false
     this.#blocks = blocks
     return true
   }

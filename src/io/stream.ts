@@ -2,7 +2,8 @@
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import { ImageError, throwIfAborted } from '../errors.ts'
-import type { BuildContext, ByteRun, Extent, Image } from './image.ts'
+import { type BuildContext, type ByteRun, type Extent, type GrowingImage, type Image, isGrowing } from './image.ts'
+import { regionImage } from './region.ts'
 import type { Target } from './target.ts'
 
 export interface StreamOptions {
@@ -82,6 +83,26 @@ export async function writeImage(image: Image, target: Target, start: number, co
     }
   }
   throwIfAborted(context.signal)
+}
+
+/**
+ * Bring an image of either kind to `target` from byte `start` on, where nothing lies behind it yet. Returns the image as it
+ * lies there, so that its sources are not read again. Throws what `pack` and `writeImage` throw.
+ */
+export async function placeImage(image: Image | GrowingImage, target: Target, start: number, context: BuildContext): Promise<Image> {
+  if (isGrowing(image)) return image.pack(target, start, context)
+  await writeImage(image, target, start, context)
+  // What is zero at the end was not written, and is read back too.
+  await target.setSize(start + image.size)
+  return regionImage(target, start, image.size)
+}
+
+/** Zeros that are hashed in two seconds or so. */
+const HASHED_HOLES = 2 ** 32
+
+/** Whether so few of `size` bytes are data that a digest, which has to see all zeros, would take longer than writing them. */
+export function isMostlyHoles(size: number, ofData: number): boolean {
+  return size > 4 * ofData + HASHED_HOLES
 }
 
 /** Throws USAGE when the extents of an image overlap, are out of order or leave it. */

@@ -4,8 +4,8 @@ import { ImageError } from '../errors.ts'
 import { bytesExtent, type Extent, type Image, type ImmediateReader, moveExtent } from '../io/image.ts'
 import { imageSlice } from '../io/slice.ts'
 import { extentChunks } from '../io/stream.ts'
-import { type HostFileState, hostFileChunks, hostFileExtent, readHostFile } from './host-file.ts'
-import { applyPatches, patchedChunks, patchedExtent } from './patch.ts'
+import { type HostFileState, hostFileOf, readHostFile } from './host-file.ts'
+import { hostFileChunks, hostFileExtent } from './host-image.ts'
 import type { FileNode } from './tree.ts'
 
 /**
@@ -25,9 +25,8 @@ export function contentExtents(file: FileNode, start: number, path: string): Ext
       checkSize(path, content.image.size, size)
       return content.image.extents.map((extent) => moveExtent(extent, start))
     case 'hostFile':
-      return size === 0 ? [] : [hostFileExtent(content.path, start, size, { proof: content.proof })]
     case 'patched':
-      return [moveExtent(patchedExtent(hostFileExtent(content.path, 0, size, { proof: content.proof }), content.patches), start)]
+      return size === 0 ? [] : [hostFileExtent(hostFileOf(content, size), start)]
   }
 }
 
@@ -62,10 +61,8 @@ export async function* contentRange(
       yield content.bytes.subarray(start, start + length)
       return
     case 'hostFile':
-      yield* hostFileChunks(content.path, size, { start, length, state, buffer })
-      return
     case 'patched':
-      yield* patchedChunks(hostFileChunks(content.path, size, { start, length, state, buffer }), content.patches, start)
+      yield* hostFileChunks(hostFileOf(content, size), { start, length, state, buffer })
       return
     case 'image':
       yield* imageRange(content.image, start, start + length, buffer)
@@ -92,8 +89,7 @@ export function contentBytes({ content, size }: Pick<FileNode, 'content' | 'size
     case 'hostFile':
     case 'patched': {
       const bytes = new Uint8Array(size)
-      readHostFile(content.path, bytes, content.proof)
-      if (content.kind === 'patched') applyPatches(bytes, 0, content.patches)
+      readHostFile(hostFileOf(content, size), bytes)
       return bytes
     }
     case 'image':

@@ -1,10 +1,13 @@
 /** Reading files of the host, with the errors that every format gives. */
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { createHash, type Hash } from 'node:crypto'
+import { closeSync, constants, fstatSync, openSync, read as readAsync, readSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { printable } from '../bytes/text.ts'
 import { type ErrorCode, ImageError, systemErrorCode } from '../errors.ts'
-import { type Extent, type Image, type ImmediateReader, moveExtent } from '../io/image.ts'
-import { type Proof, provenImage } from '../io/proven.ts'
+import type { ImmediateReader } from '../io/image.ts'
+import type { Proof } from '../io/proven.ts'
+import { applyPatches, type Patch } from './patch.ts'
+import type { Content } from './tree.ts'
 
 /**
  * A path that became a link or a pipe since it was listed must neither be followed nor waited for. Windows
@@ -34,6 +37,12 @@ export function otherBytesError(path: Uint8Array): ImageError {
   return new ImageError('CHANGED', `${name}: has other bytes than those that were checked before; ${REPEAT}`, { path: name })
 }
 
+/** CHANGED for a host file that is of another kind now. */
+function noFileError(path: Uint8Array): ImageError {
+  const name = printable(path)
+  return new ImageError('CHANGED', `${name}: was listed as a file and is none any more; ${REPEAT}`, { path: name })
+}
+
 /** What opening or reading gives for a path where now is nothing, a folder, a link, a socket or a pipe. */
 const NO_FILE_ANY_MORE = ['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENXIO', 'ESPIPE', 'EAGAIN']
 
@@ -56,52 +65,24 @@ export function readError(path: Uint8Array, error: unknown): ImageError {
 /** Up to this size a file is read at once: opening it costs as much as reading, and a promise for each step more than both. */
 export const SMALL_FILE_SIZE = 128 << 10
 
-/** Fill `bytes` with a host file of just that size, synchronously, and compare it with `proof`. Throws CHANGED or UNREADABLE. */
-export function readHostFile(path: Uint8Array, bytes: Uint8Array, proof?: Proof): void {
-  readWhole(path, bytes, true)
-  if (proof?.isOf(bytes) === false) throw otherBytesError(path)
+/** A file of the host as it was listed. */
+export interface HostFile {
+  readonly path: Uint8Array
+  /** Bytes. */
+  readonly size: number
+  /** What stands in place of the file's own bytes. */
+  readonly patches?: readonly Patch[] | undefined
+  /** What the file's own bytes have to be. Then its time and its links may change. */
+  readonly proof?: Proof | undefined
 }
 
-function readWhole(path: Uint8Array, bytes: Uint8Array, isWatched: boolean): void {
-  const reader = openHostFile(path, bytes.length, isWatched)
-  try {
-    reader.read(bytes)
-  } finally {
-    reader.close()
-  }
-}
+/** A content that lies in a host file. */
+type HostContent = Extract<Content, { readonly path: Uint8Array }>
 
-/** Room for the byte that shows that a file has grown. */
-const BEYOND = Buffer.alloc(1)
-
-/**
- * A host file of `size` bytes, open for one reading. Opening and reading throw CHANGED or UNREADABLE, by the last byte at
- * the latest. `isWatched`: its change time is compared as well.
- */
-function openHostFile(path: Uint8Array, size: number, isWatched: boolean): ImmediateReader {
-  const attempt = <T>(step: () => T): T => {
-    try {
-      return step()
-    } catch (error) {
-      throw readError(path, error)
-    }
-  }
-  const file = attempt(() => openSync(Buffer.from(path), HOST_FILE_FLAGS))
-  let before: bigint | undefined
-  let position = 0
-  const fill = (bytes: Uint8Array): void => {
-    before ??= changeTimeNs(file)
-    for (let done = 0; done < bytes.length; ) {
-      const count = readSync(file, bytes, done, bytes.length - done, position)
-      if (count === 0) throw changedError(path, `ended at byte ${position}`)
-      done += count
-      position += count
-    }
-    if (position < size) return
-    if (readSync(file, BEYOND, 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
-    if (isWatched && changeTimeNs(file) !== before) throw changedError(path, WRITTEN_TO)
-  }
-  return { read: (bytes) => attempt(() => fill(bytes)), close: () => closeSync(file) }
+/** The host file in which a content of `size` bytes lies. */
+export function hostFileOf(content: HostContent, size: number): HostFile {
+  const patches = content.kind === 'patched' ? content.patches : undefined
+  return { path: content.path, size, patches, proof: content.proof }
 }
 
 /** What was seen of a file that is read in several parts. */
@@ -110,86 +91,121 @@ export interface HostFileState {
   changeTimeNs: bigint | undefined
 }
 
-export interface HostReadOptions {
-  /** No chunk is larger. Default 1 MiB. */
-  readonly chunkSize?: number
+export interface HostReaderOptions {
   /** The first byte that is read. Default 0. */
   readonly start?: number
   /** How many bytes are read. Default: all from `start` on. */
   readonly length?: number
-  /** Compare the change time before and after; default true. Not where bytes are proven: their times and links may change. */
+  /** Compare the change time before and after; default: unless there is a proof. Not where others compare the bytes. */
   readonly isWatched?: boolean
   /** The same for all parts of a file that is read in several, which then are compared with each other. */
   readonly state?: HostFileState | undefined
-  /** Read into this instead of new memory, in chunks of at most its length; each is good until the next is asked for. */
-  readonly buffer?: Uint8Array | undefined
 }
 
+const readLater = promisify(readAsync)
+
 /**
- * The bytes of a host file of `size` bytes, or a range of them. Yields exactly as many, or throws CHANGED or
- * UNREADABLE. Without `buffer` each chunk is the caller's to keep.
+ * A host file, or a range of it, open for reading into given memory. Opening and reading throw UNREADABLE, or CHANGED when
+ * the file has another size than was listed, is written to meanwhile, or has other bytes than were proven: by the last
+ * byte of the range at the latest.
  */
-export async function* hostFileChunks(path: Uint8Array, size: number, options: HostReadOptions = {}): AsyncGenerator<Uint8Array> {
-  const { buffer, start = 0, length = size - start, isWatched = true, state = { changeTimeNs: undefined } } = options
-  const chunkSize = buffer?.length ?? options.chunkSize ?? 1 << 20
-  const memory = (count: number): Uint8Array => buffer?.subarray(0, count) ?? Buffer.allocUnsafeSlow(count)
-  if (length === size && size <= Math.min(SMALL_FILE_SIZE, chunkSize)) {
-    const bytes = memory(size)
-    readWhole(path, bytes, isWatched)
-    if (size > 0) yield bytes
-    return
-  }
-  const handle = await open(Buffer.from(path), HOST_FILE_FLAGS).catch((error: unknown) => {
-    throw readError(path, error)
-  })
-  try {
-    state.changeTimeNs ??= (await handle.stat({ bigint: true })).ctimeNs
-    const end = start + length
-    let position = start
-    while (position < end) {
-      const chunk = memory(Math.min(chunkSize, end - position))
-      const { bytesRead } = await handle.read(chunk, 0, chunk.length, position)
-      if (bytesRead === 0) throw changedError(path, `ended at byte ${position}`)
-      position += bytesRead
-      yield chunk.subarray(0, bytesRead)
+export class HostReader implements ImmediateReader {
+  readonly #file: HostFile
+  readonly #descriptor: number
+  readonly #end: number
+  readonly #state: HostFileState | undefined
+  #position: number
+  /** Of the bytes before `#position`, where they have to be those of a proof. */
+  #hash: Hash | undefined
+
+  /** A proof is of a whole file, which is read from its beginning to its end. */
+  constructor(file: HostFile, options: HostReaderOptions = {}) {
+    const { start = 0, length = file.size - start, isWatched = file.proof === undefined, state = { changeTimeNs: undefined } } = options
+    if (file.proof !== undefined && length !== file.size) throw new RangeError('a part of a file is compared with the proof of the whole')
+    this.#file = file
+    this.#position = start
+    this.#end = start + length
+    this.#state = isWatched ? state : undefined
+    this.#descriptor = this.#attempt(() => openSync(Buffer.from(file.path), HOST_FILE_FLAGS))
+    try {
+      this.#compareState()
+    } catch (error) {
+      this.close()
+      throw error
     }
-    const { bytesRead } = await handle.read(Buffer.alloc(1), 0, 1, size)
-    if (bytesRead !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
-    if (isWatched && (await handle.stat({ bigint: true })).ctimeNs !== state.changeTimeNs) throw changedError(path, WRITTEN_TO)
-  } catch (error) {
-    throw readError(path, error)
+  }
+
+  /** Fill `bytes` with what stands at `position`; default: behind what was read last. */
+  read(bytes: Uint8Array, position = this.#position): void {
+    for (let done = 0; done < bytes.length; ) {
+      const count = this.#attempt(() => readSync(this.#descriptor, bytes, done, bytes.length - done, position + done))
+      if (count === 0) throw changedError(this.#file.path, `ended at byte ${position + done}`)
+      done += count
+    }
+    this.#finish(bytes, position)
+  }
+
+  /** The same, while other work goes on. */
+  async readLater(bytes: Uint8Array, position = this.#position): Promise<void> {
+    for (let done = 0; done < bytes.length; ) {
+      const { bytesRead } = await readLater(this.#descriptor, bytes, done, bytes.length - done, position + done).catch((error: unknown) => {
+        throw readError(this.#file.path, error)
+      })
+      if (bytesRead === 0) throw changedError(this.#file.path, `ended at byte ${position + done}`)
+      done += bytesRead
+    }
+    this.#finish(bytes, position)
+  }
+
+  close(): void {
+    closeSync(this.#descriptor)
+  }
+
+  #attempt<T>(step: () => T): T {
+    try {
+      return step()
+    } catch (error) {
+      throw readError(this.#file.path, error)
+    }
+  }
+
+  #finish(bytes: Uint8Array, position: number): void {
+    const { patches, proof } = this.#file
+    if (proof !== undefined) this.#compareBytes(proof, bytes, position)
+    this.#position = position + bytes.length
+    if (this.#position === this.#end) this.#compareState()
+    if (patches !== undefined) applyPatches(bytes, position, patches)
+  }
+
+  #compareBytes(proof: Proof, bytes: Uint8Array, position: number): void {
+    const { path, size } = this.#file
+    if (position === 0) this.#hash = createHash('sha256')
+    else if (position !== this.#position) throw new RangeError('a file with a proof is not read in order')
+    this.#hash?.update(bytes)
+    if (position + bytes.length === size && !(this.#hash && proof.hasDigest(this.#hash.digest()))) throw otherBytesError(path)
+  }
+
+  /** What the system notes of the file has to be what was listed and what was seen before. */
+  #compareState(): void {
+    const { path, size } = this.#file
+    const stats = this.#attempt(() => fstatSync(this.#descriptor, { bigint: true }))
+    const actual = Number(stats.size)
+    if (actual !== size) {
+      if (!stats.isFile()) throw noFileError(path)
+      throw changedError(path, actual > size ? `grew beyond its ${size} bytes` : `ended at byte ${actual}`)
+    }
+    if (this.#state === undefined) return
+    this.#state.changeTimeNs ??= stats.ctimeNs
+    if (this.#state.changeTimeNs !== stats.ctimeNs) throw changedError(path, WRITTEN_TO)
+  }
+}
+
+/** Fill `bytes`, which are as many as the file has. Throws CHANGED or UNREADABLE. */
+export function readHostFile(file: HostFile, bytes: Uint8Array): void {
+  const reader = new HostReader(file)
+  try {
+    reader.read(bytes)
   } finally {
-    await handle.close()
+    reader.close()
   }
-}
-
-export interface HostExtentOptions extends Pick<HostReadOptions, 'chunkSize'> {
-  /** What the bytes have to be, in whatever parts they are read. Then no time and no link of the file counts. */
-  readonly proof?: Proof | undefined
-}
-
-/** A host file of `size` bytes as an extent at byte `start` of an image. It is opened when it is read and closed after. */
-export function hostFileExtent(path: Uint8Array, start: number, size: number, { proof, ...options }: HostExtentOptions = {}): Extent {
-  const isWatched = proof === undefined
-  const extent: Extent = {
-    start,
-    length: size,
-    read: () => hostFileChunks(path, size, { ...options, isWatched }),
-    readRange: (from, length, buffer) => hostFileChunks(path, size, { ...options, isWatched, start: from, length, buffer }),
-    ...(isWatched && { openNow: () => openHostFile(path, size, true) }),
-  }
-  if (proof === undefined) return extent
-  const [proven] = provenImage({ size, extents: [moveExtent(extent, -start)] }, proof, () => otherBytesError(path)).extents
-  return proven === undefined ? extent : moveExtent(proven, start)
-}
-
-/** Small enough for many readers at a time. */
-const SHARED_CHUNK_SIZE = 128 << 10
-
-/**
- * The host file at `path`, of `size` bytes, as an image that may be read often and by many at a time: each read opens
- * the file for itself and throws CHANGED or UNREADABLE. Chunks are of `chunkSize` bytes, default 128 KiB.
- */
-export function hostFileImage(path: string, size: number, options: HostExtentOptions = {}): Image {
-  return { size, extents: size === 0 ? [] : [hostFileExtent(Buffer.from(path), 0, size, { chunkSize: SHARED_CHUNK_SIZE, ...options })] }
 }

@@ -25,7 +25,7 @@ import { SyncQueue } from '../io/sync-queue.ts'
 import { writeError } from '../io/write-error.ts'
 import { contentExtents } from './content.ts'
 import { checkDepth } from './depth.ts'
-import { readHostFile, SMALL_FILE_SIZE } from './host-file.ts'
+import { hostFileOf, readHostFile, SMALL_FILE_SIZE } from './host-file.ts'
 import { type FileNode, sortedEntries, type TreeNode } from './tree.ts'
 
 export interface WriteTreeOptions {
@@ -114,9 +114,9 @@ class TreeWriter {
     const file = this.#guarded(path, (place) => openSync(place, NEW_FILE, OPEN_FILE_MODE))
     let isWhole = false
     try {
-      if (content.kind === 'hostFile' && size <= SMALL_FILE_SIZE) {
+      if ((content.kind === 'hostFile' || content.kind === 'patched') && size <= SMALL_FILE_SIZE) {
         const bytes = this.#buffer.subarray(0, size)
-        readHostFile(content.path, bytes, content.proof)
+        readHostFile(hostFileOf(content, size), bytes)
         this.#write(file, bytes, 0, path)
       } else {
         const extents = contentExtents(node, 0, this.#shown(path))

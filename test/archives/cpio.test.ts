@@ -289,7 +289,7 @@ describe('limits', () => {
   it('refuses the name of the trailer at the top, and twice the same name', () => {
     fails(directory({ 'TRAILER!!!': directory({}) }), 'USAGE', 'TRAILER!!!', /ends a cpio archive.*rename/)
     const entries = ['b', 'a', 'b'].map((name) => ({ name: Buffer.from(name), node: file(name) }))
-    fails(directory({ sub: { ...directory({}), entries } }), 'USAGE', 'sub', /two entries named b/)
+    fails(directory({ sub: { ...directory({}), entries } }), 'USAGE', 'sub', /two entries named 'b'/)
   })
 
   it.each(['/nix', 'nix/', 'a//b', '..', 'a/./b', 'a\0b'])('refuses the prefix %j', (prefix) => {
@@ -584,8 +584,8 @@ describe('growing', () => {
       const root = directory({ file: file(''), folder: directory({}) })
       problem(code, path, text)(thrownBy(() => growingCpio(root, lastFile(over))))
     }
-    fails({ path: 'file' }, 'USAGE', '/', /two entries named file/)
-    fails({ path: 'folder' }, 'USAGE', '/', /two entries named folder/)
+    fails({ path: 'file' }, 'USAGE', '/', /two entries named 'file'/)
+    fails({ path: 'folder' }, 'USAGE', '/', /two entries named 'folder'/)
     fails({ path: 'file/in' }, 'USAGE', 'file', /is no folder of the tree/)
     fails({ path: 'folder/none/in' }, 'USAGE', 'folder/none', /is no folder of the tree/)
     fails({ path: 'folder/..' }, 'USAGE', 'folder', /cannot be the name/)

@@ -7,7 +7,7 @@ import { chdir } from 'node:process'
 import { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { COMMAND_NAMES } from '../../src/cli/commands.ts'
-import { workerError } from '../../src/io/worker-file.ts'
+import { threadError } from '../../src/threads/errors.ts'
 import { type Commands, everyCommand } from '../faults/commands.ts'
 import { BIN, type Ended, finish, leftIn } from '../faults/support.ts'
 
@@ -77,12 +77,12 @@ it('a thread that finds no working directory says so, with the remedy', async ()
   rmdirSync(gone)
   try {
     const cause = await new Promise((resolve) => new Worker('', { eval: true, execArgv: [] }).once('error', resolve))
-    const { code, message } = workerError(2, 'died', cause)
+    const { code, message } = threadError(2, 'died', cause)
     expect(code).toBe('WORKER_DIED')
     expect(message).toMatch(/^worker thread 2 died: ENOENT.*; change to a working directory that is there$/)
   } finally {
     chdir(before)
   }
-  expect(workerError(1, 'died', new Error('x')).message).toBe('worker thread 1 died: x; try fewer --jobs or more memory')
-  expect(workerError(1, 'cannot be started', 'y').message).toBe('worker thread 1 cannot be started: y; try fewer --jobs')
+  expect(threadError(1, 'died', new Error('x')).message).toBe('worker thread 1 died: x; try fewer jobs or more memory')
+  expect(threadError(1, 'cannot be started', 'y').message).toBe('worker thread 1 cannot be started: y; try fewer jobs')
 })

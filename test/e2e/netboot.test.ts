@@ -1,6 +1,7 @@
 /**
  * The live system boots over the network in every style, and in it the real Nix says that the store is whole; see
- * fixtures/live. Folders are booted by QEMU's own loader and by the real iPXE in a network card's ROM, and the server by iPXE.
+ * fixtures/live. Folders are booted by QEMU's own loader, and all is checked; and by the real iPXE in a network card's ROM, as
+ * the server is, and a sample is checked.
  */
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -31,11 +32,12 @@ const STYLES = {
 type Style = keyof typeof STYLES
 
 /** The lines of a system that is whole. */
-function whole(style: Style, firmware: Firmware, pathCount = storePaths(live.folder).length): RegExp[] {
+function whole(style: Style, firmware: Firmware, checked: 'all' | 'sample', pathCount = storePaths(live.folder).length): RegExp[] {
   const { kind, store, database } = STYLES[style]
   return [
     new RegExp(`LIVE-INFO system=.* firmware=${firmware} kind=${kind} medium=initrd`),
     new RegExp(`LIVE-INFO folders=/ 755 0:0; /nix 755 0:0; /nix/store ${store};`),
+    new RegExp(`LIVE-INFO checked=${checked} `),
     new RegExp(`LIVE-INFO database=${database}\\r`),
     new RegExp(`LIVE-CHECK paths=${pathCount} verify=ok files=\\d+ objects=\\d+ mismatches=0 `),
     /LIVE-CHECK RESULT ok/,
@@ -65,7 +67,7 @@ describe.skipIf(skip)('the live system over the network', () => {
     it.concurrent(
       `(${style}) is whole when QEMU starts its kernel`,
       async () => {
-        const result = await bootKernel(await kernelOf(style), { timeoutSeconds: BOOT_SECONDS, expect: whole(style, 'bios') })
+        const result = await bootKernel(await kernelOf(style), { timeoutSeconds: BOOT_SECONDS, expect: whole(style, 'bios', 'all') })
         expect(result.ok, result.report).toBe(true)
       },
       TEST_TIMEOUT,
@@ -82,7 +84,7 @@ describe.skipIf(skip)('the live system over the network', () => {
       `(${style}) is whole when iPXE fetches it by TFTP, by ${firmware} with ${card}`,
       async () => {
         const source = { tftpFolder: folder(style), script: 'netboot.ipxe' }
-        const options = { firmware, card, timeoutSeconds: BOOT_SECONDS, expect: whole(style, firmware) }
+        const options = { firmware, card, timeoutSeconds: BOOT_SECONDS, sample: true, expect: whole(style, firmware, 'sample') }
         const result = await bootNetwork(source, options)
         expect(result.ok, result.report).toBe(true)
       },
@@ -96,13 +98,12 @@ describe.skipIf(skip)('the live system over the network', () => {
       async () => {
         const server = await kilnixServe(...input, '--style', 'per-path')
         try {
-          const expected = whole('per-path', firmware)
           const options = {
             firmware,
             card: 'virtio-net-pci',
-
             timeoutSeconds: BOOT_SECONDS,
-            expect: expected,
+            sample: true,
+            expect: whole('per-path', firmware, 'sample'),
           } as const
           const result = await bootNetwork({ url: server.url }, options)
           expect(result.ok, result.report).toBe(true)
@@ -128,11 +129,12 @@ describe.skipIf(skip)('the live system over the network', () => {
           firmware: 'bios',
           card: 'virtio-net-pci',
           timeoutSeconds: BOOT_SECONDS,
+          sample: true,
           expect: [
             new RegExp(`LIVE-INFO system=${system} `),
             new RegExp(`LIVE-INFO cmdline=${parameters} ?\\r`),
             // Without the system itself and its other specialisation
-            ...whole('single', 'bios', storePaths(live.folder).length - 2),
+            ...whole('single', 'bios', 'sample', storePaths(live.folder).length - 2),
           ],
         },
       )
@@ -149,7 +151,7 @@ describe.skipIf(skip)('the live system over the network', () => {
       const initrd = await damagedCopy(join(work, 'quiet.initrd'), join(work, 'damaged.initrd'), content)
       // One file that should be and one that is
       const expected = [/LIVE-CHECK paths=\d+ verify=FAIL files=\d+ objects=\d+ mismatches=2 /, /LIVE-CHECK RESULT FAIL/]
-      const result = await bootKernel({ kernel, initrd, commandLine }, { timeoutSeconds: BOOT_SECONDS, expect: expected })
+      const result = await bootKernel({ kernel, initrd, commandLine }, { timeoutSeconds: BOOT_SECONDS, sample: true, expect: expected })
       expect(result.ok, result.report).toBe(true)
     },
     TEST_TIMEOUT,

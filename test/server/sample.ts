@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { bytesExtent, type Extent, type Image, moveExtent } from '../../src/io/image.ts'
 import type { ServedFile } from '../../src/server/index.ts'
-import { hostFileImage } from '../../src/tree/host-file.ts'
+import { hostFileImage } from '../../src/tree/host-image.ts'
 import { randomNumbers } from '../faults/support.ts'
 
 export const MEBIBYTE = 1 << 20

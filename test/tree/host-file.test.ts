@@ -1,14 +1,33 @@
-import { appendFileSync, mkdtempSync, readdirSync, rmSync, symlinkSync, truncateSync, unlinkSync, writeFileSync, writeSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import {
+  appendFileSync,
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from 'vitest'
+import { ImageError } from '../../src/errors.ts'
 import type { Image } from '../../src/io/image.ts'
+import { Proof } from '../../src/io/proven.ts'
 import { imageSlice } from '../../src/io/slice.ts'
 import { imageChunks } from '../../src/io/stream.ts'
 import { contentExtents } from '../../src/tree/content.ts'
-import { hostFileChunks, hostFileImage } from '../../src/tree/host-file.ts'
+import { type HostFile, HostReader, type HostReaderOptions, readHostFile } from '../../src/tree/host-file.ts'
+import { hostFileChunks, hostFileExtent, hostFileImage } from '../../src/tree/host-image.ts'
 import { randomNumbers } from '../faults/support.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'kilnix-host-file-'))
@@ -24,6 +43,7 @@ const random = randomNumbers(5)
 const bytes = Buffer.from(Uint8Array.from({ length: 70_000 }, () => Math.floor(random() * 256)))
 const path = join(folder, 'bytes')
 writeFileSync(path, bytes)
+const whole = { path: Buffer.from(path), size: bytes.length }
 const changed = expect.objectContaining({ code: 'CHANGED' })
 
 describe('hostFileChunks', () => {
@@ -32,13 +52,13 @@ describe('hostFileChunks', () => {
       const start = Math.floor(random() * bytes.length)
       const length = Math.floor(random() * (bytes.length - start + 1))
       const chunkSize = 1 + Math.floor(random() * 30_000)
-      for await (const chunk of hostFileChunks(Buffer.from(path), bytes.length, { chunkSize, start, length })) {
+      for await (const chunk of hostFileChunks(whole, { chunkSize, start, length })) {
         expect(chunk.length).toBeLessThanOrEqual(chunkSize)
       }
-      const read = await collect(hostFileChunks(Buffer.from(path), bytes.length, { chunkSize, start, length }))
+      const read = await collect(hostFileChunks(whole, { chunkSize, start, length }))
       expect(read.equals(bytes.subarray(start, start + length))).toBe(true)
     }
-    expect((await collect(hostFileChunks(Buffer.from(path), bytes.length, { start: 69_990 }))).equals(bytes.subarray(69_990))).toBe(true)
+    expect((await collect(hostFileChunks(whole, { start: 69_990 }))).equals(bytes.subarray(69_990))).toBe(true)
   })
 
   it('reads into a buffer that is lent, in chunks of its length', async () => {
@@ -49,21 +69,21 @@ describe('hostFileChunks', () => {
       [69_000, 1000],
     ] as const) {
       const copies: Uint8Array[] = []
-      for await (const chunk of hostFileChunks(Buffer.from(path), bytes.length, { start, length, buffer })) {
+      for await (const chunk of hostFileChunks(whole, { start, length, buffer })) {
         expect(chunk.buffer).toBe(buffer.buffer)
         copies.push(Buffer.from(chunk))
       }
       expect(Buffer.concat(copies).equals(bytes.subarray(start, start + length))).toBe(true)
     }
     const large = new Uint8Array(100_000)
-    for await (const chunk of hostFileChunks(Buffer.from(path), bytes.length, { buffer: large })) {
+    for await (const chunk of hostFileChunks(whole, { buffer: large })) {
       expect([chunk.buffer === large.buffer, Buffer.compare(chunk, bytes)]).toEqual([true, 0])
     }
   })
 
   it('sees in a range that the file grew, shrank or was written to', async () => {
     const file = join(folder, 'changing')
-    const range = () => hostFileChunks(Buffer.from(file), 1000, { start: 100, length: 200, chunkSize: 100 })
+    const range = () => hostFileChunks({ path: Buffer.from(file), size: 1000 }, { start: 100, length: 200, chunkSize: 100 })
     writeFileSync(file, Buffer.alloc(1000))
     expect(await collect(range())).toHaveLength(200)
     appendFileSync(file, 'x')
@@ -141,5 +161,127 @@ describe('a range of a large file', () => {
   it.each(images)('is read without what lies before: %s', async (_name, image) => {
     expect(await collect(imageChunks(imageSlice(image(), size - 1000, size)))).toEqual(Buffer.alloc(1000))
     expect(await collect(imageChunks(imageSlice(image(), size / 2, size / 2 + 5)))).toEqual(Buffer.alloc(5))
+  })
+})
+
+describe('HostReader', () => {
+  const patches = [
+    { position: 10, bytes: Buffer.from('patched') },
+    { position: 69_998, bytes: Buffer.from('!!') },
+  ]
+  const patched = Buffer.from(bytes)
+  for (const { position, bytes: other } of patches) patched.set(other, position)
+  const proof = new Proof(createHash('sha256').update(bytes).digest(), bytes.length)
+
+  /** All of a file in parts, read one after the other; `act` comes before the second. */
+  async function parts(file: HostFile, options: HostReaderOptions & { readonly later?: boolean } = {}, act = () => {}): Promise<Buffer> {
+    const { start = 0, length = file.size - start } = options
+    const reader = new HostReader(file, options)
+    const read = Buffer.alloc(length)
+    try {
+      for (let at = 0; at < length; at += 30_000) {
+        if (at > 0) act()
+        const part = read.subarray(at, at + 30_000)
+        if (options.later) await reader.readLater(part)
+        else reader.read(part)
+      }
+    } finally {
+      reader.close()
+    }
+    return read
+  }
+
+  it.each([{ later: false }, { later: true }])('reads with patches and a proof: %j', async (options) => {
+    for (const file of [whole, { ...whole, proof }]) {
+      expect((await parts(file, options)).equals(bytes)).toBe(true)
+      expect((await parts({ ...file, patches }, options)).equals(patched)).toBe(true)
+    }
+    const image = { size: bytes.length, extents: [hostFileExtent({ ...whole, patches, proof }, 0)] }
+    expect((await collect(imageChunks(image))).equals(patched)).toBe(true)
+    expect((await collect(imageChunks(imageSlice(image, 12, 69_999)))).equals(patched.subarray(12, 69_999))).toBe(true)
+  })
+
+  it('reads again, and at any position', () => {
+    const reader = new HostReader({ ...whole, patches })
+    const part = Buffer.alloc(20)
+    for (const position of [69_980, 0, 5, 69_980]) {
+      reader.read(part, position)
+      expect(part).toEqual(patched.subarray(position, position + 20))
+    }
+    reader.close()
+  })
+
+  it.each([{ later: false }, { later: true }])('sees what happens to the file meanwhile: %j', async ({ later }) => {
+    const file = { path: Buffer.from(join(folder, 'meanwhile')), size: bytes.length }
+    const restore = () => writeFileSync(file.path, bytes)
+    restore()
+    // Change times are as coarse as the kernel's clock ticks.
+    await setTimeout(20)
+    const change = (position: number) => () => {
+      const handle = openSync(file.path, 'r+')
+      writeSync(handle, 'new', position)
+      closeSync(handle)
+    }
+    const truncate = () => truncateSync(file.path, 40_000)
+    const grow = () => appendFileSync(file.path, 'x')
+    for (const isProven of [false, true]) {
+      const wanted = isProven ? { ...file, proof } : file
+      const message = async (act: () => void) => {
+        restore()
+        await setTimeout(20)
+        const error = await parts(wanted, { later }, act).catch((caught: unknown) => caught)
+        return error instanceof ImageError ? `${error.code} ${error.message}` : error
+      }
+      expect(await message(truncate)).toMatch(/^CHANGED .*meanwhile: ended at byte 40000 while it was read/)
+      expect(await message(grow)).toMatch(/^CHANGED .*meanwhile: grew beyond its 70000 bytes/)
+      expect(await message(change(50_000))).toMatch(isProven ? /^CHANGED .*: has other bytes/ : /^CHANGED .*: was written to/)
+      // What was read before it was written to is what was proven.
+      const before = await message(change(5))
+      if (isProven) expect(before).toEqual(bytes)
+      else expect(before).toMatch(/^CHANGED .*: was written to/)
+    }
+    unlinkSync(file.path)
+  })
+
+  it('compares the parts of a file with each other', async () => {
+    const file = { path: Buffer.from(join(folder, 'in parts')), size: bytes.length }
+    writeFileSync(file.path, bytes)
+    const state = { changeTimeNs: undefined }
+    await parts(file, { start: 0, length: 40_000, state })
+    await parts(file, { start: 40_000, state })
+    await setTimeout(20)
+    writeFileSync(file.path, bytes)
+    expect(() => new HostReader(file, { start: 40_000, state })).toThrow(changed)
+    expect((await parts(file, { start: 40_000 })).equals(bytes.subarray(40_000))).toBe(true)
+  })
+
+  it('refuses what became something else, without waiting', () => {
+    const place = join(folder, 'was a file')
+    const codeOf = (size: number) => {
+      try {
+        readHostFile({ path: Buffer.from(place), size }, Buffer.alloc(size))
+        return undefined
+      } catch (error) {
+        return (error as ImageError).code
+      }
+    }
+    expect(codeOf(5)).toBe('CHANGED')
+    mkdirSync(place)
+    expect([codeOf(5), codeOf(statSync(place).size)]).toEqual(['CHANGED', 'CHANGED'])
+    rmSync(place, { recursive: true })
+    spawnSync('mkfifo', [place])
+    expect(codeOf(5)).toBe('CHANGED')
+    rmSync(place)
+    writeFileSync(place, 'bytes')
+    const open = readdirSync('/proc/self/fd').length
+    expect([codeOf(5), codeOf(4), codeOf(6)]).toEqual([undefined, 'CHANGED', 'CHANGED'])
+    expect(readdirSync('/proc/self/fd').length).toBe(open)
+  })
+
+  it('takes a proof for the whole of a file in order, and says so where it is used otherwise', () => {
+    expect(() => new HostReader({ ...whole, proof }, { start: 1 })).toThrow(RangeError)
+    const reader = new HostReader({ ...whole, proof })
+    expect(() => reader.read(Buffer.alloc(5), 10)).toThrow(RangeError)
+    reader.close()
   })
 })

@@ -6,8 +6,7 @@ import { printable } from '../../bytes/text.ts'
 import type { Extent, Image } from '../../io/image.ts'
 import { imageChunks } from '../../io/stream.ts'
 import { contentExtents } from '../../tree/content.ts'
-import { readHostFile, SMALL_FILE_SIZE } from '../../tree/host-file.ts'
-import { applyPatches } from '../../tree/patch.ts'
+import { hostFileOf, readHostFile, SMALL_FILE_SIZE } from '../../tree/host-file.ts'
 import type { Content, FileNode } from '../../tree/tree.ts'
 import { FILE_KINDS, HEADER_SIZE, writeHeader, writeTrailer } from './disk.ts'
 import type { CpioPlan, CpioRecord } from './plan.ts'
@@ -121,11 +120,8 @@ function readContent(content: Content, place: Uint8Array): Promise<void> | undef
       place.set(content.bytes)
       return undefined
     case 'hostFile':
-      readHostFile(content.path, place, content.proof)
-      return undefined
     case 'patched':
-      readHostFile(content.path, place, content.proof)
-      applyPatches(place, 0, content.patches)
+      readHostFile(hostFileOf(content, place.length), place)
       return undefined
     case 'image':
       return readImage(content.image, place)

@@ -10,7 +10,7 @@ import type { Target } from '../../io/target.ts'
 import type { Attributes, DirectoryNode, TreeNode } from '../../tree/tree.ts'
 import { ALIGNMENT, TRAILER_SIZE, writeTrailer } from './disk.ts'
 import { archiveExtents, writeRecordHead } from './emit.ts'
-import { checkAttributes, checkEntryName, checkRecordName, duplicateError, FILE_SIZE_MAXIMUM, fileSizeError } from './limits.ts'
+import { checkAttributes, checkEntryName, checkRecordName, FILE_SIZE_MAXIMUM, fileSizeError } from './limits.ts'
 import { type CpioOptions, type CpioRecord, checkPrefix, dataStartOf, joinName, planCpio } from './plan.ts'
 
 export interface GrowingCpioFile extends Attributes {
@@ -92,8 +92,7 @@ function nameInTree(root: DirectoryNode, path: string, prefix: Uint8Array): Uint
     }
     folder = node
   }
-  checkEntryName(ownName, folderName)
-  if (nodeNamed(folder, ownName) !== undefined) throw duplicateError(ownName, folderName)
+  checkEntryName(ownName, folderName, nodeNamed(folder, ownName) && ownName)
   const wholeName = joinName(folderName, ownName)
   checkRecordName(wholeName)
   return wholeName

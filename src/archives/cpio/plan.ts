@@ -7,13 +7,12 @@
  * same for the same folder; no reader looks at it.
  */
 import { alignUp } from '../../bytes/align.ts'
-import { compareBytes } from '../../bytes/order.ts'
 import { printable, utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
 import { checkDepth } from '../../tree/depth.ts'
 import { type DirectoryNode, sortedEntries, type TreeNode } from '../../tree/tree.ts'
 import { ALIGNMENT, HEADER_SIZE, TRAILER_SIZE } from './disk.ts'
-import { checkEntryName, checkNode, checkRecordName, duplicateError, FILE_SIZE_MAXIMUM, fileSizeError } from './limits.ts'
+import { checkEntryName, checkNode, checkRecordName, FILE_SIZE_MAXIMUM, fileSizeError } from './limits.ts'
 
 export interface CpioOptions {
   /** Before every name, such as `nix/store` (UTF-8). Its folders get no records of their own. Default: none. */
@@ -130,8 +129,7 @@ function placesOf(root: DirectoryNode, options: CpioOptions): Place[] {
   const addEntries = (folder: Uint8Array, directory: DirectoryNode): void => {
     let last: Uint8Array | undefined
     for (const { name, node } of sortedEntries(directory)) {
-      checkEntryName(name, folder)
-      if (last !== undefined && compareBytes(last, name) === 0) throw duplicateError(name, folder)
+      checkEntryName(name, folder, last)
       last = name
       add(joinName(folder, name), node)
     }

@@ -1,9 +1,18 @@
 /** From a tree to the members of an archive and where they lie: nothing is read, every limit is checked. */
 import { alignUp } from '../../bytes/align.ts'
-import { compareBytes } from '../../bytes/order.ts'
 import { printable, utf8 } from '../../bytes/text.ts'
 import { type ErrorCode, ImageError } from '../../errors.ts'
 import { checkDepth } from '../../tree/depth.ts'
+import {
+  attributesProblem,
+  deviceProblem,
+  entryNameProblem,
+  linkTargetProblem,
+  type Problem,
+  rangeProblem,
+  XATTR_NAME_MAXIMUM,
+  XATTR_VALUE_MAXIMUM,
+} from '../../tree/limits.ts'
 import { type DirectoryNode, sortedEntries, type TreeNode, type Xattr } from '../../tree/tree.ts'
 import { BLOCK_SIZE, DEVICE_WIDTH, END_SIZE, type MemberType, octalLimit, RECORD_SIZE, type TarFormat } from './disk.ts'
 import { type Extension, extensionsOf } from './extensions.ts'
@@ -41,12 +50,6 @@ export interface TarPlan {
 
 const SLASH = utf8('/')
 const NO_BYTES = new Uint8Array(0)
-/** The largest number of 32 bits means "no id" to Linux. */
-const ID_LIMIT = 0xfffffffe
-/** XATTR_NAME_MAX and XATTR_SIZE_MAX of Linux. */
-const XATTR_NAME_LIMIT = 255
-const XATTR_VALUE_LIMIT = 65536
-
 /**
  * Lay out an archive. Throws USAGE for a prefix, name or target that cannot be one, LIMIT for numbers and
  * attributes that no reader takes, UNSUPPORTED for sockets and attributes that the format does not have.
@@ -123,34 +126,31 @@ function prefixFolder(prefix: string): Uint8Array {
   return utf8(`${prefix}/`)
 }
 
+/** Names and targets may be of any length: pax and GNU's format hold them, and other systems take them. */
 function checkName(name: Uint8Array, last: Uint8Array | undefined, folder: Uint8Array): void {
-  const dots = name.length <= 2 && name.every((byte) => byte === 0x2e)
-  if (dots || name.includes(0x2f) || name.includes(0)) fail(folder, 'USAGE', `'${printable(name)}' cannot be the name of an entry`)
-  if (last !== undefined && compareBytes(last, name) === 0) fail(folder, 'USAGE', `two entries are named '${printable(name)}'`)
+  const problem = entryNameProblem(name, last, Number.POSITIVE_INFINITY)
+  if (problem !== undefined) fail(folder, problem.code, problem.message)
 }
 
 function checkNode(path: Uint8Array, node: TreeNode): void {
-  checkInteger(path, 'mode', node.mode, 0, 0o7777)
-  checkInteger(path, 'user id', node.uid, 0, ID_LIMIT)
-  checkInteger(path, 'group id', node.gid, 0, ID_LIMIT)
-  checkInteger(path, 'modification time', node.mtimeSeconds, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
+  const problem = attributesProblem(node, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER) ?? kindProblem(node)
+  if (problem !== undefined) fail(path, problem.code, problem.message)
   checkXattrs(path, node.xattrs ?? [])
+}
+
+function kindProblem(node: TreeNode): Problem | undefined {
   switch (node.kind) {
     case 'file':
-      checkInteger(path, 'size', node.size, 0, Number.MAX_SAFE_INTEGER)
-      break
+      return rangeProblem('size', node.size, 0, Number.MAX_SAFE_INTEGER)
     case 'symlink':
-      if (node.target.length === 0 || node.target.includes(0)) fail(path, 'USAGE', 'the link target is empty or holds a zero byte')
-      break
+      return linkTargetProblem(node.target, Number.POSITIVE_INFINITY)
     case 'characterDevice':
     case 'blockDevice':
-      checkInteger(path, 'major number', node.major, 0, octalLimit(DEVICE_WIDTH))
-      checkInteger(path, 'minor number', node.minor, 0, octalLimit(DEVICE_WIDTH))
-      break
+      return deviceProblem(node, [octalLimit(DEVICE_WIDTH), octalLimit(DEVICE_WIDTH)])
     case 'directory':
     case 'fifo':
     case 'socket':
-      break
+      return undefined
   }
 }
 
@@ -160,18 +160,14 @@ function checkXattrs(path: Uint8Array, xattrs: readonly Xattr[]): void {
     const shown = `extended attribute '${printable(utf8(name))}'`
     const nameBytes = Buffer.byteLength(name)
     if (name === '' || name.includes('\0')) fail(path, 'USAGE', `${shown} has no valid name`)
-    if (nameBytes > XATTR_NAME_LIMIT) fail(path, 'LIMIT', `the name of ${shown} is ${nameBytes} bytes, Linux allows ${XATTR_NAME_LIMIT}`)
-    if (value.length > XATTR_VALUE_LIMIT) fail(path, 'LIMIT', `${shown} is ${value.length} bytes, Linux allows ${XATTR_VALUE_LIMIT}`)
+    if (nameBytes > XATTR_NAME_MAXIMUM)
+      fail(path, 'LIMIT', `the name of ${shown} is ${nameBytes} bytes, Linux allows ${XATTR_NAME_MAXIMUM}`)
+    if (value.length > XATTR_VALUE_MAXIMUM) fail(path, 'LIMIT', `${shown} is ${value.length} bytes, Linux allows ${XATTR_VALUE_MAXIMUM}`)
     // A pax keyword ends at '='; GNU tar writes '%3D' and '%25', which libarchive does not undo.
     if (/[=%]/.test(name)) fail(path, 'UNSUPPORTED', `${shown}: readers disagree on names with '=' or '%'; drop it`)
     if (names.has(name)) fail(path, 'USAGE', `${shown} is given twice`)
     names.add(name)
   }
-}
-
-function checkInteger(path: Uint8Array, what: string, value: number, least: number, most: number): void {
-  if (Number.isSafeInteger(value) && value >= least && value <= most) return
-  fail(path, 'LIMIT', `${what} is ${value}, it can be a whole number from ${least} to ${most}`)
 }
 
 /** Runs `action`, whose errors know no path. */

@@ -1,20 +1,18 @@
 /**
- * Compresses the blocks of an image, each by itself, by a pool of worker threads. Batches of blocks are read in order,
+ * Compresses the blocks of an image, each by itself, by a pool of threads. Batches of blocks are read in order,
  * compressed wherever a thread is free, and handed on in order: nothing depends on the number of threads.
  *
  * Memory is bounded by the slots: two batches in and out for every thread, and two more.
  */
 
-import { ImageError, throwIfAborted } from '../../errors.ts'
+import { throwIfAborted } from '../../errors.ts'
 import type { BlockReader } from '../../io/blocks.ts'
 import type { BuildContext } from '../../io/image.ts'
-import { workerFile } from '../../io/worker-file.ts'
-import { BatchPool } from './pool.ts'
-import { type BlockBatch, type BlockCodec, type BlockLengths, type BlockWorkerSetup, blockRoom, STORED } from './protocol.ts'
+import { Pool } from '../../threads/pool.ts'
+import { type BlockCodec, type BlockLengths, type BlockSetup, blockRoom, STORED } from './protocol.ts'
+import { work } from './work.ts'
 
 export type { BlockCodec } from './protocol.ts'
-
-const WORKER_FILE = workerFile(import.meta.url)
 
 /** Bytes of a batch, unless one block is larger. */
 const BATCH_SIZE = 256 << 10
@@ -46,20 +44,20 @@ export async function compressBlocks(
   context: BuildContext,
   consume: (blocks: readonly CompressedBlock[]) => Promise<void>,
 ): Promise<void> {
-  throwIfAborted(context.signal)
+  const { jobs, threads, signal, onProgress } = context
+  throwIfAborted(signal)
   const { blockSize } = request
   const batchBlocks = Math.max(1, Math.floor(BATCH_SIZE / blockSize))
-  const slotCount = Math.max(1, Math.min(2 * context.jobs + 2, Math.ceil(count / batchBlocks)))
+  // The caller's own thread does one thing at a time.
+  const slotCount = threads === 'none' ? 1 : Math.max(1, Math.min(2 * jobs + 2, Math.ceil(count / batchBlocks)))
   const inputSlotSize = batchBlocks * blockSize
   const outputSlotSize = batchBlocks * blockRoom(blockSize)
   const input = new SharedArrayBuffer(slotCount * inputSlotSize)
   const output = new SharedArrayBuffer(slotCount * outputSlotSize)
   const zeros = Buffer.alloc(inputSlotSize)
-  const setup: BlockWorkerSetup = { ...request, inputSlotSize, outputSlotSize, input, output }
-  const pool = new BatchPool<BlockBatch, BlockLengths>(WORKER_FILE, setup, Math.min(context.jobs, slotCount))
-  const abort = (): void => pool.fail(new ImageError('ABORTED', 'cancelled', { cause: context.signal?.reason }))
-  context.signal?.addEventListener('abort', abort)
-  context.onProgress?.({ kind: 'stage', stage: 'compress', totalBytes: count * blockSize })
+  const setup: BlockSetup = { ...request, inputSlotSize, outputSlotSize, input, output }
+  onProgress?.({ kind: 'stage', stage: 'compress', totalBytes: count * blockSize })
+  const pool = new Pool(work, setup, { count: Math.min(jobs, slotCount), threads, signal })
   const free = Array.from({ length: slotCount }, (_, slot) => slot)
   const sent: { readonly slot: number; readonly first: number; readonly result: Promise<BlockLengths> }[] = []
   try {
@@ -80,11 +78,10 @@ export async function compressBlocks(
       const lengths = await head.result
       await consume(blocksOf(lengths, head.first, blockSize, new Uint8Array(output, head.slot * outputSlotSize, outputSlotSize)))
       free.push(head.slot)
-      context.onProgress?.({ kind: 'bytes', stage: 'compress', doneBytes: (head.first + lengths.length) * blockSize })
+      onProgress?.({ kind: 'bytes', stage: 'compress', doneBytes: (head.first + lengths.length) * blockSize })
     }
-    throwIfAborted(context.signal)
+    throwIfAborted(signal)
   } finally {
-    context.signal?.removeEventListener('abort', abort)
     await pool.close()
     await reader.close()
   }

@@ -23,7 +23,7 @@
 import { openSpool } from '../../io/file-target.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing, leastSizeOf } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
-import { writeImage } from '../../io/stream.ts'
+import { placeImage } from '../../io/stream.ts'
 import type { Target } from '../../io/target.ts'
 import type { CodecSpec } from '../codec.ts'
 import type { StreamFormat } from './format.ts'
@@ -61,7 +61,7 @@ export function compressedImage(image: Image | GrowingImage, options: Compressed
     leastSize: format === undefined ? leastSizeOf(image) : 0,
     async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
       checkJobs(context.jobs)
-      if (format === undefined) return placed(image, target, start, context)
+      if (format === undefined) return placeImage(image, target, start, context)
       if (!isGrowing(image)) return packed(image, target, start, format, context)
       const spool = await openSpool()
       try {
@@ -77,10 +77,4 @@ async function packed(image: Image, target: Target, start: number, format: Strea
   const isSmall = image.size < format.ownThreadLimit
   const compress = isSmall || !format.isSequential || hasZstdThreads() ? compressBlocks : compressSerially
   return regionImage(target, start, await compress(image, target, start, format, context))
-}
-
-async function placed(image: Image | GrowingImage, target: Target, start: number, context: BuildContext): Promise<Image> {
-  if (isGrowing(image)) return image.pack(target, start, context)
-  await writeImage(image, target, start, context)
-  return image
 }

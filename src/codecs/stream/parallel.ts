@@ -1,16 +1,19 @@
 /**
- * An image into a compressed stream: this thread cuts it into blocks and writes the results in order, workers encode them.
- * Where the cuts are depends on nothing but the format, so the bytes do not depend on the workers. The slots bound the memory:
+ * An image into a compressed stream: this thread cuts it into blocks and writes the results in order, threads encode them.
+ * Where the cuts are depends on nothing but the format, so the bytes do not depend on the threads. The slots bound the memory:
  * a block keeps its slot until its result is written.
  */
-import { ImageError } from '../../errors.ts'
 import type { BuildContext, Image } from '../../io/image.ts'
 import { imageChunks } from '../../io/stream.ts'
 import type { Target } from '../../io/target.ts'
+import { Pool } from '../../threads/pool.ts'
 import type { StreamFormat } from './format.ts'
 import type { BlockTask } from './protocol.ts'
-import { ownThreadRunner, type Runner, slotCount, ThreadRunner } from './runner.ts'
 import { Slots } from './slots.ts'
+import { work } from './work.ts'
+
+/** From here on, in bytes, a block takes so long that a thread need not have the next one in hand. */
+const LARGE_BLOCK = 4 << 20
 
 /**
  * Write the stream of `image` to `target` from `start` on; returns its size. Throws what the image and the target throw,
@@ -30,7 +33,7 @@ export async function compressBlocks(
   const slots = new Slots(isOwnThread ? 1 : slotCount(format, threadCount))
   const memory = new SharedArrayBuffer(slots.count * slotSize)
   const content = new Uint8Array(memory)
-  const setup = { contentSize: image.size, jobs: isOwnThread ? 1 : context.jobs }
+  const encoder = { contentSize: image.size, jobs: isOwnThread ? 1 : context.jobs }
   const frame = format.startFrame()
   let end = start
   let doneBytes = 0
@@ -51,23 +54,27 @@ export async function compressBlocks(
     onProgress?.({ kind: 'bytes', stage: 'compress', doneBytes })
   }
 
-  const abort = (): void => slots.fail(new ImageError('ABORTED', 'cancelled', { cause: signal?.reason }))
-  signal?.addEventListener('abort', abort)
-  if (signal?.aborted) abort()
   onProgress?.({ kind: 'stage', stage: 'compress', totalBytes: image.size })
+  const pool = new Pool(
+    work,
+    { codec: format.spec, encoder, slots: memory },
+    {
+      count: threadCount,
+      threads: isOwnThread ? 'none' : 'workers',
+      inHand: inHand(format),
+      isTerminable: format.isTerminable,
+      signal,
+      onFailure: (error) => slots.fail(error),
+    },
+  )
   let writing = Promise.resolve()
-  let runner: Runner | undefined
   try {
-    runner = isOwnThread
-      ? await ownThreadRunner(format, content, setup)
-      : new ThreadRunner(format, memory, threadCount, setup, (error) => slots.fail(error))
     await append(frame.head)
     for await (const block of cutBlocks(image, slots, content, slotSize, format, signal)) {
-      const encoding = runner.encode(block.task)
+      const encoding = pool.run(block.task)
       writing = writing.then(() => finish(block, encoding))
       // Failures are heard of where a slot is taken, and at the end.
       writing.catch((error: unknown) => slots.fail(error))
-      encoding.catch(() => undefined)
     }
     await Promise.race([writing, slots.failed])
     await append(frame.end())
@@ -76,11 +83,21 @@ export async function compressBlocks(
     slots.fail(error)
     throw error
   } finally {
-    signal?.removeEventListener('abort', abort)
-    await runner?.close()
+    await pool.close()
     // Once this has settled, nothing is written any more.
     await writing.catch(() => undefined)
   }
+}
+
+/** Slots that keep `threadCount` threads busy while others are filled and written. */
+function slotCount(format: StreamFormat, threadCount: number): number {
+  return format.isSequential ? 8 : threadCount * inHand(format) + Math.min(threadCount, 4) + 1
+}
+
+/** Blocks that a thread has in hand. */
+function inHand(format: StreamFormat): number {
+  if (format.isSequential) return 6
+  return format.blockSize >= LARGE_BLOCK ? 1 : 2
 }
 
 interface CutBlock {
@@ -102,7 +119,7 @@ async function* cutBlocks(
   let length = 0
   let historyLength = 0
   let position = 0
-  const cut = (isLast: boolean): CutBlock => ({ slot, task: { kind: 'block', start, length, historyLength, isLast } })
+  const cut = (isLast: boolean): CutBlock => ({ slot, task: { start, length, historyLength, isLast } })
   for await (const chunk of imageChunks(image, signal ? { signal } : {})) {
     for (let at = 0; at < chunk.length; ) {
       const count = Math.min(blockSize - length, chunk.length - at)

@@ -2,9 +2,9 @@
 import { alignUp } from '../../bytes/align.ts'
 import { compareBytes } from '../../bytes/order.ts'
 import { utf8 } from '../../bytes/text.ts'
+import { type Problem, XATTR_NAME_MAXIMUM } from '../../tree/limits.ts'
 import type { Xattr } from '../../tree/tree.ts'
 import { ATTRIBUTE_MAGIC, attributeEntry, attributeHeader, BLOCK_SIZE, INODE_ATTRIBUTES_OFFSET, INODE_SIZE } from './disk.ts'
-import type { Problem } from './limits.ts'
 import { aclToDisk } from './posix-acl.ts'
 
 export interface AttributePlan {
@@ -23,7 +23,6 @@ const PREFIXES: readonly { readonly index: number; readonly prefix: string; read
   { index: 6, prefix: 'security.', whole: false },
 ]
 const SUPPORTED = PREFIXES.map(({ prefix }) => prefix).join(', ')
-const NAME_MAXIMUM = 255
 const MAGIC_SIZE = 4
 /** Zeros that end the list of entries. */
 const TERMINATOR_SIZE = 4
@@ -83,8 +82,8 @@ function attributeOf({ name, value }: Xattr): Attribute | Problem {
   if (!known.whole && (rest.length === 0 || rest.includes(0))) {
     return { code: 'USAGE', message: `extended attribute '${name}' has no valid name` }
   }
-  if (rest.length > NAME_MAXIMUM) {
-    return { code: 'LIMIT', message: `the name of extended attribute '${name}' is ${rest.length} bytes, ext4 allows ${NAME_MAXIMUM}` }
+  if (rest.length > XATTR_NAME_MAXIMUM) {
+    return { code: 'LIMIT', message: `the name of extended attribute '${name}' is ${rest.length} bytes, ext4 allows ${XATTR_NAME_MAXIMUM}` }
   }
   if (!known.whole) return { nameIndex: known.index, name: rest, value }
   const acl = aclToDisk(value)

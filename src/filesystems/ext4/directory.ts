@@ -1,9 +1,9 @@
 /** How the entries of a directory are spread over blocks: one block, or a hash tree. */
 import { unitsFor } from '../../bytes/align.ts'
+import type { Problem } from '../../tree/limits.ts'
 import type { Entry } from '../../tree/tree.ts'
 import { DIRECTORY_LEAF_SIZE, directoryEntry, HASH_TREE_NODE_LIMIT, HASH_TREE_ROOT_LIMIT } from './disk.ts'
 import { hashName } from './hash.ts'
-import type { Problem } from './limits.ts'
 
 export type DirectoryLayout = LinearLayout | HashedLayout
 

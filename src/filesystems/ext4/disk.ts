@@ -256,7 +256,6 @@ export const directoryEntry = struct('ext4 directory entry', 8, {
   nameLength: [6, 'u8'],
   fileType: [7, 'u8'],
 })
-export const NAME_MAXIMUM = 255
 
 /** dir: "struct ext4_dir_entry_tail", which looks like an unused entry. */
 export const directoryTail = struct('ext4 directory tail', 12, {

@@ -2,11 +2,12 @@
 import { compareBytes } from '../../bytes/order.ts'
 import { printable, utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
+import { entryNameProblem, type Problem } from '../../tree/limits.ts'
 import { type DirectoryNode, type Entry, sortedEntries, type TreeNode } from '../../tree/tree.ts'
 import { type AttributePlan, planAttributes } from './attributes.ts'
 import { type DirectoryLayout, planDirectory } from './directory.ts'
 import { FIRST_INODE, LINK_COUNT_MAXIMUM, LOST_AND_FOUND_BLOCK_COUNT, LOST_AND_FOUND_INODE, ROOT_INODE } from './disk.ts'
-import { nameProblem, nodeProblem, type Problem } from './limits.ts'
+import { nodeProblem } from './limits.ts'
 
 export interface PlannedDirectory {
   readonly inode: number
@@ -127,12 +128,7 @@ function openDirectory(draft: Draft, node: DirectoryNode, inode: number, parentI
   const isRoot = inode === ROOT_INODE
   let linkCount = 2
   for (const [index, entry] of entries.entries()) {
-    const before = entries[index - 1]
-    const problem =
-      nameProblem(entry.name) ??
-      (before !== undefined && compareBytes(before.name, entry.name) === 0
-        ? ({ code: 'USAGE', message: 'the name stands in its directory twice' } as const)
-        : undefined)
+    const problem = entryNameProblem(entry.name, entries[index - 1]?.name)
     if (problem !== undefined) fail(pathOf(draft, name, entry.name), problem)
     const isLostAndFound = isRoot && compareBytes(entry.name, LOST_AND_FOUND) === 0
     children[index] = numberNode(draft, entry.node, isLostAndFound ? LOST_AND_FOUND_INODE : undefined, name, entry.name)

@@ -2,7 +2,9 @@
 import { compareBytes } from '../../bytes/order.ts'
 import { printable, utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
-import { type DirectoryNode, type FileNode, sortedEntries, type TreeNode } from '../../tree/tree.ts'
+import { checkDepth } from '../../tree/depth.ts'
+import { entryNameProblem, linkTargetProblem, type Problem, rangeProblem } from '../../tree/limits.ts'
+import { type DirectoryNode, type Entry, type FileNode, sortedEntries, type TreeNode } from '../../tree/tree.ts'
 import { recordingDate } from './disk.ts'
 
 /** One name in the image. Children of a directory are in the order of their names. */
@@ -36,29 +38,22 @@ export interface ItemTree {
   readonly dataOf: ReadonlyMap<FileNode, FileData>
 }
 
-/** NAME_MAX of the kernel; Rock Ridge has no limit of its own. */
-const NAME_LIMIT = 255
-/** PATH_MAX - 1 of the kernel. */
-const LINK_TARGET_LIMIT = 4095
 /** Parent numbers of path tables have 16 bits (ECMA-119 9.4.4). */
 const DIRECTORY_LIMIT = 0xffff
-/** Far beyond any real tree; keeps a tree that contains itself from running out of memory. */
-const DEPTH_LIMIT = 1000
-
 export interface WalkOptions {
   readonly rockRidge: boolean
 }
 
-/** Walk and check a tree. Throws LIMIT, UNSUPPORTED, or BAD_INPUT for names that no directory can hold. */
+/** Walk and check a tree. Throws LIMIT, UNSUPPORTED, or USAGE for what no directory can hold. */
 export function walk(root: DirectoryNode, options: WalkOptions): ItemTree {
+  checkDepth(root)
   const files: FileData[] = []
   const dataOf = new Map<FileNode, FileData>()
   const inodes = new Map<TreeNode, Inode>()
   let serial = 0
   let directoryCount = 0
-  const visit = (name: Uint8Array, path: string, node: TreeNode, depth: number): Item => {
+  const visit = (name: Uint8Array, path: string, node: TreeNode): Item => {
     checkNode(node, path, options)
-    if (depth > DEPTH_LIMIT) throw new ImageError('LIMIT', `iso9660: ${path}: deeper than ${DEPTH_LIMIT} directories`, { path })
     let inode = node.kind === 'directory' ? undefined : inodes.get(node)
     if (inode === undefined) {
       const data = node.kind === 'file' ? { node, path } : undefined
@@ -78,12 +73,12 @@ export function walk(root: DirectoryNode, options: WalkOptions): ItemTree {
     const entries = sortedEntries(node)
     checkNames(entries, path)
     const prefix = path === '/' ? '/' : `${path}/`
-    const children = entries.map((entry) => visit(entry.name, prefix + printable(entry.name), entry.node, depth + 1))
+    const children = entries.map((entry) => visit(entry.name, prefix + printable(entry.name), entry.node))
     // Its own `.` and the `..` of every directory in it.
     inode.linkCount += 1 + children.filter((child) => child.node.kind === 'directory').length
     return { name, path, node, inode, children }
   }
-  return { root: visit(new Uint8Array(0), '/', root, 0), files, dataOf }
+  return { root: visit(new Uint8Array(0), '/', root), files, dataOf }
 }
 
 function checkNode(node: TreeNode, path: string, options: WalkOptions): void {
@@ -100,17 +95,10 @@ function checkNode(node: TreeNode, path: string, options: WalkOptions): void {
     case 'socket':
       return
     case 'file':
-      if (!Number.isSafeInteger(node.size) || node.size < 0)
-        throw new ImageError('LIMIT', `iso9660: ${path}: size ${node.size} is not possible`)
+      report(rangeProblem('size', node.size, 0, Number.MAX_SAFE_INTEGER), path)
       return
     case 'symlink':
-      if (node.target.length === 0 || node.target.length > LINK_TARGET_LIMIT || node.target.includes(0)) {
-        throw new ImageError(
-          'LIMIT',
-          `iso9660: ${path}: link target of ${node.target.length} bytes; 1 to ${LINK_TARGET_LIMIT} without NUL are possible`,
-          { path },
-        )
-      }
+      report(linkTargetProblem(node.target), path)
       return
     case 'characterDevice':
     case 'blockDevice':
@@ -126,25 +114,12 @@ function checkNode(node: TreeNode, path: string, options: WalkOptions): void {
   }
 }
 
-function checkNames(entries: readonly { readonly name: Uint8Array }[], path: string): void {
-  let previous: Uint8Array | undefined
-  for (const { name } of entries) {
-    const shown = printable(name)
-    if (name.length > NAME_LIMIT) {
-      throw new ImageError(
-        'LIMIT',
-        `iso9660: ${path}: name '${shown.slice(0, 40)}...' has ${name.length} bytes, ${NAME_LIMIT} are possible`,
-        { path },
-      )
-    }
-    if (name.length === 0 || shown === '.' || shown === '..' || name.includes(0) || name.includes(0x2f)) {
-      throw new ImageError('BAD_INPUT', `iso9660: ${path}: '${shown}' is no name of a file`, { path })
-    }
-    if (previous !== undefined && compareBytes(previous, name) === 0) {
-      throw new ImageError('BAD_INPUT', `iso9660: ${path}: two entries have the name '${shown}'`, { path })
-    }
-    previous = name
-  }
+function checkNames(entries: readonly Entry[], path: string): void {
+  for (const [index, { name }] of entries.entries()) report(entryNameProblem(name, entries[index - 1]?.name), path)
+}
+
+function report(problem: Problem | undefined, path: string): void {
+  if (problem !== undefined) throw new ImageError(problem.code, `iso9660: ${path}: ${problem.message}`, { path })
 }
 
 /** Names of a path as options give it: `isolinux/isolinux.bin`, with or without a leading slash. */

@@ -190,8 +190,6 @@ export const extendedDevice = struct('squashfs extended device inode', 28, {
   deviceNumber: [20, 'u32le'],
   xattrIndex: [24, 'u32le'],
 })
-export const DEVICE_MAJOR_MAXIMUM = 0xfff
-export const DEVICE_MINOR_MAXIMUM = 0xfffff
 
 /** Section 5.6, IPC Inodes (FIFO or Socket). */
 export const basicIpc = struct('squashfs fifo or socket inode', 20, {

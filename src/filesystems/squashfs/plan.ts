@@ -6,15 +6,15 @@
  * consecutive numbers and lie side by side, so a directory header serves as many entries as it can.
  */
 import { unitsFor } from '../../bytes/align.ts'
-import { compareBytes } from '../../bytes/order.ts'
 import { printable } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
+import { entryNameProblem, type Problem } from '../../tree/limits.ts'
 import type { DirectoryNode, Entry, FileNode, TreeNode } from '../../tree/tree.ts'
 import { sortedEntries } from '../../tree/tree.ts'
 import { dataStart } from './compressor-options.ts'
 import { DIRECTORY_HEADER_ENTRIES_MAXIMUM, directoryEntry, directoryHeader, METADATA_BLOCK_SIZE, NO_INDEX } from './disk.ts'
 import { type ResolvedSquashfsOptions, resolveOptions, type SquashfsOptions } from './format.ts'
-import { ID_COUNT_MAXIMUM, nameProblem, nodeProblem, type Problem } from './limits.ts'
+import { ID_COUNT_MAXIMUM, nodeProblem } from './limits.ts'
 import { type XattrSet, XattrSets } from './xattr-sets.ts'
 
 export interface SquashfsPlan {
@@ -124,11 +124,8 @@ function openDirectory(draft: Draft, node: DirectoryNode, name: Uint8Array): voi
   let listingSize = unitsFor(entries.length, DIRECTORY_HEADER_ENTRIES_MAXIMUM) * directoryHeader.size
   let previous: Uint8Array | undefined
   for (const entry of entries) {
-    const problem = nameProblem(entry.name)
+    const problem = entryNameProblem(entry.name, previous)
     if (problem !== undefined) fail(pathOf(draft, entry.name), problem)
-    if (previous !== undefined && compareBytes(previous, entry.name) === 0) {
-      fail(pathOf(draft, entry.name), { code: 'USAGE', message: 'the name stands in its directory twice' })
-    }
     previous = entry.name
     listingSize += directoryEntry.size + entry.name.length
     if (entry.node.kind === 'directory') inode.linkCount++

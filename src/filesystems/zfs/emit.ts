@@ -106,7 +106,7 @@ async function emitDatasets(
   context: BuildContext,
 ): Promise<DatasetContent[]> {
   const { packings, packingOf } = distinctPackings(plan)
-  const packer = await openPacker(packings, largestRecord(plan), plan.contentBytes, context)
+  const packer = openPacker(packings, largestRecord(plan), plan.contentBytes, context)
   let doneBytes = 0
   const emission: Emission = {
     plan,

@@ -1,12 +1,11 @@
 /** A store path as a compressed cpio archive: each file is read once, for the archive and for the NAR hash. */
 import { createHash } from 'node:crypto'
-import { closeSync, openSync, readSync, writeSync } from 'node:fs'
+import { writeSync } from 'node:fs'
 import { cpioPieces } from '../../archives/cpio/index.ts'
 import type { StreamCompressor } from '../../codecs/stream/index.ts'
 import { ImageError } from '../../errors.ts'
 import { writeError } from '../../io/write-error.ts'
-import { changedError, changeTimeNs, HOST_FILE_FLAGS, readError, WRITTEN_TO } from '../../tree/host-file.ts'
-import { applyPatches } from '../../tree/patch.ts'
+import { HostReader, hostFileOf } from '../../tree/host-file.ts'
 import type { FileNode, TreeDigest } from '../../tree/tree.ts'
 import { checkDigest } from '../../tree/verified.ts'
 import type { PieceSettings } from './key.ts'
@@ -95,9 +94,6 @@ class DigestCheck {
   }
 }
 
-/** Room for the one byte that shows that a file has grown. */
-const BEYOND = Buffer.alloc(1)
-
 /** Read a file into the writer's own memory. Throws CHANGED or UNREADABLE. */
 function readInto(writer: PieceWriter, { content, size }: FileNode, onChunk: (chunk: Uint8Array) => void): void {
   if (content.kind === 'bytes') {
@@ -110,30 +106,17 @@ function readInto(writer: PieceWriter, { content, size }: FileNode, onChunk: (ch
     return
   }
   if (content.kind === 'image') throw new RangeError('a store path holds an image as content')
-  const { path } = content
-  const patches = content.kind === 'patched' ? content.patches : []
-  let position = 0
+  const reader = new HostReader(hostFileOf(content, size))
   try {
-    const file = openSync(Buffer.from(path), HOST_FILE_FLAGS)
-    try {
-      const before = changeTimeNs(file)
-      while (position < size) {
-        const { room } = writer
-        const count = readSync(file, room, 0, Math.min(room.length, size - position), position)
-        if (count === 0) throw changedError(path, `ended at byte ${position}`)
-        const chunk = room.subarray(0, count)
-        applyPatches(chunk, position, patches)
-        onChunk(chunk)
-        writer.filled(count)
-        position += count
-      }
-      if (readSync(file, BEYOND, 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
-      if (changeTimeNs(file) !== before) throw changedError(path, WRITTEN_TO)
-    } finally {
-      closeSync(file)
+    for (let left = size; left > 0; ) {
+      const part = writer.room.subarray(0, left)
+      reader.read(part)
+      onChunk(part)
+      writer.filled(part.length)
+      left -= part.length
     }
-  } catch (error) {
-    throw readError(path, error)
+  } finally {
+    reader.close()
   }
 }
 

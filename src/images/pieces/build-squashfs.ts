@@ -21,7 +21,7 @@ export async function buildSquashfs(
   const packed = await image.pack(target, 0, {
     jobs: 1,
     threads: 'none',
-    ...(signal && { signal }),
+    signal,
     onProgress: (event) => event.kind === 'bytes' && onProgress(event.doneBytes),
   })
   await target.setSize(packed.size)

@@ -5,15 +5,14 @@ import { ImageError, throwIfAborted } from '../../errors.ts'
 import type { BuildContext } from '../../io/image.ts'
 import type { ClosurePath } from '../../nix/listing/closure.ts'
 import { checkPresent, hostStorePath } from '../../nix/store/store-tree.ts'
+import { Pool } from '../../threads/pool.ts'
 import { plainTree } from '../../tree/plain.ts'
-import { Compressors } from './compressors.ts'
 import { type FoundPiece, indexOf, type PartialPiece, type PieceFiles } from './files.ts'
 import type { PieceInput } from './index.ts'
 import { type PieceKey, type PieceSettings, storePathKey } from './key.ts'
 import { checkHere, firstSound, type Piece, pieceOf } from './piece.ts'
-import { TaskPool, taskError } from './pool.ts'
-import type { BuildTask, Built, PieceResult } from './protocol.ts'
-import { runTask } from './work.ts'
+import type { BuildTask, Built, CheckTask, PieceTask, TaskAnswer } from './protocol.ts'
+import { work } from './work.ts'
 
 /** Up to so many bytes of NARs are packed, and of pieces are checked, in less time than threads take to start. */
 const TINY_BUILD_SIZE = 128 << 10
@@ -65,27 +64,28 @@ function wantedPieces(input: PieceInput, settings: PieceSettings, found: Readonl
   })
 }
 
+type PiecePool = Pool<undefined, PieceTask, TaskAnswer, number>
+
 class Run {
   readonly #files: PieceFiles
   readonly #input: PieceInput
   readonly #settings: PieceSettings
   readonly #context: BuildContext
-  readonly #pool: TaskPool
+  readonly #pool: PiecePool
   /** Of this thread. */
-  readonly #compressors = new Compressors()
+  readonly #here: PiecePool
   readonly #partials: PartialPiece[] = []
   /** Everything that was begun. */
   readonly #begun: Promise<unknown>[] = []
-  readonly #abort = (): void => this.#pool.fail(new ImageError('ABORTED', 'cancelled', { cause: this.#context.signal?.reason }))
 
   constructor(files: PieceFiles, input: PieceInput, settings: PieceSettings, context: BuildContext) {
     this.#files = files
     this.#input = input
     this.#settings = settings
     this.#context = context
-    this.#pool = new TaskPool(context.jobs)
-    context.signal?.addEventListener('abort', this.#abort)
-    if (context.signal?.aborted) this.#abort()
+    const { jobs, threads, signal } = context
+    this.#pool = new Pool(work, undefined, { count: jobs, threads, inHand: 1, signal })
+    this.#here = new Pool(work, undefined, { count: 1, threads: 'none', signal })
   }
 
   /** The sound pieces that are there. */
@@ -100,7 +100,7 @@ class Run {
       ),
     )
     const isTiny = sizes.reduce((sum, size) => sum + size, 0) <= TINY_CHECK_SIZE
-    const runCheck = isTiny ? checkHere(this.#context.signal) : (task: Parameters<TaskPool['run']>[0]) => this.#pool.run(task)
+    const runCheck = isTiny ? checkHere(this.#context.signal) : (task: CheckTask) => this.#pool.run(task)
     const pieces = new Map<Wanted, Piece>()
     await this.#each(wanted, isTiny, async (one) => {
       const sound = await firstSound(this.#files, one.candidates, runCheck, this.#context)
@@ -130,10 +130,8 @@ class Run {
 
   /** Afterwards no thread runs and no partial is left. */
   async close(): Promise<void> {
-    this.#context.signal?.removeEventListener('abort', this.#abort)
-    await this.#pool.close()
+    await Promise.all([this.#pool.close(), this.#here.close()])
     await Promise.allSettled(this.#begun)
-    this.#compressors.close()
     this.#files.discard(this.#partials)
   }
 
@@ -177,14 +175,8 @@ class Run {
   }
 
   async #run(task: BuildTask, isTiny: boolean, onProgress: (doneBytes: number) => void): Promise<Built> {
-    const result: PieceResult = isTiny ? await this.#runHere(task, onProgress) : await this.#pool.run(task, onProgress)
-    if (result.kind === 'failure') throw taskError(result)
+    const result = await (isTiny ? this.#here : this.#pool).run(task, { onProgress })
     if (result.kind !== 'built') throw new RangeError(`a build ended as ${result.kind}`)
     return result
-  }
-
-  #runHere(task: BuildTask, onProgress: (doneBytes: number) => void): Promise<PieceResult> {
-    const { signal } = this.#context
-    return runTask(task, { signal, isStopped: () => signal?.aborted === true, compressors: this.#compressors, onProgress })
   }
 }

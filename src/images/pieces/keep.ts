@@ -2,9 +2,9 @@
 import { throwIfAborted } from '../../errors.ts'
 import { imageSha256 } from '../../io/digest.ts'
 import { FileTarget, lentFile } from '../../io/file-target.ts'
-import { type BuildContext, type GrowingImage, type Image, isGrowing } from '../../io/image.ts'
+import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
-import { writeImage } from '../../io/stream.ts'
+import { placeImage } from '../../io/stream.ts'
 import { indexOf, type PartialPiece, type PieceFiles } from './files.ts'
 import type { OtherPieceKey } from './index.ts'
 import { otherKey } from './key.ts'
@@ -38,9 +38,7 @@ export async function keepPiece(
 
 async function writePartial(image: Image | GrowingImage, { descriptor }: PartialPiece, label: string, context: BuildContext) {
   const target = new FileTarget(lentFile(descriptor), label, false)
-  const packed = isGrowing(image) ? await image.pack(target, 0, context) : image
-  if (!isGrowing(image)) await writeImage(image, target, 0, context)
-  const { size } = packed
+  const { size } = await placeImage(image, target, 0, context)
   await target.setSize(size)
   return { size, sha256: await imageSha256(regionImage(target, 0, size), context.signal) }
 }

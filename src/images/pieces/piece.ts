@@ -1,7 +1,7 @@
 /** Finished pieces, as they lie in their folder. */
 import type { BuildContext, Image } from '../../io/image.ts'
 import { Proof } from '../../io/proven.ts'
-import { hostFileImage } from '../../tree/host-file.ts'
+import { hostFileImage } from '../../tree/host-image.ts'
 import { checkPiece } from './check.ts'
 import type { FoundPiece, PieceFiles } from './files.ts'
 import type { CheckTask, TaskAnswer } from './protocol.ts'
@@ -21,7 +21,14 @@ export interface Piece {
 }
 
 export function pieceOf(name: string, { file, sha256 }: FoundPiece, size: number, reused: boolean): Piece {
-  return { name, file, size, sha256, reused, image: hostFileImage(file, size, { proof: new Proof(Buffer.from(sha256, 'hex'), size) }) }
+  return {
+    name,
+    file,
+    size,
+    sha256,
+    reused,
+    image: hostFileImage(file, size, { proof: new Proof(Buffer.from(sha256, 'hex'), size) }),
+  }
 }
 
 type RunCheck = (task: CheckTask) => Promise<TaskAnswer>

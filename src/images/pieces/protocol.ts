@@ -1,5 +1,4 @@
-/** What a build of pieces and its threads say to each other. */
-import type { ErrorCode } from '../../errors.ts'
+/** What is done for a build of pieces, and what comes of it. */
 import type { TreeNode } from '../../tree/tree.ts'
 import type { PieceSettings } from './key.ts'
 
@@ -43,29 +42,4 @@ export interface Built {
   readonly sha256: string
 }
 
-export interface Failure {
-  readonly kind: 'failure'
-  readonly code: ErrorCode
-  readonly message: string
-  readonly path: string | undefined
-}
-
-/** Bytes of the store path's files that have been read so far. */
-export interface Progress {
-  readonly kind: 'progress'
-  readonly doneBytes: number
-}
-
 export type TaskAnswer = Checked | Built
-
-/** What a task ends with. */
-export type PieceResult = TaskAnswer | Failure
-export type ThreadMessage = PieceResult | Progress
-
-/** `stop`: no task comes any more, and nobody wants the result of the one in hand. */
-export type ThreadRequest = PieceTask | { readonly kind: 'stop' }
-
-export interface ThreadSetup {
-  /** One 32-bit word; when it is not 0 the task in hand is to end soon. */
-  readonly stopFlag: SharedArrayBuffer
-}

@@ -7,11 +7,12 @@ import { availableParallelism } from 'node:os'
 import { checkJobs } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { sortedInTurns, Turns } from '../../io/turns.ts'
+import { Pool } from '../../threads/pool.ts'
 import type { Closure, ClosurePath } from '../listing/closure.ts'
 import { formatSha256 } from '../store/hash.ts'
 import { compareNames, STORE_DIRECTORY, storePath } from '../store/store-path.ts'
 import { hostStorePath } from '../store/store-tree.ts'
-import { runTasks } from './check-pool.ts'
+import { work } from './check-work.ts'
 import type { CheckTask, FoundContents, TaskResult } from './protocol.ts'
 
 export interface ClosureProblem {
@@ -62,7 +63,7 @@ export interface CheckOptions {
  * only.
  */
 export async function checkClosure(closure: Closure, options: CheckOptions = {}): Promise<ClosureReport> {
-  const { root = '/', contents = true, jobs = availableParallelism(), caseHack = false, signal, onProgress } = options
+  const { root = '/', contents = true, jobs = availableParallelism(), caseHack = false, signal, onProgress: listener } = options
   checkJobs(jobs)
   const turns = new Turns(signal, 'cancelled while the closure was checked')
   const problems: ClosureProblem[] = await unlistedReferences(closure, turns)
@@ -70,7 +71,7 @@ export async function checkClosure(closure: Closure, options: CheckOptions = {})
   let hashedBytes = 0
   if (contents) {
     const totalBytes = closure.paths.reduce((sum, { narSize = 0 }) => sum + narSize, 0)
-    onProgress?.({ kind: 'stage', stage: 'hash', ...(closure.hashesKnown && { totalBytes }) })
+    listener?.({ kind: 'stage', stage: 'hash', ...(closure.hashesKnown && { totalBytes }) })
     // The largest first, so that no thread is left with one at the end.
     const paths = await sortedInTurns(closure.paths, (a, b) => (b.narSize ?? 0) - (a.narSize ?? 0), turns)
     const tasks = paths.map(
@@ -79,11 +80,21 @@ export async function checkClosure(closure: Closure, options: CheckOptions = {})
     // References that are not listed are looked for as well.
     const names = closure.paths.flatMap(({ path, references }) => [path, ...references])
     const baseNames = [...new Set(names)].map((path) => path.slice(STORE_DIRECTORY.length + 1))
-    const onBytes = (count: number): void => {
+    const onProgress = (count: number): void => {
       hashedBytes += count
-      onProgress?.({ kind: 'bytes', stage: 'hash', doneBytes: hashedBytes })
+      listener?.({ kind: 'bytes', stage: 'hash', doneBytes: hashedBytes })
     }
-    const results = await runTasks(tasks, { jobs, setup: { baseNames, caseHack }, signal, onBytes })
+    const pool = new Pool(
+      work,
+      { baseNames, caseHack },
+      { count: jobs, inHand: 1, signal, cancelled: 'cancelled while the store was hashed' },
+    )
+    let results: readonly TaskResult[]
+    try {
+      results = await Promise.all(tasks.map((task) => pool.run(task, { onProgress })))
+    } finally {
+      await pool.close()
+    }
     for (const [index, result] of results.entries()) {
       const path = paths[index]
       if (path !== undefined) compare(path, result, closure, problems, notes)

@@ -1,10 +1,8 @@
-/** Messages between a check of contents and its threads. */
+/** What is said of the store paths whose contents are checked. */
 import type { ErrorCode } from '../../errors.ts'
 import type { AddressVerdict } from './address.ts'
 
-export interface ThreadSetup {
-  /** 32 bits; not zero once the work has to end. */
-  readonly stopFlag: SharedArrayBuffer
+export interface CheckSetup {
   /** Base names of all paths, which references may lead to. */
   readonly baseNames: readonly string[]
   readonly caseHack: boolean
@@ -36,7 +34,3 @@ export interface Failure {
 }
 
 export type TaskResult = FoundContents | Failure
-
-export type ThreadMessage = TaskResult | { readonly kind: 'bytes'; readonly count: number }
-
-export type ThreadRequest = CheckTask | 'stop'

@@ -1,10 +1,8 @@
 /** Hashes of the NARs of trees of the host, and the references in them, in one reading. */
 import { createHash } from 'node:crypto'
-import { closeSync, openSync, readSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { ImageError, throwIfAborted } from '../../errors.ts'
-import { changedError, changeTimeNs, HOST_FILE_FLAGS, otherBytesError, readError, WRITTEN_TO } from '../../tree/host-file.ts'
-import { applyPatches } from '../../tree/patch.ts'
+import { HostReader, hostFileOf } from '../../tree/host-file.ts'
 import type { FileNode, TreeNode } from '../../tree/tree.ts'
 import { type ReferenceScanner, SCAN_OVERLAP } from '../store/reference-scan.ts'
 import { narPieces, narSize } from './serialize.ts'
@@ -100,32 +98,17 @@ export class NarDigester {
       return
     }
     if (content.kind === 'image') throw new ImageError('UNSUPPORTED', 'a file that is an image cannot be part of a store path')
-    const { path, proof } = content
-    const patches = content.kind === 'patched' ? content.patches : []
-    const own = proof && createHash('sha256')
-    let read = 0
+    const reader = new HostReader(hostFileOf(content, file.size))
     try {
-      const handle = openSync(Buffer.from(path), HOST_FILE_FLAGS)
-      try {
-        const before = changeTimeNs(handle)
-        for (;;) {
-          const count = readSync(handle, this.#buffer, this.#end, this.#buffer.length - this.#end, null)
-          if (count === 0) break
-          own?.update(this.#buffer.subarray(this.#end, this.#end + count))
-          if (patches.length > 0) applyPatches(this.#buffer.subarray(this.#end, this.#end + count), read, patches)
-          read += count
-          if (read > file.size) throw changedError(path, `grew beyond its ${file.size} bytes`)
-          if (this.#isFullAfter(count)) yield this.#flush()
-        }
-        if (changeTimeNs(handle) !== before) throw changedError(path, WRITTEN_TO)
-      } finally {
-        closeSync(handle)
+      for (let left = file.size; left > 0; ) {
+        const part = this.#buffer.subarray(this.#end, this.#end + left)
+        reader.read(part)
+        left -= part.length
+        if (this.#isFullAfter(part.length)) yield this.#flush()
       }
-    } catch (error) {
-      throw readError(path, error)
+    } finally {
+      reader.close()
     }
-    if (read !== file.size) throw changedError(path, `ended at byte ${read} of ${file.size}`)
-    if (proof !== undefined && own !== undefined && Buffer.compare(own.digest(), proof.sha256) !== 0) throw otherBytesError(path)
   }
 
   #isFullAfter(count: number): boolean {

@@ -9,6 +9,7 @@
 import { compareBytes } from '../../bytes/order.ts'
 import { printable, utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
+import { isEntryName } from '../../tree/limits.ts'
 import type { DirectoryNode, Entry, FileNode, SymlinkNode, TreeDigest, TreeNode } from '../../tree/tree.ts'
 
 /** Levels of a tree, the root counted: Nix 2.28.7, 2.30.5 and later refuse more (`libutil/archive.cc`). */
@@ -167,8 +168,7 @@ function nodeSize(node: TreeNode, where: string, level: number): number {
 }
 
 function checkName(name: Uint8Array, last: Uint8Array | undefined, where: string): void {
-  const dots = name.length <= 2 && name.every((byte) => byte === 0x2e)
-  if (dots || name.includes(0x2f) || name.includes(0)) {
+  if (!isEntryName(name)) {
     throw new ImageError('BAD_INPUT', `${where}: '${printable(name)}' cannot be the name of an entry`, { path: where })
   }
   if (name.length > NAR_NAME_LIMIT)

@@ -11,7 +11,7 @@ import { throwIfAborted } from '../../errors.ts'
 import { Proof } from '../../io/proven.ts'
 import { imageChunks } from '../../io/stream.ts'
 import { contentExtents } from '../../tree/content.ts'
-import { readHostFile } from '../../tree/host-file.ts'
+import { hostFileOf, readHostFile } from '../../tree/host-file.ts'
 import { applyPatches, type Patch, patchedContent } from '../../tree/patch.ts'
 import type { FileNode, TreeNode } from '../../tree/tree.ts'
 import { provenContent } from '../../tree/verified.ts'
@@ -228,7 +228,7 @@ class RewritePass implements RewrittenNar {
     const stage = this.#stage.subarray(this.#overlap)
     const own = this.originalHash !== undefined && content.kind === 'hostFile' && content.proof === undefined && createHash('sha256')
     if (content.kind === 'hostFile' && size <= stage.length) {
-      readHostFile(content.path, stage.subarray(0, size), content.proof)
+      readHostFile(hostFileOf(content, size), stage.subarray(0, size))
       if (own) own.update(stage.subarray(0, size))
       onFile?.(file, stage.subarray(0, Math.min(size, HEAD_SIZE)))
       this.#passWindow(this.#overlap, this.#overlap + size, true, start, found)

@@ -99,12 +99,12 @@ describe('nodes', () => {
 
   it.each<[string, string, TreeNode]>([
     ['LIMIT', 'n'.repeat(256), file('')],
-    ['BAD_INPUT', '..', file('')],
-    ['BAD_INPUT', 'a/b', file('')],
-    ['BAD_INPUT', '', file('')],
-    ['BAD_INPUT', 'a\0', file('')],
+    ['USAGE', '..', file('')],
+    ['USAGE', 'a/b', file('')],
+    ['USAGE', '', file('')],
+    ['USAGE', 'a\0', file('')],
     ['LIMIT', 'link', symlink('t'.repeat(4096))],
-    ['LIMIT', 'link', symlink('')],
+    ['USAGE', 'link', symlink('')],
     ['LIMIT', 'time', file('', { mtimeSeconds: 6e9 })],
     ['LIMIT', 'device', { kind: 'blockDevice', mode: 0, ...owner, major: 0, minor: 256 }],
     ['UNSUPPORTED', 'xattr', file('', { xattrs: [{ name: 'user.x', value: new Uint8Array(1) }] })],
@@ -115,7 +115,7 @@ describe('nodes', () => {
   })
 
   it('refuses equal names, and volumes beyond 2^32 blocks in sum', () => {
-    refuse('BAD_INPUT', {
+    refuse('USAGE', {
       kind: 'directory',
       mode: 0,
       ...owner,

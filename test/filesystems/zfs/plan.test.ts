@@ -147,7 +147,7 @@ describe('refused', () => {
     ['USAGE', 'a name with a slash', directory({ 'a/b': file('') })],
     ['LIMIT', 'a link target of 4096 bytes', directory({ a: symlink('x'.repeat(4096)) })],
     ['LIMIT', 'attributes of more than 64 KiB', directory({ a: file('', { xattrs: [xattr('user.a', new Uint8Array(65536))] }) })],
-    ['USAGE', 'a mode with bits of a kind', directory({ a: file('', { mode: 0o100644 }) })],
+    ['LIMIT', 'a mode with bits of a kind', directory({ a: file('', { mode: 0o100644 }) })],
   ])('%s: %s', (code, _, bad) => {
     expect(() => zfsPool(bad, OPTIONS)).toThrow(expect.objectContaining({ code }))
   })

@@ -7,20 +7,27 @@
  * pools of slots. A head that always may take the last slots keeps the pools from locking up.
  */
 import type { CodecSpec } from '../../../codecs/codec.ts'
-import { ImageError } from '../../../errors.ts'
 import type { BuildContext } from '../../../io/image.ts'
 import type { Target } from '../../../io/target.ts'
+import { Pool } from '../../../threads/pool.ts'
 import type { DirectoryNode, TreeDigest } from '../../../tree/tree.ts'
 import { checkDigest } from '../../../tree/verified.ts'
 import { DATA_UNCOMPRESSED } from '../disk.ts'
 import type { StoredData } from '../stored.ts'
 import { sizeTwins } from './identity.ts'
-import { OwnThreadPool } from './own-thread.ts'
 import { type Job, Placement } from './placement.ts'
-import { type Pool, type PoolListener, ThreadPool } from './pool.ts'
-import { type CompressResult, INPUT_SLOT_SIZE, OUTPUT_SLOT_SIZE, type ReadResult, type Result } from './protocol.ts'
+import {
+  type CompressResult,
+  INPUT_SLOT_SIZE,
+  OUTPUT_SLOT_SIZE,
+  type ReadResult,
+  type Result,
+  type Task,
+  type WorkSetup,
+} from './protocol.ts'
 import { returnMemory, Slots, takeMemory } from './slots.ts'
 import { filesBelow, type PlannedRead, planReads, planStreams, type Stream } from './streams.ts'
+import { work } from './work.ts'
 
 export interface PackRequest {
   readonly root: DirectoryNode
@@ -96,7 +103,7 @@ class Packer {
   readonly #inputs: Slots
   readonly #outputs: Slots
   readonly #placement: Placement
-  readonly #pool: Pool
+  readonly #pool: Pool<WorkSetup, Task, Result>
   readonly #identify: ReturnType<typeof sizeTwins>
   readonly #streams: Iterator<Stream, void>
   #streamCount = 0
@@ -106,9 +113,6 @@ class Packer {
   readonly #jobs: SentJob[] = []
   /** Jobs that no worker has got yet; a suffix of `#jobs`. */
   readonly #waiting: SentJob[] = []
-  readonly #reading = new Map<number, SentRead>()
-  readonly #compressing = new Map<number, SentJob>()
-  #taskCount = 0
   #doneBytes = 0
   #finished = false
   /** The loop that writes, while it runs. */
@@ -123,7 +127,7 @@ class Packer {
     this.#start = start
     this.#position = position
     this.#context = context
-    const { jobs, threads = 'workers' } = context
+    const { jobs, threads = 'workers', signal } = context
     // Own threads work ahead of what is written; the caller's thread does one thing at a time.
     const spare = threads === 'workers' ? 4 + 4 * jobs : TASKS_PER_WORKER
     const slots = (count: number, size: number): Slots => new Slots(count, size, threads === 'none' ? takeMemory(count * size) : undefined)
@@ -131,26 +135,16 @@ class Packer {
     this.#outputs = slots(spare, OUTPUT_SLOT_SIZE)
     const { blockSize, fragments, codec } = request
     const setup = { codec, blockSize, inputSlots: this.#inputs.memory, outputSlots: this.#outputs.memory }
-    const listener: PoolListener = {
-      onResult: (_worker, result) => this.#onResult(result),
-      onFailure: (error) => this.#fail(error),
-    }
-    this.#pool = threads === 'workers' ? new ThreadPool(setup, jobs, listener) : new OwnThreadPool(setup, listener)
-    // While the workers start.
+    this.#pool = new Pool(work, setup, { count: jobs, threads, signal, onFailure: (error) => this.#fail(error) })
+    this.#pool.start()
+    // While the threads start.
     this.#identify = sizeTwins(filesBelow(request.root))
     this.#placement = new Placement({ blockSize, fragments, identify: this.#identify }, this.#inputs, (job) => this.#queue(job))
     this.#streams = planStreams(request.root, request.digests)
   }
 
   async run(): Promise<StoredData> {
-    const abort = (): void => this.#fail(new ImageError('ABORTED', 'cancelled', { cause: this.#context.signal?.reason }))
-    this.#context.signal?.addEventListener('abort', abort)
-    try {
-      if (this.#context.signal?.aborted) abort()
-      while (!this.#step()) await new Promise<void>((resolve) => (this.#wake = resolve))
-    } finally {
-      this.#context.signal?.removeEventListener('abort', abort)
-    }
+    while (!this.#step()) await new Promise<void>((resolve) => (this.#wake = resolve))
     return { files: this.#placement.files, fragments: this.#placement.fragments, end: this.#position }
   }
 
@@ -247,7 +241,7 @@ class Packer {
     for (let busy = true; busy; ) {
       busy = false
       for (let worker = 0; worker < this.#pool.size; worker++) {
-        if (this.#pool.inFlight(worker) >= TASKS_PER_WORKER) continue
+        if (this.#pool.inHand(worker) >= TASKS_PER_WORKER) continue
         const few = this.#waiting.length < 2 * this.#pool.size
         if ((few && this.#sendRead(worker)) || this.#sendJob(worker) || (!few && this.#sendRead(worker))) busy = true
       }
@@ -261,13 +255,14 @@ class Packer {
       if (this.#inputs.freeCount <= kept) return false
       const sent: SentRead = { read: open.next, slot: this.#inputs.take(), result: undefined, placedParts: 0 }
       const { segments, text, last } = open.next
-      const id = this.#taskCount++
-      this.#reading.set(id, sent)
       open.worker = worker
       open.sent.push(sent)
       open.next = open.reads.next().value ?? undefined
       const hashed = open.stream.digest !== undefined
-      this.#pool.send(worker, { kind: 'read', id, stream: open.index, slot: sent.slot, segments, text, hashed, last })
+      const task: Task = { kind: 'read', stream: open.index, slot: sent.slot, segments, text, hashed, last }
+      this.#send(worker, task, [segments.buffer, text.buffer], (result) => {
+        if (result.kind === 'read') sent.result = result
+      })
       return true
     }
     return false
@@ -277,32 +272,25 @@ class Packer {
     const sent = this.#waiting[0]
     if (sent === undefined || this.#outputs.freeCount === 0) return false
     this.#waiting.shift()
-    const id = this.#taskCount++
-    this.#compressing.set(id, sent)
     sent.outputSlot = this.#outputs.take()
     const { blocks, file } = sent.job
-    this.#pool.send(worker, { kind: 'compress', id, blocks, outputSlot: sent.outputSlot, sparse: file !== undefined })
+    const task: Task = { kind: 'compress', blocks, outputSlot: sent.outputSlot, sparse: file !== undefined }
+    this.#send(worker, task, [], (result) => {
+      if (result.kind !== 'compress') return
+      sent.result = result
+      this.#inputs.release(blocks[0]?.slot ?? 0)
+    })
     return true
   }
 
-  #onResult(result: Result): void {
-    if (result.kind === 'failure') {
-      this.#fail(new ImageError(result.code, result.message, { path: result.path }))
-      return
-    }
-    if (result.kind === 'read') {
-      const sent = this.#reading.get(result.id)
-      this.#reading.delete(result.id)
-      if (sent) sent.result = result
-    } else {
-      const sent = this.#compressing.get(result.id)
-      this.#compressing.delete(result.id)
-      if (sent) {
-        sent.result = result
-        this.#inputs.release(sent.job.blocks[0]?.slot ?? 0)
-      }
-    }
-    this.#notify()
+  #send(thread: number, task: Task, moved: ArrayBuffer[], onResult: (result: Result) => void): void {
+    this.#pool.run(task, { thread, moved }).then(
+      (result) => {
+        onResult(result)
+        this.#notify()
+      },
+      (error: unknown) => this.#fail(error),
+    )
   }
 
   #startWriting(): void {

@@ -1,9 +1,8 @@
 /**
- * What the packer and its workers say to each other. File bytes and compressed blocks never
+ * What is said of files that are read and blocks that are compressed. File bytes and compressed blocks never
  * travel in messages: both lie in two shared pools of slots, and messages name places in them.
  */
 import type { CodecSpec } from '../../../codecs/codec.ts'
-import type { ErrorCode } from '../../../errors.ts'
 
 /** Bytes of an input slot: twice the largest block. A slot holds whole small files, or whole blocks of a large one. */
 export const INPUT_SLOT_SIZE = 2 << 20
@@ -19,8 +18,6 @@ export interface WorkSetup {
   readonly inputSlots: SharedArrayBuffer
   /** `OUTPUT_SLOT_SIZE` bytes a slot; compressed blocks. */
   readonly outputSlots: SharedArrayBuffer
-  /** One 32-bit word; when it is not 0 nobody wants results any more. */
-  readonly stopFlag: SharedArrayBuffer
 }
 
 /**
@@ -29,7 +26,6 @@ export interface WorkSetup {
  */
 export interface ReadTask {
   readonly kind: 'read'
-  readonly id: number
   readonly stream: number
   readonly slot: number
   /** `SEGMENT_FIELDS` numbers a segment, see `Segment`. */
@@ -86,23 +82,16 @@ export interface Piece {
 /** Compress blocks, each of at most `blockSize` bytes. */
 export interface CompressTask {
   readonly kind: 'compress'
-  readonly id: number
   readonly blocks: readonly Piece[]
   readonly outputSlot: number
   /** Whether a block of zeros may be left out (data blocks may, fragments may not). */
   readonly sparse: boolean
 }
 
-/** No task comes after this one: end the thread. */
-export interface StopTask {
-  readonly kind: 'stop'
-}
-
-export type Task = ReadTask | CompressTask | StopTask
+export type Task = ReadTask | CompressTask
 
 export interface ReadResult {
   readonly kind: 'read'
-  readonly id: number
   /** 32 bytes a segment that was flagged `identify` and `first`, in order. */
   readonly identities: Uint8Array<ArrayBuffer>
   /** With the last task of a hashed stream. */
@@ -111,18 +100,10 @@ export interface ReadResult {
 
 export interface CompressResult {
   readonly kind: 'compress'
-  readonly id: number
   /** One size word a block, as the format has it: bit 24 = stored as it is, 0 = zeros. */
   readonly words: Uint32Array<ArrayBuffer>
   /** Bytes in the output slot. */
   readonly length: number
 }
 
-export interface Failure {
-  readonly kind: 'failure'
-  readonly code: ErrorCode
-  readonly message: string
-  readonly path: string
-}
-
-export type Result = ReadResult | CompressResult | Failure
+export type Result = ReadResult | CompressResult

@@ -1,4 +1,4 @@
-/** What is done with a task: streams of files are read and hashed, blocks are compressed. Nothing is decided here. */
+/** What is done with a task, in whatever thread: streams of files are read and hashed, blocks are compressed. Nothing is decided here. */
 import { createHash, type Hash, hash } from 'node:crypto'
 import { closeSync, openSync, readSync } from 'node:fs'
 import { printable } from '../../../bytes/text.ts'
@@ -6,23 +6,17 @@ import type { Codec } from '../../../codecs/codec.ts'
 import { isSlow, probablyIncompressible } from '../../../codecs/incompressible.ts'
 import { openCodec } from '../../../codecs/open.ts'
 import { ImageError } from '../../../errors.ts'
+import type { Stop, Work, WorkModule } from '../../../threads/work.ts'
 import { changedError, changeTimeNs, HOST_FILE_FLAGS, readError, WRITTEN_TO } from '../../../tree/host-file.ts'
 import { applyPatches, type Patch } from '../../../tree/patch.ts'
 import { DATA_UNCOMPRESSED } from '../disk.ts'
 import { parsePatchedText } from './patched-text.ts'
-import type { CompressResult, CompressTask, Failure, ReadResult, ReadTask, Result, WorkSetup } from './protocol.ts'
+import type { CompressResult, CompressTask, ReadResult, ReadTask, Result, Task, WorkSetup } from './protocol.ts'
 import { INPUT_SLOT_SIZE, OUTPUT_SLOT_SIZE, SEGMENT_FIELDS, Segment, SegmentFlag, SegmentKind } from './protocol.ts'
 
-export interface Work {
-  /** Do one task, synchronously; undefined when nobody wants results any more. Errors are results too. */
-  run(task: ReadTask | CompressTask): Result | undefined
-  /** Close what streams that were not read to their end have open. */
-  close(): void
-}
-
-/** Throws what `openCodec` throws. */
-export async function openWork(setup: WorkSetup): Promise<Work> {
-  return new Tasks(setup, await openCodec(setup.codec, setup.blockSize))
+export const work: WorkModule<WorkSetup, Task, Result> = {
+  module: import.meta.url,
+  open: async (setup, stop) => new Tasks(setup, await openCodec(setup.codec, setup.blockSize), stop),
 }
 
 /** A host file, and what stands in it in place of its own bytes. */
@@ -39,12 +33,12 @@ interface StreamState {
   file: { readonly fd: number; readonly changeTime: bigint } | undefined
 }
 
-class Tasks implements Work {
+class Tasks implements Work<Task, Result> {
   readonly #codec: Codec
   readonly #slow: boolean
   readonly #input: Buffer
   readonly #output: Buffer
-  readonly #stopFlag: Int32Array
+  readonly #stop: Stop
   readonly #zeros: Buffer
   readonly #streams = new Map<number, StreamState>()
   /** Room for the one byte that shows that a file has grown. */
@@ -52,31 +46,23 @@ class Tasks implements Work {
   /** Made when a large file has to be read twice. */
   #scratch: Buffer | undefined
 
-  constructor(setup: WorkSetup, codec: Codec) {
+  constructor(setup: WorkSetup, codec: Codec, stop: Stop) {
     this.#codec = codec
     this.#slow = isSlow(setup.codec)
     this.#input = Buffer.from(setup.inputSlots)
     this.#output = Buffer.from(setup.outputSlots)
-    this.#stopFlag = new Int32Array(setup.stopFlag)
+    this.#stop = stop
     this.#zeros = Buffer.alloc(setup.blockSize)
   }
 
-  run(task: ReadTask | CompressTask): Result | undefined {
-    if (this.#isStopped()) return undefined
-    try {
-      return task.kind === 'read' ? this.#read(task) : this.#compress(task)
-    } catch (error) {
-      return failure(error)
-    }
+  run(task: Task): Result {
+    return task.kind === 'read' ? this.#read(task) : this.#compress(task)
   }
 
+  /** What streams that were not read to their end have open. */
   close(): void {
     for (const { file } of this.#streams.values()) if (file) closeSync(file.fd)
     this.#streams.clear()
-  }
-
-  #isStopped(): boolean {
-    return Atomics.load(this.#stopFlag, 0) !== 0
   }
 
   #read(task: ReadTask): ReadResult {
@@ -104,7 +90,7 @@ class Tasks implements Work {
       }
       stream.hash?.update(content)
     }
-    const result = { kind: 'read' as const, id: task.id, identities: new Uint8Array(Buffer.concat(identities)) }
+    const result = { kind: 'read' as const, identities: new Uint8Array(Buffer.concat(identities)) }
     if (!task.last) return result
     this.#streams.delete(task.stream)
     return stream.hash ? { ...result, digest: new Uint8Array(stream.hash.digest()) } : result
@@ -164,7 +150,7 @@ class Tasks implements Work {
     this.#scratch ??= Buffer.alloc(INPUT_SLOT_SIZE)
     const whole = createHash('sha256')
     let position = 0
-    while (!this.#isStopped()) {
+    while (!this.#stop.isStopped()) {
       const count = readSync(fd, this.#scratch, 0, this.#scratch.length, position)
       if (count === 0) break
       const chunk = this.#scratch.subarray(0, count)
@@ -195,7 +181,7 @@ class Tasks implements Work {
     const start = task.outputSlot * OUTPUT_SLOT_SIZE
     let at = start
     for (const [index, piece] of task.blocks.entries()) {
-      if (this.#isStopped()) break
+      if (this.#stop.isStopped()) break
       const from = piece.slot * INPUT_SLOT_SIZE + piece.offset
       const block = this.#input.subarray(from, from + piece.length)
       if (task.sparse && this.#isZero(block)) continue
@@ -205,7 +191,7 @@ class Tasks implements Work {
       at += stored.length
       words[index] = stored === block ? block.length | DATA_UNCOMPRESSED : stored.length
     }
-    return { kind: 'compress', id: task.id, words, length: at - start }
+    return { kind: 'compress', words, length: at - start }
   }
 
   #isZero(block: Buffer): boolean {
@@ -220,9 +206,4 @@ function readFully(fd: number, path: Buffer, content: Buffer, offset: number): v
     if (count === 0) throw changedError(path, `ended at byte ${offset + done}`)
     done += count
   }
-}
-
-function failure(error: unknown): Failure {
-  if (error instanceof ImageError) return { kind: 'failure', code: error.code, message: error.message, path: error.path ?? '' }
-  return { kind: 'failure', code: 'WORKER_DIED', message: `worker: ${error instanceof Error ? error.stack : error}`, path: '' }
 }

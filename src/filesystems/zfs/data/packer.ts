@@ -1,15 +1,10 @@
 /** Packs batches of records, by worker threads or in the calling thread; with either come the same bytes. */
 
-import { setImmediate } from 'node:timers/promises'
-import { BatchPool } from '../../../codecs/blocks/pool.ts'
-import { ImageError } from '../../../errors.ts'
 import type { BuildContext } from '../../../io/image.ts'
-import { workerFile } from '../../../io/worker-file.ts'
+import { Pool } from '../../../threads/pool.ts'
 import type { PackingSpec } from '../packing.ts'
 import type { PackedBatch, PackerSetup, RecordBatch } from './protocol.ts'
-import { openBatchWork } from './work.ts'
-
-const WORKER_FILE = workerFile(import.meta.url)
+import { work } from './work.ts'
 
 export interface Packer {
   readonly slotCount: number
@@ -31,12 +26,12 @@ const SLOTS_SIZE_MAXIMUM = 192 << 20
 const BYTES_WORTH_A_THREAD = 4 << 20
 
 /** `contentBytes` is about how much will come. */
-export async function openPacker(
+export function openPacker(
   packings: readonly PackingSpec[],
   recordSizeMaximum: number,
   contentBytes: number,
   context: BuildContext,
-): Promise<Packer> {
+): Packer {
   const slotSize = Math.max(SLOT_SIZE, recordSizeMaximum)
   const isAlone = context.threads === 'none' || contentBytes < BYTES_WORTH_A_THREAD
   const jobs = Math.min(context.jobs, Math.ceil(contentBytes / slotSize))
@@ -47,38 +42,13 @@ export async function openPacker(
     input: new SharedArrayBuffer(slotCount * slotSize),
     output: new SharedArrayBuffer(slotCount * slotSize),
   }
-  const slots = {
+  const pool = new Pool(work, setup, { count: jobs, threads: isAlone ? 'none' : 'workers', signal: context.signal })
+  return {
     slotCount,
     slotSize,
-    input: (slot: number): Uint8Array => new Uint8Array(setup.input, slot * slotSize, slotSize),
-    output: (slot: number): Uint8Array => new Uint8Array(setup.output, slot * slotSize, slotSize),
-  }
-  return { ...slots, ...(isAlone ? await ownThread(setup) : threads(setup, jobs, context.signal)) }
-}
-
-type Runner = Pick<Packer, 'run' | 'close'>
-
-async function ownThread(setup: PackerSetup): Promise<Runner> {
-  const work = await openBatchWork(setup, () => false)
-  return {
-    async run(batch) {
-      // A signal can only come while nothing runs.
-      await setImmediate()
-      return work(batch)
-    },
-    async close() {},
-  }
-}
-
-function threads(setup: PackerSetup, count: number, signal: AbortSignal | undefined): Runner {
-  const pool = new BatchPool<RecordBatch, PackedBatch>(WORKER_FILE, setup, count)
-  const abort = (): void => pool.fail(new ImageError('ABORTED', 'cancelled', { cause: signal?.reason }))
-  signal?.addEventListener('abort', abort)
-  return {
+    input: (slot) => new Uint8Array(setup.input, slot * slotSize, slotSize),
+    output: (slot) => new Uint8Array(setup.output, slot * slotSize, slotSize),
     run: (batch) => pool.run(batch),
-    close() {
-      signal?.removeEventListener('abort', abort)
-      return pool.close()
-    },
+    close: () => pool.close(),
   }
 }

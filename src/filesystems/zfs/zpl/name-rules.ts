@@ -7,8 +7,9 @@
  * that were in 5.0 and have not changed, or never had another form, and marks stand where both ways are the same: each
  * character, every pair with a letter and some hundred thousand random names were compared with OpenZFS's own code.
  */
+
+import type { Problem } from '../../../tree/limits.ts'
 import { UPPER_CASE } from '../constants.ts'
-import type { Problem } from './limits.ts'
 
 export interface NameRules {
   readonly isUtf8Only: boolean

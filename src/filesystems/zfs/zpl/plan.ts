@@ -1,10 +1,10 @@
 /** A tree as the objects of one file system: numbered, counted and checked. No content is read. */
-import { compareBytes } from '../../../bytes/order.ts'
 import { printable } from '../../../bytes/text.ts'
 import { ImageError } from '../../../errors.ts'
+import { entryNameProblem, type Problem } from '../../../tree/limits.ts'
 import { type DirectoryNode, type Entry, sortedEntries, type TreeNode } from '../../../tree/tree.ts'
 import { layoutKey, placeAttributes } from './attributes.ts'
-import { nameProblem, nodeProblem, type Problem } from './limits.ts'
+import { nodeProblem } from './limits.ts'
 import { type NameRules, rulesProblem, uniqueForm } from './name-rules.ts'
 
 /** Objects that every file system has; the first number is fixed, the others are found through it. */
@@ -105,10 +105,7 @@ function checkedEntries(directory: DirectoryNode, path: string, rules: NameRules
   const entries = sortedEntries(directory)
   const place = (name: Uint8Array): string => `${path === '/' ? '' : path}/${printable(name)}`
   for (const [index, { name }] of entries.entries()) {
-    const before = entries[index - 1]
-    const isTwin = before !== undefined && compareBytes(before.name, name) === 0
-    const twin = isTwin ? ({ code: 'USAGE', message: 'the name stands in its directory twice' } as const) : undefined
-    const problem = nameProblem(name) ?? twin ?? rulesProblem(name, rules)
+    const problem = entryNameProblem(name, entries[index - 1]?.name) ?? rulesProblem(name, rules)
     if (problem !== undefined) fail(place(name), problem)
   }
   if (rules.normalization === 0 && rules.caseSensitivity === 0) return entries
