@@ -46,7 +46,7 @@ async function runWriter(command: Writer, given: GivenOutput): Promise<number> {
 async function planOf(command: Writer, given: GivenOutput, context: Context): Promise<Readonly<Record<string, unknown>>> {
   if (command.writes === 'store') return { ...(await command.plan(given, context)) }
   const product = await command.make(given, context)
-  await product.close?.()
+  await product.close()
   return { ...product.plan }
 }
 

@@ -10,9 +10,8 @@ import { type BuildContext, type Image, isGrowing } from '../io/image.ts'
 import { buildContext } from '../io/output.ts'
 import { checkAddress, SERVE_DEFAULTS, type ServedFile, type ServerEvent, serveFiles } from '../server/index.ts'
 import type { Run } from './command.ts'
-import type { ServeRows } from './commands/serve.ts'
 import { storeInput } from './input.ts'
-import { piecesText } from './netboot-rows.ts'
+import { piecesText, type SERVE_ROWS } from './netboot-rows.ts'
 import type { Given } from './row.ts'
 import { say } from './stderr.ts'
 import { printResult } from './stdout.ts'
@@ -23,7 +22,7 @@ import { splitAddress } from './values.ts'
 const TARGET_LENGTH = 200
 
 /** Serves until a signal comes; then the status is 0. Throws what the build throws, and LISTEN_FAILED. */
-export async function serve(given: Given<ServeRows>, { signal, progress }: Run): Promise<number> {
+export async function serve(given: Given<typeof SERVE_ROWS>, { signal, progress }: Run): Promise<number> {
   const { names = [], pieces, config, jobs, quiet } = given
   const spools: Spool[] = []
   const address = splitAddress(given.listen)

@@ -58,17 +58,13 @@ export function requireFolder(kind: 'folder' | 'store', { output }: GivenOutput)
 }
 
 /** Throws what the image throws, USAGE where it would be written over one of its inputs. */
-export async function writeImage(product: ImageProduct, given: GivenOutput, { signal, progress }: Run): Promise<Written> {
+export async function writeImage(product: ImageProduct, given: GivenOutput, run: Run): Promise<Written> {
   const { output, compressImage } = given
   const { image, source } = product
-  const options = {
-    ...savingOptions(given, { signal, progress }),
-    ...(compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }),
-  }
+  const options = { ...savingOptions(given, run), ...(compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }) }
   try {
     if (output !== '-') checkApart(output, inputsOf(product, given))
     const [saved] = output === '-' ? [await streamToStdout(image, options)] : await saveProduct(product, output, options)
-    if (saved === undefined) throw new Error(`${output}: nothing was written`)
     return {
       results: output === '-' ? [] : [output],
       files: [],
@@ -76,40 +72,29 @@ export async function writeImage(product: ImageProduct, given: GivenOutput, { si
       remarks: [...(saved.sha256 === undefined ? [] : [`sha256 ${saved.sha256}`]), ...unverified(source)],
     }
   } finally {
-    await product.close?.()
+    await product.close()
   }
 }
 
-function savingOptions({ force, quiet, jobs }: GivenOutput, { signal, progress }: Pick<Run, 'signal' | 'progress'>): SaveProductOptions {
-  return {
-    signal,
-    onProgress: progress.listener,
-    force,
-    ...(quiet && { digest: false }),
-    ...(jobs !== undefined && { jobs }),
-  }
+function savingOptions({ force, quiet, jobs }: GivenOutput, { signal, progress }: Run): SaveProductOptions {
+  return { signal, onProgress: progress.listener, force, ...(quiet && { digest: false }), ...(jobs !== undefined && { jobs }) }
 }
 
 /** Throws likewise, and where the folder holds an input, or what another has written. */
-export async function writeFolder(
-  command: FolderCommand,
-  product: Product,
-  given: GivenOutput,
-  { signal, progress }: Run,
-): Promise<Written> {
+export async function writeFolder(command: FolderCommand, product: Product, given: GivenOutput, run: Run): Promise<Written> {
   const { output, force, pieces } = given
   try {
-    await checkFolderDestination(output, { force, replaceable: product.replaceable }, progress.listener)
+    await checkFolderDestination(output, { force, replaceable: product.replaceable }, run.progress.listener)
     const inputs = inputsOf(product, given)
     for (const place of [inputs, pieces === undefined ? [] : [pieces]]) {
       checkApart(output, place)
       checkHoldsNone(output, place)
     }
     if (pieces !== undefined) checkApart(pieces, inputs)
-    const saved = await saveProduct(product, output, savingOptions(given, { signal, progress }))
+    const saved = await saveProduct(product, output, savingOptions(given, run))
     return { results: [output], files: fileLines(saved), summary: [command.summary(product, saved)], remarks: unverified(product.source) }
   } finally {
-    await product.close?.()
+    await product.close()
   }
 }
 

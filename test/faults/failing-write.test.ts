@@ -182,7 +182,7 @@ describe('a worker that dies in an ISO build', () => {
     process.once('worker', (worker: Worker) => setTimeout(() => void worker.terminate(), delay))
     await expect(saveImage(slow.image, join(folder, 'image.iso'), { jobs: 2 })).rejects.toMatchObject({
       code: 'WORKER_DIED',
-      message: expect.stringContaining('fewer --jobs'),
+      message: expect.stringContaining('fewer jobs'),
     })
   })
 })

@@ -357,7 +357,7 @@ describe('an initrd that is interrupted', () => {
       const outcome = await saving.then(() => undefined).catch((error: unknown) => error)
       // The one that is killed may have had nothing to do.
       if (outcome === undefined) rmSync(output)
-      else expect(outcome).toMatchObject({ code: 'WORKER_DIED', message: expect.stringContaining('fewer --jobs') })
+      else expect(outcome).toMatchObject({ code: 'WORKER_DIED', message: expect.stringContaining('fewer jobs') })
       died += outcome === undefined ? 0 : 1
     }
     expect(died).toBeGreaterThan(0)

@@ -1,28 +1,5 @@
 import { runCommand } from '../command.ts'
-import { NETBOOT_ROWS } from '../netboot-rows.ts'
-import { row } from '../row.ts'
-import * as rows from '../rows.ts'
-import { address, hostName } from '../values.ts'
-
-const ROWS = {
-  ...NETBOOT_ROWS,
-  listen: row({
-    type: address(),
-    group: 'Server',
-    default: '127.0.0.1:8080',
-    about: 'Address and port to listen on; port 0 takes a free one, 0.0.0.0 or [::] lets other machines in',
-  }),
-  names: row({
-    type: hostName(),
-    group: 'Server',
-    flag: 'host',
-    repeatable: true,
-    about: 'A name by which machines reach the server, as in http://NAME:8080/; addresses and localhost need none, all else is refused',
-  }),
-  ...rows.BUILDING,
-} as const
-
-export type ServeRows = typeof ROWS
+import { SERVE_ROWS } from '../netboot-rows.ts'
 
 export default runCommand({
   name: 'serve',
@@ -39,7 +16,7 @@ export default runCommand({
       },
     ],
   },
-  rows: ROWS,
+  rows: SERVE_ROWS,
   async run(given, run) {
     const { serve } = await import('../serve.ts')
     return serve(given, run)
