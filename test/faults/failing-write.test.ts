@@ -65,7 +65,7 @@ afterEach(() => {
   Object.assign(handles, originals)
   replaceCalls({})
   const left = leftIn(folder)
-  for (const name of left) fs.rmSync(join(folder, name))
+  for (const name of left) fs.rmSync(join(folder, name), { recursive: true })
   expect(left).toEqual([])
   expect(liveWorkers.size).toBe(0)
   expect(readdirSync('/dev/fd').length).toBe(openFiles)
