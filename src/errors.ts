@@ -45,24 +45,50 @@ export interface ImageErrorOptions {
   readonly cause?: unknown
 }
 
+/** The name of an option of the library as somebody writes it: `--esp-size` for `espSize`. */
+export type Spelling = (option: string) => string
+
+/**
+ * A message that speaks of options, each as its reader writes it. Names are not looked for in the text, where a path or a
+ * label may hold the same word.
+ */
+export type Wording = (option: Spelling) => string
+
 /** The one error class of the library. */
 export class ImageError extends Error {
   readonly code: ErrorCode
   readonly path: string | undefined
   readonly neededBytes: number | undefined
+  /** The library's options that the message speaks of, such as `espSize`. */
+  readonly options: readonly string[]
+  readonly #wording: Wording
 
-  constructor(code: ErrorCode, message: string, options: ImageErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+  constructor(code: ErrorCode, message: string | Wording, options: ImageErrorOptions = {}) {
+    const wording = typeof message === 'string' ? () => message : message
+    const named = new Set<string>()
+    const text = wording((name) => {
+      named.add(name)
+      return name
+    })
+    super(text, options.cause === undefined ? undefined : { cause: options.cause })
     this.name = 'ImageError'
     this.code = code
     this.path = options.path
     this.neededBytes = options.neededBytes
+    this.options = [...named]
+    this.#wording = wording
+  }
+
+  /** The message with its options as its reader writes them. */
+  messageWith(spelling: Spelling): string {
+    return this.#wording(spelling)
   }
 }
 
 /** BAD_INPUT of what is read at `where`: a file, or a place in one. */
-export function badInput(where: string, what: string): ImageError {
-  return new ImageError('BAD_INPUT', `${where}: ${what}`, { path: where })
+export function badInput(where: string, what: string | Wording): ImageError {
+  const wording: Wording = (option) => `${where}: ${typeof what === 'string' ? what : what(option)}`
+  return new ImageError('BAD_INPUT', wording, { path: where })
 }
 
 /** The `code` of a Node system error (`ENOENT`, `ENOSPC` ...), or undefined. */

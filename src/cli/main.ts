@@ -8,6 +8,7 @@ import { ImageError, systemErrorCode } from '../errors.ts'
 import { COMMAND_FAMILIES, COMMAND_NAMES, commandOf, isFamily } from './commands.ts'
 import { keepIgnoringHangUp } from './hang-up.ts'
 import { commandHelp, familyHelp, generalHelp } from './help.ts'
+import { flagOf } from './row.ts'
 import { readSettings } from './settings.ts'
 import { say } from './stderr.ts'
 import { printJson, printLines } from './stdout.ts'
@@ -25,11 +26,11 @@ export async function main(args: readonly string[]): Promise<number> {
   keepIgnoringHangUp(process.env)
   leaveRemovedFolder()
   // Errors that no promise leads to here, and that leave nobody to clean up: `exit` does.
-  process.on('uncaughtException', (error) => process.exit(report(error, undefined)))
+  process.on('uncaughtException', (error) => process.exit(report(error, args)))
   try {
     return await dispatch(args)
   } catch (error) {
-    return report(error, commandOf(args)?.command.name ?? (isFamily(args[0]) ? args[0] : undefined))
+    return report(error, args)
   }
 }
 
@@ -126,16 +127,20 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version
 }
 
-function report(error: unknown, command: string | undefined): number {
+/** Options in messages are spelled as this command line has them. */
+function report(error: unknown, args: readonly string[]): number {
+  const command = commandOf(args)?.command
+  const message = error instanceof ImageError ? error.messageWith((key) => `--${flagOf(key, command?.rows[key])}`) : ''
   if (error instanceof ImageError && error.code === 'USAGE') {
-    say(`kilnix: ${error.message}`)
-    say(`Try 'kilnix ${command ? `${command} ` : ''}--help'.`)
+    const name = command?.name ?? (isFamily(args[0]) ? args[0] : undefined)
+    say(`kilnix: ${message}`)
+    say(`Try 'kilnix ${name ? `${name} ` : ''}--help'.`)
     return 2
   }
   if (systemErrorCode(error) === 'EPIPE') return BROKEN_PIPE_STATUS
   if (error instanceof ImageError) {
     // Further lines are lists; indented, none can pass for a message of its own.
-    const [first, ...rest] = error.message.split('\n')
+    const [first, ...rest] = message.split('\n')
     say(`kilnix: error [${error.code}]: ${first}`)
     for (const line of rest) say(`  ${line.trim()}`)
     return 1

@@ -60,12 +60,12 @@ export interface NamedRow {
 
 /** In the order of help, and of arguments without a name. */
 export function rowList(rows: Rows): NamedRow[] {
-  return Object.entries(rows).map(([key, row]) => ({ key, flag: row.flag ?? kebabCase(key), row }))
+  return Object.entries(rows).map(([key, row]) => ({ key, flag: flagOf(key, row), row }))
 }
 
-/** `volumeId` to `volume-id`. */
-export function kebabCase(key: string): string {
-  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+/** The name on the command line: `volumeId` is `volume-id`, unless its row says otherwise. */
+export function flagOf(key: string, row: Row | undefined): string {
+  return row?.flag ?? key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
 }
 
 /** The name in a config file: `volume-id` to `volumeId`. */

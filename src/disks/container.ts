@@ -140,7 +140,10 @@ function checkCodec({ name, codecs }: Container, compression: CodecSpec | undefi
   if (compression === undefined || codecs?.includes(compression.name)) return
   if (codecs === undefined) {
     const compressed = namesOf(containers.filter((container) => container.codecs !== undefined))
-    throw new ImageError('USAGE', `${name} is not compressed; leave the compression out, or choose one of ${compressed}`)
+    throw new ImageError(
+      'USAGE',
+      (option) => `${name} is not compressed; leave ${option('compression')} out, or choose one of ${compressed}`,
+    )
   }
   throw new ImageError('UNSUPPORTED', `${name} cannot be compressed by ${compression.name}; choose ${codecs.join(' or ')}`)
 }
@@ -169,7 +172,10 @@ async function probed(source: RandomAccessSource, containers: readonly Container
   }
   for (const { remedy, ...wrapping } of WRAPPINGS) {
     if (!(await hasAnyMark(source, [wrapping]))) continue
-    throw new ImageError('UNSUPPORTED', `the input is ${remedy}; a raw disk that begins so is read when its format is given`)
+    throw new ImageError(
+      'UNSUPPORTED',
+      (option) => `the input is ${remedy}; a raw disk that begins so is read with ${option('inputFormat')} raw`,
+    )
   }
   return containers.find(({ read, marks }) => read && marks === undefined)?.name
 }

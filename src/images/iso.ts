@@ -18,6 +18,7 @@ import {
   systemdBootPath,
 } from '../boot/index.ts'
 import { deriveGuid } from '../bytes/guid.ts'
+import { MEBIBYTE } from '../bytes/units.ts'
 import { ImageError } from '../errors.ts'
 import { fat, planFat } from '../filesystems/fat/index.ts'
 import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, planIso9660 } from '../filesystems/iso9660/index.ts'
@@ -81,7 +82,6 @@ const ESP_PATH_IN_ISO = '/boot/efi.img'
 const CATALOG_PATH = '/.boot.cat'
 /** GRUB menus of nixpkgs find the partition by it. */
 const ESP_SERIAL = 0x12345678
-const MEBIBYTE = 1 << 20
 /** Of isohdpfx.bin, which has some 400 bytes. */
 const BOOT_CODE_LIMIT = 64 << 10
 
@@ -160,7 +160,8 @@ function noteOtherVolumeId(volumeId: string, expected: string | undefined, onPro
 
 async function biosBoot(folder: string | undefined, { system }: Bootspec): Promise<Syslinux | undefined> {
   if (folder === undefined) return undefined
-  if (!/^(x86_64|i.86)-/.test(system)) throw new ImageError('USAGE', `--syslinux: ${system} has no BIOS; leave it out`)
+  if (!/^(x86_64|i.86)-/.test(system))
+    throw new ImageError('USAGE', (option) => `${option('syslinux')}: ${system} has no BIOS; leave it out`)
   return findSyslinux(folder)
 }
 
@@ -171,10 +172,14 @@ async function uefiBoot(path: string | undefined, { store, bootspec: { system, t
     return efiProgram(await fileInStore(own, store), await bytesInStore(own, store), own, system)
   } catch (error) {
     if (!(error instanceof ImageError) || error.code !== 'NOT_FOUND') throw error
-    throw new ImageError('NOT_FOUND', `${own}: the closure has no systemd-boot; give a UEFI boot program with --efi-boot`, {
-      path: own,
-      cause: error,
-    })
+    throw new ImageError(
+      'NOT_FOUND',
+      (option) => `${own}: the closure has no systemd-boot; give a UEFI boot program with ${option('efiBoot')}`,
+      {
+        path: own,
+        cause: error,
+      },
+    )
   }
 }
 
@@ -190,7 +195,8 @@ async function hybridOptions(kind: 'gpt' | 'nixpkgs' | 'none', syslinux: Syslinu
   const diskGuid = deriveGuid(seed, 'iso disk')
   const bootCode = syslinux && (await hybridBootCode(syslinux))
   if (kind === 'gpt') return { kind, diskGuid, ...(bootCode && { bootCode }) }
-  if (bootCode === undefined) throw new ImageError('USAGE', `--hybrid nixpkgs: needs isohdpfx.bin of syslinux; give --syslinux`)
+  if (bootCode === undefined)
+    throw new ImageError('USAGE', (option) => `${option('hybrid')} nixpkgs: needs isohdpfx.bin of syslinux; give ${option('syslinux')}`)
   return { kind, diskGuid, bootCode }
 }
 
@@ -198,7 +204,8 @@ async function hybridBootCode({ hybridBootCode: file, isolinux }: Syslinux): Pro
   if (file === undefined) {
     throw new ImageError(
       'NOT_FOUND',
-      `isohdpfx.bin: is not beside ${isolinux.hostPath}, and a USB stick needs it for BIOS; use --hybrid none for optical media only`,
+      (option) =>
+        `isohdpfx.bin: is not beside ${isolinux.hostPath}, and a USB stick needs it for BIOS; use ${option('hybrid')} none for optical media only`,
     )
   }
   return smallHostFile(file.hostPath, BOOT_CODE_LIMIT, 'the boot code')

@@ -23,7 +23,10 @@ export function defaultVolumeId({ bootspec, fstab, version, edition }: VolumeIdS
   const cpu = bootspec.system.split('-')[0] ?? bootspec.system
   const id = ['nixos', ...(edition ? [edition] : []), release, cpu].join('-')
   if (id.length > 32)
-    throw new ImageError('LIMIT', `volume id '${id}' has ${id.length} characters, an ISO holds 32; give a shorter --volume-id`)
+    throw new ImageError(
+      'LIMIT',
+      (option) => `volume id '${id}' has ${id.length} characters, an ISO holds 32; give a shorter ${option('volumeId')}`,
+    )
   return id
 }
 

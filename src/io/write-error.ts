@@ -28,5 +28,5 @@ export function writeError(label: string, error: unknown): ImageError {
 }
 
 export function existsError(path: string): ImageError {
-  return new ImageError('EXISTS', `${path}: exists already; use --force to replace it`, { path })
+  return new ImageError('EXISTS', (option) => `${path}: exists already; use ${option('force')} to replace it`, { path })
 }

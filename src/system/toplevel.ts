@@ -39,7 +39,10 @@ export async function findToplevel(trees: StoreTrees, given?: string): Promise<s
   }
   const why = closure.referencesKnown ? '' : ' (the listing has no references, which would tell a system from its specialisations)'
   const choices = (roots.length === 0 ? carriers : roots).join('\n  ')
-  throw new ImageError('BAD_INPUT', `several listed paths carry ${BOOT_FILE}${why}; choose the system with --toplevel:\n  ${choices}`)
+  throw new ImageError(
+    'BAD_INPUT',
+    (option) => `several listed paths carry ${BOOT_FILE}${why}; choose the system with ${option('toplevel')}:\n  ${choices}`,
+  )
 }
 
 /** Full paths that look like systems: they carry boot.json. */

@@ -170,7 +170,7 @@ describe('a folder that cannot be written', () => {
       })
       return f.save({ pieces: f.pieces, style }, { force })
     }
-    expect(await errorOf(race(false, 'single'))).toMatchObject({ code: 'EXISTS', message: expect.stringContaining('--force') })
+    expect(await errorOf(race(false, 'single'))).toMatchObject({ code: 'EXISTS', message: expect.stringContaining('force') })
     expect(readFileSync(join(f.result, 'initrd'), 'utf8')).toBe('of another run')
     expect(leftIn(f.output)).toEqual(['netboot'])
     await race(true, 'single')

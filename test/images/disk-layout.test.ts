@@ -66,7 +66,7 @@ describe('planLayout', () => {
     ['efixbootldr', 99, 100],
   ] as const)('%s has no boot partition of nothing', (layout, less, least) => {
     expect(() => planLayout(layout, less * MEBIBYTE)).toThrow(
-      expect.objectContaining({ code: 'LIMIT', message: expect.stringContaining(`--esp-size is ${less * MEBIBYTE} bytes`) }),
+      expect.objectContaining({ code: 'LIMIT', message: expect.stringContaining(`espSize is ${less * MEBIBYTE} bytes`) }),
     )
     expect(planLayout(layout, least * MEBIBYTE).length).toBe(ADDRESSES[layout].length)
   })

@@ -71,7 +71,7 @@ describe('a system', () => {
     expect(await planOf(closureOf(bootFile(program), { system }))).toMatchObject({ system, entries: [expect.stringMatching(/\.conf$/)] })
     await expect(planOf(closureOf(bootFile('systemd-bootriscv64.efi'), { system }))).rejects.toMatchObject({
       code: 'NOT_FOUND',
-      message: expect.stringContaining('the closure has no systemd-boot; use --boot-loader extlinux or none'),
+      message: expect.stringContaining('the closure has no systemd-boot; use bootLoader extlinux or none'),
     })
   })
 
@@ -104,7 +104,7 @@ describe('a system', () => {
     })
     const almost = closureOf({ ...files, [`${PARTS}/initrd`]: 2 ** 32 - 1 })
     expect((await planOf({ ...almost, espSize: 6 * 2 ** 30 })).entries).toHaveLength(1)
-    await expect(planOf(almost)).rejects.toMatchObject({ code: 'LIMIT', message: expect.stringMatching(/give --esp-size \d+M or more$/) })
+    await expect(planOf(almost)).rejects.toMatchObject({ code: 'LIMIT', message: expect.stringMatching(/give espSize \d+M or more$/) })
     // ext4 holds it.
     expect((await planOf({ ...closureOf(files), layout: 'legacy+gpt', bootLoader: 'extlinux' })).entries).toHaveLength(1)
   })

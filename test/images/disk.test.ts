@@ -88,8 +88,8 @@ describe('the plan', () => {
   it.each(['efi', 'legacy+gpt', 'legacy', 'none'] as const)('%s: a size that is too small names one that would do', async (layout) => {
     for (const size of [MEBIBYTE, 14 * MEBIBYTE]) {
       const error = await disk({ ...work.base, layout, size }).catch((caught: unknown) => caught)
-      expect(error).toMatchObject({ code: 'LIMIT', message: expect.stringContaining(`--size is ${size} bytes`) })
-      const [, enough] = /give --size (\d+)M or more, or auto$/.exec((error as Error).message) ?? []
+      expect(error).toMatchObject({ code: 'LIMIT', message: expect.stringContaining(`size is ${size} bytes`) })
+      const [, enough] = /give size (\d+)M or more, or auto$/.exec((error as Error).message) ?? []
       expect((await planOf({ layout, size: Number(enough) * MEBIBYTE })).diskSize).toBe(Number(enough) * MEBIBYTE)
       await expect(planOf({ layout, size: (Number(enough) - 1) * MEBIBYTE })).rejects.toMatchObject({ code: 'LIMIT' })
     }
@@ -112,7 +112,7 @@ describe('the plan', () => {
     ['a timeout that is none', { timeoutSeconds: 0.5 }, 'USAGE', 'menu timeout 0.5'],
     ['a codec where nothing is compressed', { compression: { name: 'zstd' } }, 'USAGE', 'raw is not compressed'],
     ['a codec that qcow2 has not', { format: 'qcow2-compressed', compression: { name: 'lz4' } }, 'UNSUPPORTED', 'choose gzip or zstd'],
-    ['a codec that VMDK has not', { format: 'vmdk-stream', compression: { name: 'zstd' } }, 'UNSUPPORTED', 'use gzip:1 to gzip:9'],
+    ['a codec that VMDK has not', { format: 'vmdk-stream', compression: { name: 'zstd' } }, 'UNSUPPORTED', 'by zstd; choose gzip'],
     ['an addition that is not there', { add: [{ target: '/x', source: '/nowhere/at/all' }] }, 'NOT_FOUND', '/nowhere/at/all'],
     ['an addition over a file', { add: [{ target: '/etc/NIXOS', source: '/etc/hostname' }] }, 'USAGE', 'NIXOS'],
     ['a mode that is none', { add: [{ target: '/x', source: '/etc/hostname', mode: 0o10000 }] }, 'USAGE', 'mode 10000'],
@@ -362,7 +362,7 @@ describe('a squashfs root', () => {
     const small = await disk({ ...work.base, rootFileSystem: 'squashfs', layout: 'legacy+gpt', size: 5 * MEBIBYTE })
     await expect(saveImage(small.image, work.at('none'), { jobs: 2 })).rejects.toMatchObject({
       code: 'LIMIT',
-      message: expect.stringMatching(/--size is 5242880 bytes, the packed root needs a disk of \d+; give --size \d+M or more, or auto/),
+      message: expect.stringMatching(/size is 5242880 bytes, the packed root needs a disk of \d+; give size \d+M or more, or auto/),
     })
   })
 })

@@ -222,12 +222,12 @@ describe('what the recipe refuses', () => {
     ['LIMIT', { volumeId: '' }, /volume id ''/],
     ['LIMIT', { volumeId: 'x'.repeat(33) }, /33 characters/],
     ['LIMIT', { volumeId: 'grün' }, /ASCII/],
-    ['LIMIT', { labelEdition: 'x'.repeat(30) }, /give a shorter --volume-id/],
+    ['LIMIT', { labelEdition: 'x'.repeat(30) }, /give a shorter volumeId/],
     ['LIMIT', { mtimeSeconds: -1 }, /modification time is -1/],
     ['LIMIT', { mtimeSeconds: DEFAULT_TIME + 0.5 }, /modification time/],
     ['LIMIT', { mtimeSeconds: 2 ** 32 }, /modification time/],
     ['LIMIT', { mtimeSeconds: Number.NaN }, /modification time/],
-    ['USAGE', { hybrid: 'nixpkgs' }, /needs isohdpfx\.bin of syslinux; give --syslinux/],
+    ['USAGE', { hybrid: 'nixpkgs' }, /needs isohdpfx\.bin of syslinux; give syslinux/],
     ['USAGE', { hybrid: 'mbr' as never }, /hybrid is 'mbr'; gpt, nixpkgs and none are known/],
     ['NOT_FOUND', { syslinux: '/nowhere' }, /isolinux\.bin/],
     ['NOT_FOUND', { efiBoot: '/nowhere' }, /\/nowhere/],
@@ -268,7 +268,7 @@ describe('a system', () => {
     await expect(iso(without)).rejects.toMatchObject({
       code: 'NOT_FOUND',
       path: `${toplevel}/${program}`,
-      message: `${toplevel}/${program}: the closure has no systemd-boot; give a UEFI boot program with --efi-boot`,
+      message: `${toplevel}/${program}: the closure has no systemd-boot; give a UEFI boot program with efiBoot`,
     })
     expect((await iso({ ...without, efiBoot: systemdBoot(base) })).plan.uefi).toBe('systemd-boot')
   })

@@ -77,7 +77,7 @@ describe('the volume id', () => {
     expect(() => defaultVolumeId({ ...fits, edition: 'e'.repeat(14) })).toThrow(
       expect.objectContaining({
         code: 'LIMIT',
-        message: expect.stringContaining('33 characters, an ISO holds 32; give a shorter --volume-id'),
+        message: expect.stringContaining('33 characters, an ISO holds 32; give a shorter volumeId'),
       }),
     )
   })

@@ -112,16 +112,12 @@ describe('the plan', () => {
 
 describe('what is refused', () => {
   it.each<[Partial<ZfsOptions>, string, RegExp]>([
-    [{ bootSize: 2 * MEBIBYTE }, 'LIMIT', /--boot-size is 2097152 bytes/],
-    [{ bootSize: 4 * MEBIBYTE }, 'LIMIT', /ESP has 1048576 bytes.*--boot-size \d+M or more, or auto/],
-    [{ bootSize: 1000 }, 'USAGE', /--boot-size is 1000 bytes; give whole MiB/],
-    [{ rootSize: 1.5 }, 'USAGE', /--root-size is 1.5 bytes/],
+    [{ bootSize: 2 * MEBIBYTE }, 'LIMIT', /bootSize is 2097152 bytes/],
+    [{ bootSize: 4 * MEBIBYTE }, 'LIMIT', /ESP has 1048576 bytes.*bootSize \d+M or more, or auto/],
+    [{ bootSize: 1000 }, 'USAGE', /bootSize is 1000 bytes; give whole MiB/],
+    [{ rootSize: 1.5 }, 'USAGE', /rootSize is 1.5 bytes/],
     [{ rootSize: 20 * MEBIBYTE }, 'LIMIT', /pool/],
-    [
-      { rootSize: 76 * MEBIBYTE, fileSystemProperties: { refreservation: '200M' } },
-      'LIMIT',
-      /--root-size is 79691776 bytes, .* \d+M will do/,
-    ],
+    [{ rootSize: 76 * MEBIBYTE, fileSystemProperties: { refreservation: '200M' } }, 'LIMIT', /rootSize is 79691776 bytes, .* \d+M will do/],
     [{ datasets: [{ name: 'tank/a', mount: '/nix' }] }, 'USAGE', /in no dataset; give one of them the mount point \//],
     [{ pool: 'other', datasets: [{ name: 'tank/a', mount: '/' }] }, 'USAGE', /'tank\/a' is not in the pool/],
     [{ snapshots: [{ dataset: 'tank/x', name: 'a', state: 'empty' }] }, 'USAGE', /tank\/x@a: there is no such dataset; there are tank\//],
@@ -135,7 +131,7 @@ describe('what is refused', () => {
 
   it('a boot disk of the size that an error names is large enough', async () => {
     const error = (await refused({ bootSize: 4 * MEBIBYTE })) as Error
-    const size = Number(/--boot-size (\d+)M/.exec(error.message)?.[1]) * MEBIBYTE
+    const size = Number(/bootSize (\d+)M/.exec(error.message)?.[1]) * MEBIBYTE
     expect((await planOf({ bootSize: size })).bootSize).toBe(size)
     expect(await refused({ bootSize: size - MEBIBYTE })).toMatchObject({ code: 'LIMIT' })
   })

@@ -70,7 +70,7 @@ describe('a folder of images', () => {
   it('replaces an empty folder, and with force one of its own', async () => {
     mkdirSync(out)
     await saveFolder([file('a', '1'), file('sub/b', '1')], out, OPTIONS, JOBS)
-    await expect(saveFolder([file('a', '2')], out, OPTIONS, JOBS)).rejects.toMatchObject({ code: 'EXISTS', message: /use --force/ })
+    await expect(saveFolder([file('a', '2')], out, OPTIONS, JOBS)).rejects.toMatchObject({ code: 'EXISTS', message: /use force/ })
     await saveFolder([file('a', '2')], out, { ...OPTIONS, force: true }, JOBS)
     expect(readdirSync(out)).toEqual(['a'])
     expect(readFileSync(join(out, 'a'), 'utf8')).toBe('2')

@@ -149,7 +149,7 @@ describe('findToplevel and loadBootspec', () => {
     const both = await failure(
       async () => findToplevel(treesOf(await closureOf({ a: 'b', b: '', d: 'b' }), root)),
       'BAD_INPUT',
-      /--toplevel:\n {2}\S+a-a\n {2}\S+d-d$/,
+      /toplevel:\n {2}\S+a-a\n {2}\S+d-d$/,
     )
     expect(both.message).not.toContain('no references')
     const list = await readText(`${path('a')}\n${path('b')}\n${path('d')}\n`)

@@ -1,8 +1,9 @@
 /** A disk from its partitions: the table, the boot partitions, the root. */
 import { deriveBytes, guidFromText } from '../../bytes/guid.ts'
+import { MEBIBYTE } from '../../bytes/units.ts'
 import { ATTRIBUTE, type GptPartition, gpt, PARTITION_TYPE_GUID } from '../../disks/gpt/index.ts'
 import { mbrDisk, PARTITION_TYPE } from '../../disks/mbr/index.ts'
-import { ImageError } from '../../errors.ts'
+import { ImageError, type Spelling } from '../../errors.ts'
 import { fat } from '../../filesystems/fat/index.ts'
 import { bytesImage, type Image } from '../../io/image.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
@@ -31,7 +32,6 @@ export interface DiskParts {
 export type BootVolumes = ReadonlyMap<PartitionRole, Image>
 
 const SECTOR_SIZE = 512
-const MEBIBYTE = 1 << 20
 
 /** The file systems of the boot partitions. Throws LIMIT where one does not hold its files, and what `fat` throws. */
 export function bootVolumes(
@@ -114,8 +114,8 @@ function volumeOf({ role }: PlannedPartition, { volumes }: DiskParts): Image {
   return volume
 }
 
-function espRemedy(partitionEnd: number): string {
-  return `--esp-size ${partitionEnd / MEBIBYTE}M or more`
+function espRemedy(partitionEnd: number, option: Spelling): string {
+  return `${option('espSize')} ${partitionEnd / MEBIBYTE}M or more`
 }
 
 export interface BootVolumePlace extends Pick<DiskParts, 'seed' | 'mtimeSeconds'> {
@@ -132,7 +132,7 @@ export function bootVolume(
   tree: DirectoryNode | undefined,
   label: string,
   { start, size, seed, mtimeSeconds }: BootVolumePlace,
-  remedy: (partitionEnd: number) => string,
+  remedy: (partitionEnd: number, option: Spelling) => string,
 ): Image {
   if (tree === undefined) throw new RangeError(`${label}: a partition without a tree`)
   const serial = deriveBytes(seed, `${label} volume serial`, 4)
@@ -146,7 +146,8 @@ export function bootVolume(
     if (needed <= size) throw error
     throw new ImageError(
       'LIMIT',
-      `the partition ${label} has ${size} bytes, its kernels and boot programs need ${needed}; give ${remedy(start + needed)}`,
+      (option) =>
+        `the partition ${label} has ${size} bytes, its kernels and boot programs need ${needed}; give ${remedy(start + needed, option)}`,
       { cause: error },
     )
   }

@@ -85,7 +85,9 @@ export async function diskBoot(system: System<LoadedClosure>, options: DiskBootO
       if (!hasEsp) {
         throw new ImageError(
           'USAGE',
-          `the layout ${layout} has no EFI system partition, which ${loader} needs; use --layout efi, or --boot-loader extlinux or none`,
+          (option) =>
+            `the layout ${layout} has no EFI system partition, which ${loader} needs; ` +
+            `use ${option('layout')} efi, or ${option('bootLoader')} extlinux or none`,
         )
       }
       return { ...none, ...(await efiTrees(system, options)) }
@@ -187,9 +189,13 @@ async function programInStore(path: string, store: LoadedClosure): Promise<FileN
     return await fileInStore(path, store)
   } catch (error) {
     if (!(error instanceof ImageError) || error.code !== 'NOT_FOUND') throw error
-    throw new ImageError('NOT_FOUND', `${path}: the closure has no systemd-boot; use --boot-loader extlinux or none`, {
-      path,
-      cause: error,
-    })
+    throw new ImageError(
+      'NOT_FOUND',
+      (option) => `${path}: the closure has no systemd-boot; use ${option('bootLoader')} extlinux or none`,
+      {
+        path,
+        cause: error,
+      },
+    )
   }
 }

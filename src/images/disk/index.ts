@@ -6,6 +6,7 @@
  * encryption, swap, further partitions; more than one generation.
  */
 import { deriveGuid, guidFromText, guidToText } from '../../bytes/guid.ts'
+import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS, type OutputFormat } from '../../disks/containers.ts'
 import { ImageError } from '../../errors.ts'
@@ -95,7 +96,6 @@ export interface DiskPlan {
   readonly verified: boolean
 }
 
-const MEBIBYTE = 1 << 20
 const EXT4_BLOCK_SIZE = 4096
 
 export const DISK_DEFAULTS = {
@@ -139,7 +139,8 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
     if (size < needed) {
       throw new ImageError(
         'LIMIT',
-        `--size is ${size} bytes, the packed root needs a disk of ${needed}; give --size ${Math.ceil(needed / MEBIBYTE)}M or more, or auto`,
+        (option) =>
+          `${option('size')} is ${size} bytes, the packed root needs a disk of ${needed}; give ${option('size')} ${Math.ceil(needed / MEBIBYTE)}M or more, or auto`,
       )
     }
     return assembleDisk({
@@ -255,8 +256,9 @@ function ext4Root(tree: DirectoryNode, start: number, options: Ext4RootOptions):
     if (needed <= size) throw error
     throw new ImageError(
       'LIMIT',
-      `--size is ${size} bytes, of which the layout ${layout} leaves ${Math.max(0, rootSize)} to the root; ` +
-        `its content needs a disk of ${needed}, so give --size ${needed / MEBIBYTE}M or more, or auto`,
+      (option) =>
+        `${option('size')} is ${size} bytes, of which the layout ${layout} leaves ${Math.max(0, rootSize)} to the root; ` +
+        `its content needs a disk of ${needed}, so give ${option('size')} ${needed / MEBIBYTE}M or more, or auto`,
       { cause: error },
     )
   }
@@ -271,10 +273,11 @@ function checkSettings({
 }: DiskOptions & { readonly rootUuid: string; readonly layout: DiskLayout }): void {
   if (typeof size === 'number' && !(Number.isSafeInteger(size) && size > 0 && size % MEBIBYTE === 0)) {
     // Partitions begin at whole MiB, and containers such as a fixed VHD would round up and leave the second table inside.
-    throw new ImageError('USAGE', `--size is ${size} bytes; give whole MiB, such as 8G or 800M`)
+    throw new ImageError('USAGE', (option) => `${option('size')} is ${size} bytes; give whole MiB, such as 8G or 800M`)
   }
   guidFromText(rootUuid)
   if (diskGuid === undefined) return
   guidFromText(diskGuid)
-  if (tableOf(layout) !== 'gpt') throw new ImageError('USAGE', `--disk-guid: the layout ${layout} has no GPT; leave it out`)
+  if (tableOf(layout) !== 'gpt')
+    throw new ImageError('USAGE', (option) => `${option('diskGuid')}: the layout ${layout} has no GPT; leave it out`)
 }

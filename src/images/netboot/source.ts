@@ -52,7 +52,7 @@ export async function ownInitrd({ bootspec, loaded }: Pick<NetbootSource, 'boots
   if (bootspec.initrd !== undefined) return imageInStore(bootspec.initrd, loaded)
   throw new ImageError(
     'UNSUPPORTED',
-    `${bootspec.toplevel}/boot.json: the system has no initrd, whose stage 1 this style needs; use --style per-path`,
+    (option) => `${bootspec.toplevel}/boot.json: the system has no initrd, whose stage 1 this style needs; use ${option('style')} per-path`,
     { path: bootspec.toplevel },
   )
 }

@@ -6,6 +6,7 @@
  * what `filesystems/zfs` lists.
  */
 
+import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS } from '../../disks/containers.ts'
 import { gpt } from '../../disks/gpt/index.ts'
@@ -112,8 +113,6 @@ export interface ZfsDisksPlan {
   readonly verified: boolean
 }
 
-const MEBIBYTE = 1 << 20
-
 export const ZFS_IMAGE_DEFAULTS = {
   layout: 'two-disk',
   format: 'raw',
@@ -149,7 +148,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     bootTree,
     'ESP',
     { start: BOOT_START, size: bootPartitionSize(layout, bootSize), seed, mtimeSeconds },
-    (end) => `--boot-size ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
+    (end, option) => `${option('bootSize')} ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
   )
   const configuration = options.configuration === undefined ? undefined : configurationText(options.configuration)
   const { root } = installedTree(system, {
@@ -259,12 +258,9 @@ function poolSummary({ plan, contentBytes }: ZfsImage): PoolSummary {
 
 /** Throws USAGE for sizes that are no whole MiB. */
 function checkSizes({ bootSize, rootSize }: Pick<ZfsOptions, 'bootSize' | 'rootSize'>): void {
-  for (const [name, size] of [
-    ['--boot-size', bootSize],
-    ['--root-size', rootSize],
-  ] as const) {
+  for (const [name, size] of Object.entries({ bootSize, rootSize })) {
     if (typeof size !== 'number' || (Number.isSafeInteger(size) && size > 0 && size % MEBIBYTE === 0)) continue
-    throw new ImageError('USAGE', `${name} is ${size} bytes; give whole MiB, such as 2G or 800M`)
+    throw new ImageError('USAGE', (option) => `${option(name)} is ${size} bytes; give whole MiB, such as 2G or 800M`)
   }
 }
 
@@ -275,7 +271,8 @@ function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsI
     const enough = Math.ceil((error.neededBytes + overhead) / MEBIBYTE)
     return new ImageError(
       'LIMIT',
-      `--root-size is ${rootSize} bytes, which the content of the pool outgrows; ${enough}M will do, and auto or more compression less`,
+      (option) =>
+        `${option('rootSize')} is ${rootSize} bytes, which the content of the pool outgrows; ${enough}M will do, and auto or more compression less`,
       { neededBytes: enough * MEBIBYTE, cause: error },
     )
   }
@@ -330,7 +327,10 @@ function withSnapshots(datasets: readonly ZfsDataset[], snapshots: readonly (Zfs
   const stray = snapshots.find(({ dataset }) => !datasets.some(({ name }) => name === dataset))
   if (stray !== undefined) {
     const known = datasets.map(({ name }) => name).join(', ')
-    throw new ImageError('USAGE', `--snapshot ${stray.dataset}@${stray.name}: there is no such dataset; there are ${known}`)
+    throw new ImageError(
+      'USAGE',
+      (option) => `${option('snapshots')} ${stray.dataset}@${stray.name}: there is no such dataset; there are ${known}`,
+    )
   }
   return datasets.map((dataset) => {
     const own = snapshots.filter((snapshot) => snapshot.dataset === dataset.name).map(({ name, state }) => ({ name, state }))

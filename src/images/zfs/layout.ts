@@ -1,11 +1,11 @@
 /** How the disks are divided, with nixpkgs' addresses. Sizes are bytes. */
 import { deriveBytes, deriveGuid } from '../../bytes/guid.ts'
+import { MEBIBYTE } from '../../bytes/units.ts'
 import { type GptPartition, PARTITION_TYPE_GUID } from '../../disks/gpt/index.ts'
 import { ImageError } from '../../errors.ts'
 import { bytesImage, type Image } from '../../io/image.ts'
 import type { ZfsLayout } from './names.ts'
 
-const MEBIBYTE = 1 << 20
 const SECTOR_SIZE = 512
 
 /** Room for a boot program for BIOS, which stays empty. */
@@ -34,7 +34,10 @@ export function poolPlace(layout: ZfsLayout, bootSize: number): PoolPlace {
 export function bootPartitionSize(layout: ZfsLayout, bootSize: number): number {
   const size = bootSize - BOOT_START - (layout === 'two-disk' ? TABLE_SIZE : 0)
   if (size > 0) return size
-  throw new ImageError('LIMIT', `--boot-size is ${bootSize} bytes, of which none are left to the EFI system partition; give 64M or more`)
+  throw new ImageError(
+    'LIMIT',
+    (option) => `${option('bootSize')} is ${bootSize} bytes, of which none are left to the EFI system partition; give 64M or more`,
+  )
 }
 
 /** The same the other way round. */

@@ -16,8 +16,9 @@ export function requireProvenance({ kind }: Closure, name: string): void {
   if (kind === 'path-info') return
   throw new ImageError(
     'USAGE',
-    `${name}: derivers and content addresses are to be kept, and this listing (${kind}) has not both; give that of nix path-info --json, ` +
-      'or leave --provenance out',
+    (option) =>
+      `${name}: derivers and content addresses are to be kept, and this listing (${kind}) has not both; give that of nix path-info --json, ` +
+      `or leave ${option('provenance')} out`,
     { path: name },
   )
 }

@@ -79,7 +79,8 @@ export async function planReplacement(closure: Closure, options: ReplaceOptions)
   if (derivation !== undefined) {
     throw new ImageError(
       'UNSUPPORTED',
-      `${storePath(derivation)}: refers to a replaced path, but a derivation cannot be rewritten: its outputs have their paths from it; leave it alone with --cutoff`,
+      (option) =>
+        `${storePath(derivation)}: refers to a replaced path, but a derivation cannot be rewritten: its outputs have their paths from it; leave it alone with ${option('cutoffs')}`,
       { path: storePath(derivation) },
     )
   }
@@ -218,7 +219,8 @@ function circleError({ closure, standIns }: ReplaceGraph, trail: readonly number
   const shown = left > 1 ? [...steps.slice(0, NAMED_STEPS), `(${left} more)`, ...steps.slice(-NAMED_STEPS)] : steps
   return badInput(
     pathOf(circle[0]),
-    `a replacement refers to what it replaces, so it would have to refer to itself; build one that does not, or leave it alone with --cutoff:\n  ${shown.join('\n  ')}`,
+    (option) =>
+      `a replacement refers to what it replaces, so it would have to refer to itself; build one that does not, or leave it alone with ${option('cutoffs')}:\n  ${shown.join('\n  ')}`,
   )
 }
 

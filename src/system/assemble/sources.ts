@@ -99,7 +99,10 @@ function checkSize(size: number, path: string, where: string): void {
 function at(where: string, cause: unknown, path = ''): ImageError {
   if (cause instanceof ImageError) {
     if (cause.message.startsWith(`${where}: `)) return cause
-    return new ImageError(cause.code, `${where}: ${cause.message}`, { cause, ...(cause.path !== undefined && { path: cause.path }) })
+    return new ImageError(cause.code, (option) => `${where}: ${cause.messageWith(option)}`, {
+      cause,
+      ...(cause.path !== undefined && { path: cause.path }),
+    })
   }
   const code = systemErrorCode(cause)
   if (code === undefined) throw cause

@@ -187,7 +187,7 @@ describe('what is there already', () => {
     mkdirSync(scratch('out'))
     make()
     const before = lstatSync(target())
-    await failure(() => restore(FOLDER), 'EXISTS', /exists already; use --force/)
+    await failure(() => restore(FOLDER), 'EXISTS', /exists already; use force/)
     expect(lstatSync(target())).toMatchObject({ ino: before.ino, mtimeMs: before.mtimeMs })
     await restore(FOLDER, { force: true })
     expect(await dumped(target())).toEqual(FOLDER)
