@@ -85,8 +85,8 @@ describe('the entries', () => {
       .map((path) => /^(?:filesystems|archives|disks)\/(\w+)\//.exec(path)?.[1])
       .filter((format) => format !== undefined)
     const own = name.replace('kilnix/', '')
-    // A hybrid ISO carries partition tables, each GPT a protective MBR, an appliance a VMDK.
-    const parts: Readonly<Record<string, readonly string[]>> = { iso9660: ['gpt', 'mbr'], gpt: ['mbr'], ova: ['vmdk'] }
+    // A hybrid ISO carries partition tables, each GPT a protective MBR, an appliance is a tar archive with a VMDK.
+    const parts: Readonly<Record<string, readonly string[]>> = { iso9660: ['gpt', 'mbr'], gpt: ['mbr'], ova: ['tar', 'vmdk'] }
     expect([...new Set(formats)].sort()).toEqual([own, ...(parts[own] ?? [])].sort())
     expect(loadedBy(name).filter((path) => /^(?:images|system|nix|cli|server|boot)\//.test(path))).toEqual([])
   })
