@@ -10,9 +10,9 @@ const LEVELS: Readonly<Record<string, number>> = {
   'errors.ts': 0,
   bytes: 1,
   json: 2,
+  threads: 2,
   'extended-regex': 2,
   io: 3,
-  threads: 3,
   tree: 4,
   codecs: 4,
   nix: 5,
@@ -23,8 +23,9 @@ const LEVELS: Readonly<Record<string, number>> = {
   boot: 7,
   images: 8,
   server: 8,
-  'index.ts': 9,
-  cli: 10,
+  entries: 9,
+  'index.ts': 10,
+  cli: 11,
 }
 
 /** Formats know nothing of Nix. */
@@ -74,11 +75,52 @@ function violation({ from, to }: Import): string | undefined {
   return levelB >= levelA || knowsNix ? `${from} -> ${to}` : undefined
 }
 
+/**
+ * Circles that are still there, by their files in order: a file that needs another to be understood, which needs the first.
+ * The list may only become shorter.
+ */
+const CIRCLES: readonly string[] = [
+  'disks/vhdx/index.ts disks/vhdx/records.ts',
+  'filesystems/zfs/plan-size.ts filesystems/zfs/plan.ts',
+  'images/pieces/build-cpio.ts images/pieces/build-squashfs.ts images/pieces/check.ts images/pieces/work.ts',
+  'images/pieces/build.ts images/pieces/index.ts images/pieces/keep.ts',
+  'nix/listing/closure.ts nix/listing/cycles.ts nix/listing/graph.ts',
+  'system/replaced-store.ts system/store.ts',
+  'tree/patch.ts tree/tree.ts',
+]
+
+/** Files that import each other, directly or by way of others, types included (Tarjan's strongly connected components). */
+function circles(imports: readonly Import[]): string[] {
+  const targets = Map.groupBy(imports, ({ from }) => from)
+  const order = new Map<string, number>()
+  const trail: string[] = []
+  const found: string[] = []
+  /** The earliest file on the trail that is reached from `file`. */
+  const visit = (file: string): number => {
+    const own = order.size
+    order.set(file, own)
+    trail.push(file)
+    let lowest = own
+    for (const { to } of targets.get(file) ?? []) {
+      const at = order.get(to) ?? visit(to)
+      if (trail.includes(to)) lowest = Math.min(lowest, at)
+    }
+    if (lowest === own) {
+      const component = trail.splice(trail.indexOf(file))
+      if (component.length > 1) found.push(component.sort().join(' '))
+    }
+    return lowest
+  }
+  for (const file of targets.keys()) if (!order.has(file)) visit(file)
+  return found.sort()
+}
+
 const files = globSync('**/*.ts', { cwd: SOURCE })
+const allImports = (): Import[] => files.flatMap((file) => importsOf(file, readFileSync(join(SOURCE, file), 'utf8')))
 
 describe('architecture', () => {
   it('imports from left to right only', () => {
-    const imports = files.flatMap((file) => importsOf(file, readFileSync(join(SOURCE, file), 'utf8')))
+    const imports = allImports()
     expect(imports.length).toBeGreaterThan(50)
     expect(imports.map(violation).filter((found) => found !== undefined)).toEqual([])
   })
@@ -93,6 +135,17 @@ describe('architecture', () => {
       'filesystems/fat/plan.ts -> filesystems/squashfs/index.ts',
     ])
     expect(importsOf('io/image.ts', "import type { Node } from '../tree/tree.ts'").map(violation)).toEqual(['io/image.ts -> tree/tree.ts'])
+  })
+
+  it('has no circles but those that are known', () => {
+    expect(circles(allImports())).toEqual(CIRCLES)
+  })
+
+  it('sees a circle, of types too', () => {
+    const text = (to: string): string => `import type { Thing } from './${to}.ts'`
+    const chain = [...importsOf('io/a.ts', text('b')), ...importsOf('io/b.ts', text('c'))]
+    expect(circles(chain)).toEqual([])
+    expect(circles([...chain, ...importsOf('io/c.ts', text('a')), ...importsOf('io/d.ts', text('a'))])).toEqual(['io/a.ts io/b.ts io/c.ts'])
   })
 
   it('keeps clock, randomness and environment out of the library', () => {

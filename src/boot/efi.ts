@@ -52,10 +52,12 @@ export interface BootFile {
   readonly content?: Content
 }
 
+/** Which menu is to be written for a boot program; `own`: none, it brings one. */
+export type EfiMenu = 'systemd-boot' | 'grub' | 'own'
+
 export interface EfiBoot {
   readonly architecture: EfiArchitecture
-  /** Which menu is to be written for it. */
-  readonly menu: 'systemd-boot' | 'grub' | 'own'
+  readonly menu: EfiMenu
   /** Sorted by path. */
   readonly files: readonly BootFile[]
 }
@@ -123,7 +125,7 @@ export function efiProgram({ size, content }: Pick<FileNode, 'size' | 'content'>
 const PROGRAM_LIMIT = 2 ** 30
 
 /** The program that goes into the image has to be the one that was looked at. */
-async function checkedProgram(file: BootFile, system: string): Promise<{ readonly menu: EfiBoot['menu']; readonly file: BootFile }> {
+async function checkedProgram(file: BootFile, system: string): Promise<{ readonly menu: EfiMenu; readonly file: BootFile }> {
   const { hostPath, size } = file
   const bytes = Buffer.from(smallHostFile(hostPath, PROGRAM_LIMIT, 'the EFI program'))
   const menu = menuOf(checkedBytes(bytes, hostPath, system, efiArchitecture(system)))
@@ -145,7 +147,7 @@ function checkedBytes(bytes: Buffer, path: string, system: string, architecture:
   return bytes
 }
 
-function menuOf(program: Buffer): EfiBoot['menu'] {
+function menuOf(program: Buffer): EfiMenu {
   if (program.includes('#### LoaderInfo: systemd-boot')) return 'systemd-boot'
   return program.includes('Welcome to GRUB!') ? 'grub' : 'own'
 }

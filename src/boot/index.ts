@@ -5,7 +5,16 @@
  * Boot signatures (programs are copied as they are), `findiso=` loopback files.
  */
 export { decodedLabelBytes } from './command-line.ts'
-export { type BootFile, type EfiArchitecture, type EfiBoot, efiArchitecture, efiBoot, efiProgram, systemdBootPath } from './efi.ts'
+export {
+  type BootFile,
+  type EfiArchitecture,
+  type EfiBoot,
+  type EfiMenu,
+  efiArchitecture,
+  efiBoot,
+  efiProgram,
+  systemdBootPath,
+} from './efi.ts'
 export { type ExtlinuxOptions, type ExtlinuxParts, extlinuxConfig, extlinuxTree } from './extlinux.ts'
 export { type DiskBootspec, GENERATION_DEFAULTS, type GenerationOptions } from './generation.ts'
 export { GRUB_DEFAULTS, GRUB_MARKER_PATH, type GrubOptions, grubConfig } from './grub.ts'

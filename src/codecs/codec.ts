@@ -17,7 +17,9 @@ export interface Codec {
   readonly blockSize: number
   /**
    * Compress one block of 1 to `blockSize` bytes, synchronously (codecs run in worker threads).
-   * The result may be larger than the input; it is valid until the next call, which overwrites or detaches its memory.
+   * The result may be larger than the input; it is valid until the next call, which overwrites or detaches its memory. But it
+   * is the caller's where it lies at the beginning of `place`: codecs that can make it there do, where there is room enough,
+   * and may write over all of `place`.
    */
-  compress(block: Uint8Array): Uint8Array
+  compress(block: Uint8Array, place?: Uint8Array): Uint8Array
 }

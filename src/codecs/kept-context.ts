@@ -3,7 +3,8 @@
  * for the whole result lets the library compress in one pass, straight from the block to the result.
  */
 
-export type CompressOneBlock = (block: Uint8Array) => Uint8Array
+/** As `Codec.compress`. */
+export type CompressOneBlock = (block: Uint8Array, place?: Uint8Array) => Uint8Array
 
 /** What Node's zlib streams have inside (lib/zlib.js, `processChunkSync`); not documented. */
 export interface InnerStream {
@@ -49,16 +50,17 @@ export function keptContext(
   const { _handle: handle, _writeState: state } = stream as InnerStream
   if (typeof handle?.writeSync !== 'function' || !(state instanceof Uint32Array)) return undefined
   if (resets && typeof handle.reset !== 'function') return undefined
-  const output = Buffer.allocUnsafeSlow(room)
-  const compress: CompressOneBlock = (block) => {
+  const own = Buffer.allocUnsafeSlow(room)
+  const compress: CompressOneBlock = (block, place) => {
+    const output = place !== undefined && place.length >= room ? place : own
     if (resets) handle.reset?.()
     // Node leaves the state as it is when the library fails.
     state.fill(0xffffffff)
-    handle.writeSync?.(end, block, 0, block.length, output, 0, output.length)
+    handle.writeSync?.(end, block, 0, block.length, output, 0, room)
     const [roomLeft = 0, inputLeft = 1] = state
-    if (inputLeft !== 0 || roomLeft === 0 || roomLeft > output.length)
+    if (inputLeft !== 0 || roomLeft === 0 || roomLeft > room)
       throw new Error(`${name}: a block of ${block.length} bytes was not compressed`)
-    return output.subarray(0, output.length - roomLeft)
+    return output.subarray(0, room - roomLeft)
   }
   const probe = Buffer.alloc(Math.min(blockSize, 4096), 'a block to compare')
   try {

@@ -46,7 +46,8 @@ function instantiate(name: 'compressFast' | 'compressHigh', workSize: number, bl
   const { bytes } = instance
   const encode = instance.exports[name] as Encoder
   return (block) => {
-    bytes.set(block, source)
+    // Out of shared memory this copies twice as fast as `set`.
+    Buffer.from(block.buffer, block.byteOffset, block.length).copy(bytes, source)
     return bytes.subarray(target, target + encode(source, block.length, target, work))
   }
 }

@@ -4,6 +4,7 @@
  */
 import {
   type EfiBoot,
+  type EfiMenu,
   efiArchitecture,
   efiBoot,
   efiProgram,
@@ -17,6 +18,7 @@ import {
   systemdBootPath,
 } from '../boot/index.ts'
 import { deriveGuid } from '../bytes/guid.ts'
+import { MEBIBYTE } from '../bytes/units.ts'
 import { ImageError } from '../errors.ts'
 import { fat, planFat } from '../filesystems/fat/index.ts'
 import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, planIso9660 } from '../filesystems/iso9660/index.ts'
@@ -64,7 +66,7 @@ export interface IsoPlan {
   readonly system: string
   readonly bios: boolean
   /** The menu of the UEFI boot program; `own` where it brings one. */
-  readonly uefi: EfiBoot['menu']
+  readonly uefi: EfiMenu
   readonly hybrid: 'gpt' | 'nixpkgs' | 'none'
   readonly espBytes: number
   readonly entries: readonly { readonly title: string; readonly kernel: string; readonly parameters: string }[]
@@ -80,7 +82,6 @@ const ESP_PATH_IN_ISO = '/boot/efi.img'
 const CATALOG_PATH = '/.boot.cat'
 /** GRUB menus of nixpkgs find the partition by it. */
 const ESP_SERIAL = 0x12345678
-const MEBIBYTE = 1 << 20
 /** Of isohdpfx.bin, which has some 400 bytes. */
 const BOOT_CODE_LIMIT = 64 << 10
 

@@ -4,10 +4,11 @@ import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { ImageError, systemErrorCode } from '../errors.ts'
+import { ImageError } from '../errors.ts'
 import { PrivateFolder } from './private-folder.ts'
+import { endedError, readBackError } from './read-back-error.ts'
 import { stage, statusAt } from './staging.ts'
-import type { Target } from './target.ts'
+import type { LentTarget, Target } from './target.ts'
 import { existsError, writeError } from './write-error.ts'
 
 /** Bytes after which what was written is sent on its way to the disk, so that little is left for the end. */
@@ -15,6 +16,7 @@ const FLUSH_SIZE = 64 << 20
 
 /** What a target needs of a file that is open for reading and writing; `FileHandle` of node:fs/promises is one. */
 export interface OpenFile {
+  readonly fd: number
   write(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesWritten: number }>
   read(bytes: Uint8Array, offset: number, length: number, position: number): Promise<{ readonly bytesRead: number }>
   truncate(size: number): Promise<void>
@@ -27,6 +29,7 @@ const calls = { write: promisify(write), read: promisify(read), truncate: promis
 /** A file by its descriptor, which any thread of the process may use; whoever opened it closes it. */
 export function lentFile(descriptor: number): OpenFile {
   return {
+    fd: descriptor,
     write: (bytes, offset, length, position) => calls.write(descriptor, bytes, offset, length, position),
     read: (bytes, offset, length, position) => calls.read(descriptor, bytes, offset, length, position),
     truncate: (size) => calls.truncate(descriptor, size),
@@ -42,7 +45,7 @@ export class FileTarget implements Target {
   readonly #isKept: boolean
   #unflushed = 0
   #flush: Promise<void> | undefined
-  /** The system tells of a failed flush once; it counts for all that comes after. */
+  /** The system reports a failed flush once; it counts for all that comes after. */
   #flushError: unknown
 
   /** `isKept` is false for scratch files, which need not get to the disk. */
@@ -63,7 +66,19 @@ export class FileTarget implements Target {
     } catch (error) {
       throw writeError(this.#label, error)
     }
-    this.#unflushed += bytes.length
+    this.#written(bytes.length)
+  }
+
+  get lent(): LentTarget {
+    const written = (count: number): void => {
+      if (this.#flushError !== undefined) throw writeError(this.#label, this.#flushError)
+      this.#written(count)
+    }
+    return { descriptor: this.#handle.fd, label: this.#label, written }
+  }
+
+  #written(count: number): void {
+    this.#unflushed += count
     if (this.#unflushed >= FLUSH_SIZE) this.flush()
   }
 
@@ -74,7 +89,7 @@ export class FileTarget implements Target {
       const { bytesRead } = await this.#handle.read(bytes, done, length - done, position + done).catch((error: unknown) => {
         throw readBackError(this.#label, error)
       })
-      if (bytesRead === 0) throw new ImageError('CHANGED', `${this.#label}: ended at byte ${position + done} while it was read back`)
+      if (bytesRead === 0) throw endedError(this.#label, position + done)
       done += bytesRead
     }
     return bytes
@@ -122,14 +137,6 @@ export class FileTarget implements Target {
       },
     )
   }
-}
-
-function readBackError(label: string, error: unknown): ImageError {
-  const code = systemErrorCode(error) ?? 'unknown error'
-  return new ImageError('UNREADABLE', `${label}: what was written cannot be read back (${code}); choose another disk`, {
-    path: label,
-    cause: error,
-  })
 }
 
 export interface OutputOptions {

@@ -63,7 +63,7 @@ export class Proof {
 }
 
 /** One reading of all bytes from the first to the last. */
-class Reading {
+export class Reading {
   readonly #whole = createHash('sha256')
   readonly #blocks: Buffer[] = []
   #block: Hash | undefined

@@ -8,8 +8,19 @@ export interface Target {
   read(position: number, length: number): Promise<Uint8Array>
   /** Make the target exactly `size` bytes long. */
   setSize(size: number): Promise<void>
+  /** For writing past this object, where any thread can; undefined where only `write` will do. */
+  readonly lent?: LentTarget
   /** A hint that much has been written and little is to come: it may go to stable storage meanwhile. */
   flush?(): void
+}
+
+/** The open file of a target. Who writes to it by itself makes the errors itself, with `writeError`, and tells what was written. */
+export interface LentTarget {
+  readonly descriptor: number
+  /** The file in errors. */
+  readonly label: string
+  /** So many bytes more were written. Throws WRITE_FAILED when what was written before did not get to the disk. */
+  written(count: number): void
 }
 
 /** A target in memory, for tests and small images. */

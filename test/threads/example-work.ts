@@ -42,7 +42,7 @@ export const work: WorkModule<ExampleSetup, ExampleTask, ExampleResult, string> 
           case 'plainError':
             throw new RangeError('nobody expects it')
           case 'exit':
-            process.exit(3)
+            return process.exit(3)
           case 'untilStopped':
             while (!isStopped());
             return 0

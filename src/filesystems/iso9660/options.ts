@@ -50,7 +50,7 @@ export interface BootOptions {
 export type HybridOptions = NoHybrid | GptHybrid | NixpkgsHybrid
 
 /** For optical media only. */
-interface NoHybrid {
+export interface NoHybrid {
   readonly kind: 'none'
 }
 

@@ -53,7 +53,13 @@ export function squashfs(root: DirectoryNode, options: SquashfsPackOptions = {})
       const { blockSize, codec, fragments } = plan.options
       const metadataCodec = await openCodec(metadataSpec(codec), METADATA_BLOCK_SIZE)
       context.onProgress?.({ kind: 'stage', stage: 'squashfs', totalBytes: contentBytes })
-      const stored = await packData({ root, digests, blockSize, codec, fragments }, target, start, plan.dataStart, context)
+      const stored = await packData(
+        { root, files: plan.files, digests, blockSize, codec, fragments },
+        target,
+        start,
+        plan.dataStart,
+        context,
+      )
       target.flush?.()
       const { paddedSize } = await emitTables(plan, stored, target, start, metadataCodec)
       return regionImage(target, start, paddedSize)

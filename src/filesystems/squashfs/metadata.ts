@@ -36,6 +36,11 @@ export class MetadataWriter {
   }
 
   append(record: Uint8Array): void {
+    if (record.length < METADATA_BLOCK_SIZE - this.#blockUsed) {
+      this.#block.set(record, this.#blockUsed)
+      this.#blockUsed += record.length
+      return
+    }
     let done = 0
     while (done < record.length) {
       const count = Math.min(record.length - done, METADATA_BLOCK_SIZE - this.#blockUsed)

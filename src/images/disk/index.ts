@@ -6,6 +6,7 @@
  * encryption, swap, further partitions; more than one generation.
  */
 import { deriveGuid, guidFromText, guidToText } from '../../bytes/guid.ts'
+import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS, type OutputFormat } from '../../disks/containers.ts'
 import { ImageError } from '../../errors.ts'
@@ -95,7 +96,6 @@ export interface DiskPlan {
   readonly verified: boolean
 }
 
-const MEBIBYTE = 1 << 20
 const EXT4_BLOCK_SIZE = 4096
 
 export const DISK_DEFAULTS = {

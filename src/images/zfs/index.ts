@@ -6,6 +6,7 @@
  * what `filesystems/zfs` lists.
  */
 
+import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS } from '../../disks/containers.ts'
 import { gpt } from '../../disks/gpt/index.ts'
@@ -111,8 +112,6 @@ export interface ZfsDisksPlan {
   readonly narBytes: number
   readonly verified: boolean
 }
-
-const MEBIBYTE = 1 << 20
 
 export const ZFS_IMAGE_DEFAULTS = {
   layout: 'two-disk',

@@ -5,13 +5,13 @@ import { closureGraph, NO_PATH, reachedFrom, referenceEdges, requireReferences }
 import { STORE_DIRECTORY } from '../store/store-path.ts'
 import type { InspectOptions } from './sizes.ts'
 
-type Options = Pick<InspectOptions, 'signal'>
+export type ChainOptions = Pick<InspectOptions, 'signal'>
 
 /**
  * A shortest chain of references from `from` to `to`, both full paths of `closure` and both in it; of several the first
  * by name. Undefined where none leads there. Throws USAGE for a listing without references, ABORTED.
  */
-export async function referenceChain(closure: Closure, from: string, to: string, { signal }: Options = {}): Promise<string[] | undefined> {
+export async function referenceChain(closure: Closure, from: string, to: string, { signal }: ChainOptions = {}): Promise<string[] | undefined> {
   requireReferences(closure)
   const turns = turnsOf(signal)
   const [start, end] = [indexOf(closure, from), indexOf(closure, to)]
@@ -33,7 +33,7 @@ export async function referenceChains(
   closure: Closure,
   from: string,
   to: string,
-  { signal }: Options = {},
+  { signal }: ChainOptions = {},
 ): Promise<ReadonlyMap<string, readonly string[]>> {
   const turns = turnsOf(signal)
   const { references, referrers } = await closureGraph(closure, turns)

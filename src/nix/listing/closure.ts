@@ -102,8 +102,8 @@ async function readClosureInfo(folder: string, reading: Reading): Promise<Closur
   if (extra !== undefined) throw badInput(pathsFile, `${extra.path} is in ${registrationFile}, but not here`)
   for (const baseName of listed) throw badInput(pathsFile, `${storePath(baseName)} is listed here, but not in ${registrationFile}`)
   const total = closure.paths.reduce((sum, entry) => sum + (entry.narSize ?? 0), 0)
-  const told = await readTotal(sizeFile, reading)
-  if (told !== total) throw badInput(sizeFile, `says ${told} bytes, but the NAR sizes in ${registrationFile} add up to ${total}`)
+  const stated = await readTotal(sizeFile, reading)
+  if (stated !== total) throw badInput(sizeFile, `says ${stated} bytes, but the NAR sizes in ${registrationFile} add up to ${total}`)
   return closure
 }
 

@@ -59,7 +59,9 @@ class Framing {
 
   /** A copy of what was gathered; the next piece begins empty. */
   take(): Uint8Array {
-    const piece = new Uint8Array(this.#buffer.subarray(0, this.#length))
+    // Of memory that small pieces share: a piece a file of its own would cost more than all else here.
+    const piece = Buffer.allocUnsafe(this.#length)
+    this.#buffer.copy(piece, 0, 0, this.#length)
     this.#length = 0
     return piece
   }
@@ -110,36 +112,58 @@ export function* narPieces(node: TreeNode): Generator<Uint8Array | FileNode> {
   yield framing.take()
 }
 
-function* nodePieces(node: TreeNode, framing: Framing): Generator<Uint8Array | FileNode> {
-  switch (node.kind) {
-    case 'file':
-      framing.add(fileHead(node))
-      framing.addLength(node.size)
-      if (node.size > 0) {
-        yield framing.take()
-        yield node
-        framing.addPadding(node.size)
-      }
-      break
-    case 'symlink':
-      framing.add(SYMLINK_HEAD)
-      framing.addString(node.target)
-      break
-    case 'directory':
-      framing.add(DIRECTORY_HEAD)
-      for (const entry of inOrder(node)) {
+/** A directory whose entries are being written. */
+interface Level {
+  readonly entries: readonly Entry[]
+  next: number
+}
+
+/** With a stack of its own: a generator in a generator hands each piece on through all levels. */
+function* nodePieces(root: TreeNode, framing: Framing): Generator<Uint8Array | FileNode> {
+  const levels: Level[] = []
+  for (let node: TreeNode | undefined = root; node !== undefined; ) {
+    switch (node.kind) {
+      case 'file':
+        framing.add(fileHead(node))
+        framing.addLength(node.size)
+        if (node.size > 0) {
+          yield framing.take()
+          yield node
+          framing.addPadding(node.size)
+        }
+        framing.add(CLOSE)
+        break
+      case 'symlink':
+        framing.add(SYMLINK_HEAD)
+        framing.addString(node.target)
+        framing.add(CLOSE)
+        break
+      case 'directory':
+        framing.add(DIRECTORY_HEAD)
+        levels.push({ entries: inOrder(node), next: 0 })
+        break
+      default:
+        throw new ImageError('UNSUPPORTED', `a NAR has no ${node.kind}`)
+    }
+    const isEntry = node.kind !== 'directory'
+    node = undefined
+    if (isEntry && levels.length > 0) framing.add(CLOSE)
+    for (let level = levels.at(-1); level !== undefined && node === undefined; level = levels.at(-1)) {
+      if (framing.length >= PIECE_SIZE) yield framing.take()
+      const entry: Entry | undefined = level.entries[level.next++]
+      if (entry === undefined) {
+        levels.pop()
+        // Of the directory, and of the entry that it is.
+        framing.add(CLOSE)
+        if (levels.length > 0) framing.add(CLOSE)
+      } else {
         framing.add(ENTRY_HEAD)
         framing.addString(entry.name)
         framing.add(ENTRY_NODE)
-        yield* nodePieces(entry.node, framing)
-        framing.add(CLOSE)
-        if (framing.length >= PIECE_SIZE) yield framing.take()
+        node = entry.node
       }
-      break
-    default:
-      throw new ImageError('UNSUPPORTED', `a NAR has no ${node.kind}`)
+    }
   }
-  framing.add(CLOSE)
 }
 
 function nodeSize(node: TreeNode, where: string, level: number): number {

@@ -8,29 +8,34 @@
  */
 import type { CodecSpec } from '../../../codecs/codec.ts'
 import type { BuildContext } from '../../../io/image.ts'
-import type { Target } from '../../../io/target.ts'
+import type { LentTarget, Target } from '../../../io/target.ts'
 import { Pool } from '../../../threads/pool.ts'
-import type { DirectoryNode, TreeDigest } from '../../../tree/tree.ts'
+import type { DirectoryNode, FileNode, TreeDigest } from '../../../tree/tree.ts'
 import { checkDigest } from '../../../tree/verified.ts'
 import { DATA_UNCOMPRESSED } from '../disk.ts'
 import type { StoredData } from '../stored.ts'
-import { sizeTwins } from './identity.ts'
-import { type Job, Placement } from './placement.ts'
+import { changedTwin, identityOf, sizeTwins } from './identity.ts'
+import { type Job, Placement, SLOTS_OF_A_JOB, type Twins } from './placement.ts'
 import {
   type CompressResult,
   INPUT_SLOT_SIZE,
   OUTPUT_SLOT_SIZE,
   type ReadResult,
   type Result,
+  SEGMENT_FIELDS,
+  Segment,
+  SegmentFlag,
   type Task,
   type WorkSetup,
 } from './protocol.ts'
 import { returnMemory, Slots, takeMemory } from './slots.ts'
-import { filesBelow, type PlannedRead, planReads, planStreams, type Stream } from './streams.ts'
+import { type PlannedRead, planReads, planStreams, type Stream } from './streams.ts'
 import { work } from './work.ts'
 
 export interface PackRequest {
   readonly root: DirectoryNode
+  /** Every file of the tree once. */
+  readonly files: readonly FileNode[]
   readonly digests: readonly TreeDigest[]
   readonly codec: CodecSpec
   readonly blockSize: number
@@ -42,12 +47,14 @@ const STREAMS_AHEAD = 2
 /** Tasks a worker has in hand, so that it need not wait for this thread. */
 const TASKS_PER_WORKER = 2
 /**
- * Slots that no read may take: one is filled with fragments, and one has to be free whenever a part is
+ * Slots that no read may take: one may be filled with fragments, and one has to be free whenever a part is
  * placed. With two, no slot is free only while a full fragment slot is being compressed, which frees it.
  */
 const FRAGMENT_SLOTS = 2
-/** Slots that are kept for the head stream. */
-const HEAD_SLOTS = 3
+/** Jobs that one write takes at least, while others are under way. */
+const JOBS_A_WRITE = 4
+/** Slots that are kept for the head stream, beside those that hold what waits in unfinished fragments. */
+const HEAD_SLOTS = SLOTS_OF_A_JOB + 3
 
 /** What is known of a stream that is being read. */
 interface OpenStream {
@@ -66,6 +73,8 @@ interface SentRead {
   readonly slot: number
   result: ReadResult | undefined
   placedParts: number
+  /** Of the identities in the result, those that belong to parts that are placed. */
+  placedIdentities: number
 }
 
 interface SentJob {
@@ -113,9 +122,13 @@ class Packer {
   readonly #jobs: SentJob[] = []
   /** Jobs that no worker has got yet; a suffix of `#jobs`. */
   readonly #waiting: SentJob[] = []
+  /** Comparisons under way. */
+  #comparing = 0
   #doneBytes = 0
   #finished = false
-  /** The loop that writes, while it runs. */
+  /** Writes of workers under way. */
+  #writes = 0
+  /** The loop of this thread that writes, while it runs. */
   #writing: Promise<void> | undefined
   #error: unknown
   #closed = false
@@ -138,8 +151,9 @@ class Packer {
     this.#pool = new Pool(work, setup, { count: jobs, threads, signal, onFailure: (error) => this.#fail(error) })
     this.#pool.start()
     // While the threads start.
-    this.#identify = sizeTwins(filesBelow(request.root))
-    this.#placement = new Placement({ blockSize, fragments, identify: this.#identify }, this.#inputs, (job) => this.#queue(job))
+    this.#identify = sizeTwins(request.files)
+    const [emit, compare] = [this.#queue.bind(this), this.#compare.bind(this)]
+    this.#placement = new Placement({ blockSize, fragments, emit, compare }, this.#inputs)
     this.#streams = planStreams(request.root, request.digests)
   }
 
@@ -153,7 +167,6 @@ class Packer {
     this.#closed = true
     await this.#pool.close()
     await this.#writing
-    this.#placement.close()
     if (this.#context.threads === 'none') for (const { memory } of [this.#inputs, this.#outputs]) returnMemory(memory)
   }
 
@@ -166,7 +179,7 @@ class Packer {
     this.#startWriting()
     // A listener of progress may have cancelled meanwhile, and then nothing may be left that would wake this thread.
     if (this.#error !== undefined) throw this.#error
-    return this.#finished && this.#jobs.length === 0 && this.#writing === undefined
+    return this.#finished && this.#jobs.length === 0 && this.#comparing === 0 && this.#writes === 0 && this.#writing === undefined
   }
 
   #fail(error: unknown): void {
@@ -217,17 +230,27 @@ class Packer {
 
   /** Place the parts of one read; false when it has to wait for a slot or for jobs to be done. */
   #placeRead(sent: SentRead, result: ReadResult): boolean {
-    const { parts } = sent.read
-    for (; sent.placedParts < parts.length; sent.placedParts++) {
+    const { files, segments } = sent.read
+    for (; sent.placedParts < files.length; sent.placedParts++) {
       if (!this.#placement.ready || this.#waiting.length > 8 * this.#pool.size) return false
-      const part = parts[sent.placedParts]
-      if (part === undefined) break
-      const at = part.identityIndex * 32
-      this.#placement.place(part, sent.slot, part.identityIndex < 0 ? undefined : result.identities.subarray(at, at + 32))
-      this.#doneBytes += part.length
+      const file = files[sent.placedParts] as FileNode
+      const at = sent.placedParts * SEGMENT_FIELDS
+      this.#placement.place(file, sent.slot, segments, at, this.#identity(file, segments[at + Segment.flags] as number, sent, result))
+      this.#doneBytes += segments[at + Segment.length] as number
     }
+    this.#placement.endSlot()
     this.#context.onProgress?.({ kind: 'bytes', stage: 'squashfs', doneBytes: this.#doneBytes })
     return true
+  }
+
+  /** Of a file with its first part, where one is wanted: SHA-256, one character a byte. */
+  #identity(file: FileNode, flags: number, sent: SentRead, { identities }: ReadResult): string | undefined {
+    if ((flags & SegmentFlag.identify) !== 0) {
+      const at = 32 * sent.placedIdentities++
+      return Buffer.from(identities.buffer).toString('latin1', at, at + 32)
+    }
+    if ((flags & SegmentFlag.first) === 0 || file.content.kind !== 'bytes' || !this.#identify(file)) return undefined
+    return identityOf(file.content.bytes)
   }
 
   #queue(job: Job): void {
@@ -253,14 +276,14 @@ class Packer {
       if (open.next === undefined || (open.worker !== undefined && open.worker !== worker)) continue
       const kept = position === 0 ? FRAGMENT_SLOTS : FRAGMENT_SLOTS + HEAD_SLOTS
       if (this.#inputs.freeCount <= kept) return false
-      const sent: SentRead = { read: open.next, slot: this.#inputs.take(), result: undefined, placedParts: 0 }
+      const sent: SentRead = { read: open.next, slot: this.#inputs.take(), result: undefined, placedParts: 0, placedIdentities: 0 }
       const { segments, text, last } = open.next
       open.worker = worker
       open.sent.push(sent)
       open.next = open.reads.next().value ?? undefined
       const hashed = open.stream.digest !== undefined
       const task: Task = { kind: 'read', stream: open.index, slot: sent.slot, segments, text, hashed, last }
-      this.#send(worker, task, [segments.buffer, text.buffer], (result) => {
+      this.#send(worker, task, [text.buffer], (result) => {
         if (result.kind === 'read') sent.result = result
       })
       return true
@@ -273,35 +296,73 @@ class Packer {
     if (sent === undefined || this.#outputs.freeCount === 0) return false
     this.#waiting.shift()
     sent.outputSlot = this.#outputs.take()
-    const { blocks, file } = sent.job
-    const task: Task = { kind: 'compress', blocks, outputSlot: sent.outputSlot, sparse: file !== undefined }
-    this.#send(worker, task, [], (result) => {
+    const { runs, slots } = sent.job
+    this.#send(worker, { kind: 'compress', runs, outputSlot: sent.outputSlot }, [], (result) => {
       if (result.kind !== 'compress') return
       sent.result = result
-      this.#inputs.release(blocks[0]?.slot ?? 0)
+      for (const slot of slots) this.#inputs.release(slot)
     })
     return true
   }
 
-  #send(thread: number, task: Task, moved: ArrayBuffer[], onResult: (result: Result) => void): void {
-    this.#pool.run(task, { thread, moved }).then(
-      (result) => {
-        onResult(result)
-        this.#notify()
-      },
-      (error: unknown) => this.#fail(error),
-    )
-  }
-
-  #startWriting(): void {
-    if (this.#writing !== undefined || !this.#jobs[0]?.result) return
-    this.#writing = this.#write().finally(() => {
-      this.#writing = undefined
-      this.#notify()
+  /** By whichever worker is free first. */
+  #compare({ slot, comparison }: Twins): void {
+    this.#comparing++
+    const { segments, text } = comparison.finish()
+    this.#send(undefined, { kind: 'compare', slot, segments, text }, [text.buffer], (result) => {
+      if (result.kind !== 'compare') return
+      this.#comparing--
+      this.#inputs.release(slot)
+      const pair = comparison.pairs[result.different]
+      // Equal digests of bytes that were read, and other bytes now: it is no accident.
+      if (pair !== undefined) this.#fail(changedTwin(...pair))
     })
   }
 
-  /** Write finished jobs in order, one call at a time; never rejects. */
+  #send(thread: number | undefined, task: Task, moved: ArrayBuffer[], onResult: (result: Result) => void): void {
+    this.#pool
+      .run(task, { moved, ...(thread !== undefined && { thread }) })
+      .then((result) => {
+        onResult(result)
+        this.#notify()
+      })
+      .catch((error: unknown) => this.#fail(error))
+  }
+
+  #startWriting(): void {
+    if (this.#target.lent !== undefined) this.#sendWrites(this.#target.lent)
+    else if (this.#writing === undefined && this.#jobs[0]?.result) {
+      this.#writing = this.#write().finally(() => {
+        this.#writing = undefined
+        this.#notify()
+      })
+    }
+  }
+
+  /** Finished jobs in order, as many as there are, are written by a worker; their places are known now. */
+  #sendWrites(lent: LentTarget): void {
+    let count = 0
+    while (this.#jobs[count]?.result) count++
+    // A message each would cost this thread more than the writing costs the worker.
+    if (count === 0 || (count < JOBS_A_WRITE && count < this.#jobs.length - this.#waiting.length && this.#outputs.freeCount > 2)) return
+    const slots: number[] = []
+    const position = this.#start + this.#position
+    for (const { job, result, outputSlot } of this.#jobs.splice(0, count)) {
+      if (result === undefined || outputSlot === undefined) continue
+      this.#record(job, result.words)
+      this.#position += result.length
+      slots.push(outputSlot, result.length)
+    }
+    this.#writes++
+    const { descriptor, label } = lent
+    this.#send(undefined, { kind: 'write', descriptor, label, position, slots }, [], () => {
+      this.#writes--
+      for (let index = 0; index < slots.length; index += 2) this.#outputs.release(slots[index] as number)
+      lent.written(slots.reduce((sum, value, index) => sum + (index % 2 === 1 ? value : 0), 0))
+    })
+  }
+
+  /** Where this thread has to write: finished jobs in order, one call at a time; never rejects. */
   async #write(): Promise<void> {
     try {
       for (let sent = this.#jobs[0]; sent?.result && sent.outputSlot !== undefined && !this.#stopped; sent = this.#jobs[0]) {
@@ -322,12 +383,12 @@ class Packer {
     return this.#closed || this.#error !== undefined
   }
 
-  #record(job: Job, words: Uint32Array): void {
+  #record({ owners, lengths }: Job, words: Uint32Array): void {
     let at = this.#position
-    for (const [index, block] of job.blocks.entries()) {
-      const word = words[index] ?? 0
-      if (job.file) job.file.addBlock(word, block.length, at)
-      else this.#placement.fragmentWritten(job.firstFragment + index, { start: at, sizeWord: word })
+    for (const [index, owner] of owners.entries()) {
+      const word = words[index] as number
+      if (typeof owner === 'number') this.#placement.fragments[owner] = { start: at, sizeWord: word }
+      else owner.addBlock(word, lengths[index] as number, at)
       at += word & (DATA_UNCOMPRESSED - 1)
     }
   }

@@ -5,20 +5,31 @@
 import type { FileNode } from '../../../tree/tree.ts'
 import { NO_INDEX } from '../disk.ts'
 import type { StoredFile, StoredFragment } from '../stored.ts'
-import { changedTwin, identityOf, Rereader } from './identity.ts'
-import { OUTPUT_SLOT_SIZE, type Piece } from './protocol.ts'
+import { OUTPUT_SLOT_SIZE, RUN_FIELDS, Run, RunFlag, Segment, SegmentFlag } from './protocol.ts'
 import type { Slots } from './slots.ts'
-import type { Part } from './streams.ts'
+import { Comparison } from './streams.ts'
 
 const NO_BLOCKS = new Uint32Array(0)
 
-/** Blocks of one input slot that are compressed together and written after each other; a job holds a reference to the slot. */
+/** Input slots that fragments in the making may hold. */
+export const SLOTS_OF_A_JOB = 4
+
+/** Blocks that are compressed together and written after each other. */
 export interface Job {
-  readonly blocks: readonly Piece[]
-  /** The file they belong to; undefined for fragments. */
-  readonly file: FileInBlocks | undefined
-  /** Index of the first fragment, when they are fragments. */
-  readonly firstFragment: number
+  /** As `CompressTask` has them. */
+  readonly runs: Int32Array<ArrayBuffer>
+  /** Of each block: the file that it belongs to, or the index of the fragment that it is. */
+  readonly owners: readonly (FileInBlocks | number)[]
+  /** Of each block. */
+  readonly lengths: readonly number[]
+  /** Input slots to which the job holds a reference. */
+  readonly slots: readonly number[]
+}
+
+/** Parts whose twins are to be compared with what lies in `slot`; holds a reference to the slot. */
+export interface Twins {
+  readonly slot: number
+  readonly comparison: Comparison
 }
 
 /** A file in blocks, which are added as they are written. */
@@ -70,41 +81,39 @@ class FileInFragment implements StoredFile {
   }
 }
 
-type Fate =
-  | { readonly kind: 'blocks'; readonly stored: FileInBlocks }
-  | { readonly kind: 'fragment' | 'skip' }
-  | { readonly kind: 'compare'; readonly reader: Rereader; readonly twin: FileNode }
-
-const SKIP: Fate = { kind: 'skip' }
-const FRAGMENT: Fate = { kind: 'fragment' }
+/** What becomes of a file: its blocks, a place in a fragment, nothing, or a comparison with the file that has its identity. */
+type Fate = FileInBlocks | 'fragment' | 'skip' | { readonly twin: FileNode }
 
 export interface PlacementOptions {
   readonly blockSize: number
   readonly fragments: boolean
-  readonly identify: (file: FileNode) => boolean
+  readonly emit: (job: Job) => void
+  readonly compare: (twins: Twins) => void
 }
 
 export class Placement {
   readonly files = new Map<FileNode, StoredFile>()
   readonly fragments: StoredFragment[] = []
   readonly #options: PlacementOptions
-  /** Fragments are put together in input slots too, so that workers find all blocks in one place. */
   readonly #slots: Slots
-  readonly #emit: (job: Job) => void
   /** By identity, one character a byte: the first file that has it. */
   readonly #originals = new Map<string, FileNode>()
-  /** What becomes of the file whose parts are coming. */
-  #fate: Fate = SKIP
-  #fragmentSlot: number | undefined
-  #fragmentBlocks: Piece[] = []
-  #fragmentStart = 0
+  /** The slot from which parts come. */
+  #slot = 0
+  /** Of the file whose parts are coming. */
+  #fate: Fate = 'skip'
+  readonly #blocks: JobDraft
+  /** Fragments that are whole, and the one that is being filled. */
+  readonly #fragments: JobDraft
   #fragmentLength = 0
   #fragmentCount = 0
+  #comparison: Comparison | undefined
 
-  constructor(options: PlacementOptions, slots: Slots, emit: (job: Job) => void) {
+  constructor(options: PlacementOptions, slots: Slots) {
     this.#options = options
     this.#slots = slots
-    this.#emit = emit
+    this.#blocks = new JobDraft(slots)
+    this.#fragments = new JobDraft(slots)
   }
 
   /** Whether `place` may be called: it needs at most one slot. */
@@ -112,30 +121,31 @@ export class Placement {
     return this.#slots.freeCount > 0
   }
 
-  /** Place a part that lies in input slot `slot`. */
-  place(part: Part, slot: number, identity: Uint8Array | undefined): void {
-    const content = this.#slots.view(slot, part.slotOffset, part.length)
-    if (part.first) this.#begin(part, content, identity)
+  /**
+   * Place the part of `file` that lies in input slot `slot`; `segments` describes it from `at` on. `identity` is that of the
+   * file, one character a byte, with its first part and where one was asked for.
+   */
+  place(file: FileNode, slot: number, segments: Float64Array, at: number, identity: string | undefined): void {
+    this.#slot = slot
+    const length = segments[at + Segment.length] as number
+    const offset = segments[at + Segment.slotOffset] as number
+    if (((segments[at + Segment.flags] as number) & SegmentFlag.first) !== 0) this.#fate = this.#begin(file, identity)
     const fate = this.#fate
-    switch (fate.kind) {
-      case 'blocks':
-        this.#addBlocks(part, slot, fate.stored)
-        return
-      case 'fragment':
-        this.#addToFragment(part.file, content)
-        return
-      case 'compare':
-        if (!fate.reader.matches(part.fileOffset, content)) throw changedTwin(part.file, fate.twin)
-        if (part.last) this.close()
-        return
-      case 'skip':
+    if (fate === 'fragment') this.#addToFragment(file, offset, length)
+    else if (fate instanceof FileInBlocks) this.#addBlocks(fate, offset, length)
+    else if (fate !== 'skip') {
+      this.#comparison ??= new Comparison()
+      this.#comparison.add(file, fate.twin, segments[at + Segment.fileOffset] as number, length, offset)
     }
   }
 
-  /** Close the file that a duplicate is compared with, if there is one. */
-  close(): void {
-    if (this.#fate.kind === 'compare') this.#fate.reader.close()
-    this.#fate = SKIP
+  /** No part comes any more of the slot from which the last ones came: hand out what belongs to it. */
+  endSlot(): void {
+    this.#emitBlocks()
+    if (this.#comparison === undefined) return
+    this.#slots.hold(this.#slot)
+    this.#options.compare({ slot: this.#slot, comparison: this.#comparison })
+    this.#comparison = undefined
   }
 
   /** No part comes any more: hand out the last fragments. */
@@ -144,88 +154,130 @@ export class Placement {
     this.#emitFragments()
   }
 
-  fragmentWritten(index: number, fragment: StoredFragment): void {
-    this.fragments[index] = fragment
-  }
-
-  #begin(part: Part, content: Uint8Array, given: Uint8Array | undefined): void {
-    const { file } = part
-    if (this.files.has(file)) {
-      this.#fate = SKIP
-      return
+  #begin(file: FileNode, identity: string | undefined): Fate {
+    if (this.files.has(file)) return 'skip'
+    if (identity !== undefined) {
+      const original = this.#originals.get(identity)
+      const stored = original && this.files.get(original)
+      if (original === undefined) this.#originals.set(identity, file)
+      else if (stored !== undefined) {
+        this.files.set(file, stored)
+        return { twin: original }
+      }
     }
-    const identity = given ?? (file.content.kind === 'bytes' && this.#options.identify(file) ? identityOf(file.content.bytes) : undefined)
-    if (identity) {
-      const key = Buffer.from(identity).toString('latin1')
-      const original = this.#originals.get(key)
-      if (original === undefined) this.#originals.set(key, file)
-      else if (this.#sameStart(part, content, original)) return
-    }
-    if (this.#options.fragments && file.size > 0 && file.size < this.#options.blockSize) {
-      this.#fate = FRAGMENT
-      return
-    }
+    if (this.#options.fragments && file.size > 0 && file.size < this.#options.blockSize) return 'fragment'
     const stored = new FileInBlocks(Math.ceil(file.size / this.#options.blockSize))
     this.files.set(file, stored)
-    this.#fate = { kind: 'blocks', stored }
+    return stored
   }
 
-  /** Whether there is `original` to share the place of; if so their bytes are compared. Throws CHANGED. */
-  #sameStart(part: Part, content: Uint8Array, original: FileNode): boolean {
-    const stored = this.files.get(original)
-    const reader = openAgain(original)
-    if (!reader || !stored) return false
-    this.#fate = { kind: 'compare', reader, twin: original }
-    // Equal digests of bytes that were read, and other bytes now: it is no accident.
-    if (!reader.matches(0, content)) throw changedTwin(part.file, original)
-    this.files.set(part.file, stored)
-    return true
-  }
-
-  #addBlocks(part: Part, slot: number, stored: FileInBlocks): void {
+  #addBlocks(stored: FileInBlocks, offset: number, length: number): void {
     const { blockSize } = this.#options
-    for (let start = 0; start < part.length; start += OUTPUT_SLOT_SIZE) {
-      const end = Math.min(part.length, start + OUTPUT_SLOT_SIZE)
-      const blocks: Piece[] = []
-      for (let at = start; at < end; at += blockSize) {
-        blocks.push({ slot, offset: part.slotOffset + at, length: Math.min(blockSize, end - at) })
-      }
-      this.#slots.hold(slot)
-      this.#emit({ blocks, file: stored, firstFragment: 0 })
+    for (let start = 0; start < length; start += blockSize) {
+      const size = Math.min(blockSize, length - start)
+      if (this.#blocks.length + size > OUTPUT_SLOT_SIZE) this.#emitBlocks()
+      this.#blocks.addRun(this.#slot, offset + start, size)
+      this.#blocks.endBlock(stored)
     }
   }
 
-  #addToFragment(file: FileNode, content: Uint8Array): void {
-    if (this.#fragmentLength + content.length > this.#options.blockSize) this.#endFragment()
-    if (this.#fragmentSlot === undefined) this.#fragmentSlot = this.#slots.take()
-    this.#slots.view(this.#fragmentSlot, this.#fragmentStart + this.#fragmentLength, content.length).set(content)
+  #emitBlocks(): void {
+    if (this.#blocks.length > 0) this.#options.emit(this.#blocks.take())
+  }
+
+  #addToFragment(file: FileNode, offset: number, length: number): void {
+    if (this.#fragmentLength + length > this.#options.blockSize) this.#endFragment()
+    this.#fragments.addRun(this.#slot, offset, length)
     this.files.set(file, new FileInFragment(this.#fragmentCount, this.#fragmentLength))
-    this.#fragmentLength += content.length
+    this.#fragmentLength += length
   }
 
   #endFragment(): void {
-    if (this.#fragmentSlot === undefined || this.#fragmentLength === 0) return
-    this.#fragmentBlocks.push({ slot: this.#fragmentSlot, offset: this.#fragmentStart, length: this.#fragmentLength })
-    this.#fragmentCount++
-    this.#fragmentStart += this.#fragmentLength
+    if (this.#fragmentLength === 0) return
+    this.#fragments.endBlock(this.#fragmentCount++)
     this.#fragmentLength = 0
-    if (this.#fragmentStart + this.#options.blockSize > OUTPUT_SLOT_SIZE) this.#emitFragments()
+    if (this.#fragments.length + this.#options.blockSize > OUTPUT_SLOT_SIZE) this.#emitFragments()
   }
 
   #emitFragments(): void {
-    if (this.#fragmentBlocks.length === 0) return
-    this.#emit({ blocks: this.#fragmentBlocks, file: undefined, firstFragment: this.#fragmentCount - this.#fragmentBlocks.length })
-    this.#fragmentSlot = undefined
-    this.#fragmentBlocks = []
-    this.#fragmentStart = 0
+    if (this.#fragments.length === 0) return
+    // In the order in which they were placed.
+    this.#emitBlocks()
+    this.#options.emit(this.#fragments.take())
   }
 }
 
-/** The original again; one that cannot be opened any more makes no duplicate. */
-function openAgain(file: FileNode): Rereader | undefined {
-  try {
-    return new Rereader(file)
-  } catch {
-    return undefined
+/** The blocks of one job in the making. Their bytes stay in the slots where they lie, as long as those are few. */
+class JobDraft {
+  /** Bytes of all runs. */
+  length = 0
+  readonly #pool: Slots
+  #runs: number[] = []
+  #owners: (FileInBlocks | number)[] = []
+  #lengths: number[] = []
+  #slots: number[] = []
+  /** Of the block that is being made. */
+  #blockLength = 0
+  /** Runs of the blocks that are whole end here. */
+  #wholeRuns = 0
+  /** A slot to which runs were moved, and bytes of it that are used. */
+  #own: number | undefined
+  #ownLength = 0
+
+  constructor(pool: Slots) {
+    this.#pool = pool
+  }
+
+  addRun(slot: number, offset: number, length: number): void {
+    if (this.#slots.at(-1) !== slot) {
+      if (this.#slots.length === SLOTS_OF_A_JOB) this.#moveTogether()
+      this.#pool.hold(slot)
+      this.#slots.push(slot)
+    }
+    const last = this.#runs.length - RUN_FIELDS
+    const isNext = last >= this.#wholeRuns && this.#runs[last + Run.slot] === slot
+    if (isNext && (this.#runs[last + Run.offset] as number) + (this.#runs[last + Run.length] as number) === offset) {
+      ;(this.#runs[last + Run.length] as number) += length
+    } else this.#runs.push(slot, offset, length, RunFlag.more)
+    this.length += length
+    this.#blockLength += length
+  }
+
+  endBlock(owner: FileInBlocks | number): void {
+    this.#runs[this.#runs.length - 1] = typeof owner === 'number' ? RunFlag.last : RunFlag.lastSparse
+    this.#owners.push(owner)
+    this.#lengths.push(this.#blockLength)
+    this.#wholeRuns = this.#runs.length
+    this.#blockLength = 0
+  }
+
+  /** The job; the next one begins empty. */
+  take(): Job {
+    const job = { runs: new Int32Array(this.#runs), owners: this.#owners, lengths: this.#lengths, slots: this.#slots }
+    this.#runs = []
+    this.#owners = []
+    this.#lengths = []
+    this.#slots = []
+    this.#wholeRuns = 0
+    this.#own = undefined
+    this.#ownLength = 0
+    this.length = 0
+    return job
+  }
+
+  /** A few small files among large ones would hold many slots: they get one of their own. */
+  #moveTogether(): void {
+    this.#own ??= this.#pool.take()
+    for (let run = 0; run < this.#runs.length; run += RUN_FIELDS) {
+      const slot = this.#runs[run + Run.slot] as number
+      if (slot === this.#own) continue
+      const length = this.#runs[run + Run.length] as number
+      this.#pool.copy(slot, this.#runs[run + Run.offset] as number, length, this.#own, this.#ownLength)
+      this.#runs[run + Run.slot] = this.#own
+      this.#runs[run + Run.offset] = this.#ownLength
+      this.#ownLength += length
+    }
+    for (const slot of this.#slots) if (slot !== this.#own) this.#pool.release(slot)
+    this.#slots = [this.#own]
   }
 }

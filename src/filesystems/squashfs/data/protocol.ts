@@ -20,34 +20,45 @@ export interface WorkSetup {
   readonly outputSlots: SharedArrayBuffer
 }
 
+/** Parts of files, in the order of a stream. */
+interface Parts {
+  readonly slot: number
+  /** `SEGMENT_FIELDS` numbers a segment, see `Segment`. */
+  readonly segments: Float64Array<ArrayBuffer>
+  /** Of each segment its framing bytes, and the inline content or host path. */
+  readonly text: Uint8Array<ArrayBuffer>
+}
+
 /**
  * Read a part of a stream of pieces into an input slot. A stream is hashed as a whole, so all its tasks
  * go to one worker, in order.
  */
-export interface ReadTask {
+export interface ReadTask extends Parts {
   readonly kind: 'read'
   readonly stream: number
-  readonly slot: number
-  /** `SEGMENT_FIELDS` numbers a segment, see `Segment`. */
-  readonly segments: Float64Array<ArrayBuffer>
-  /** Framing bytes, inline contents and host paths that segments point into. */
-  readonly text: Uint8Array<ArrayBuffer>
   /** Whether the stream's bytes are hashed. */
   readonly hashed: boolean
   /** The last task of its stream: answer with the stream's hash. */
   readonly last: boolean
 }
 
-/** Numbers of a segment in `ReadTask.segments`, in this order. */
+/** Compare parts of files with what lies in an input slot. */
+export interface CompareTask extends Parts {
+  readonly kind: 'compare'
+}
+
+/** Numbers of a segment, in this order. */
 export const SEGMENT_FIELDS = 7
 export const Segment = {
+  /** Bytes of text before it that are hashed and go nowhere. */
+  framingLength: 0,
   /** One of `SegmentKind`. */
-  kind: 0,
-  textStart: 1,
+  kind: 1,
+  /** Bytes of text that it has besides. */
   textLength: 2,
   /** Where in the file this part begins. */
   fileOffset: 3,
-  /** Bytes of this part, 0 for framing. */
+  /** Bytes of this part. */
   length: 4,
   /** Where in the slot it goes. */
   slotOffset: 5,
@@ -55,13 +66,13 @@ export const Segment = {
 } as const
 
 export const SegmentKind = {
-  /** `text` is hashed and goes nowhere. */
-  framing: 0,
-  /** `text` is the content. */
+  /** Framing alone. */
+  none: 0,
+  /** The text is the content. */
   inline: 1,
-  /** `text` is the path of a host file. */
+  /** The text is the path of a host file. */
   hostFile: 2,
-  /** `text` is a path with patches, see `patchedText`. */
+  /** The text is a path with patches, see `patchedText`. */
   patched: 3,
 } as const
 
@@ -72,23 +83,44 @@ export const SegmentFlag = {
   identify: 4,
 } as const
 
-/** A run of bytes in an input slot. */
-export interface Piece {
-  readonly slot: number
-  readonly offset: number
-  readonly length: number
-}
-
 /** Compress blocks, each of at most `blockSize` bytes. */
 export interface CompressTask {
   readonly kind: 'compress'
-  readonly blocks: readonly Piece[]
+  /** `RUN_FIELDS` numbers a run of bytes in an input slot, see `Run`; a block is made of one or more. */
+  readonly runs: Int32Array<ArrayBuffer>
   readonly outputSlot: number
-  /** Whether a block of zeros may be left out (data blocks may, fragments may not). */
-  readonly sparse: boolean
 }
 
-export type Task = ReadTask | CompressTask
+export const RUN_FIELDS = 4
+export const Run = {
+  slot: 0,
+  offset: 1,
+  length: 2,
+  /** One of `RunFlag`. */
+  flag: 3,
+} as const
+
+export const RunFlag = {
+  /** The block goes on with the next run. */
+  more: 0,
+  /** It ends here. */
+  last: 1,
+  /** It ends here, and is left out when it is all zeros: a block of a file, not a fragment. */
+  lastSparse: 2,
+} as const
+
+/** Write compressed blocks to a file, one slot after the other. */
+export interface WriteTask {
+  readonly kind: 'write'
+  readonly descriptor: number
+  /** The file in errors. */
+  readonly label: string
+  readonly position: number
+  /** Output slot and bytes in it, in turn. */
+  readonly slots: readonly number[]
+}
+
+export type Task = ReadTask | CompareTask | CompressTask | WriteTask
 
 export interface ReadResult {
   readonly kind: 'read'
@@ -96,6 +128,12 @@ export interface ReadResult {
   readonly identities: Uint8Array<ArrayBuffer>
   /** With the last task of a hashed stream. */
   readonly digest?: Uint8Array<ArrayBuffer>
+}
+
+export interface CompareResult {
+  readonly kind: 'compare'
+  /** The first part that is different, or -1. */
+  readonly different: number
 }
 
 export interface CompressResult {
@@ -106,4 +144,8 @@ export interface CompressResult {
   readonly length: number
 }
 
-export type Result = ReadResult | CompressResult
+export interface WriteResult {
+  readonly kind: 'write'
+}
+
+export type Result = ReadResult | CompareResult | CompressResult | WriteResult

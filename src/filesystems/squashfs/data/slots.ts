@@ -36,6 +36,12 @@ export class Slots {
     if (left === 0) this.#free.push(slot)
   }
 
+  /** Copy bytes of one slot to another. */
+  copy(from: number, fromOffset: number, length: number, to: number, toOffset: number): void {
+    const start = from * this.#slotSize + fromOffset
+    this.#bytes.copyWithin(to * this.#slotSize + toOffset, start, start + length)
+  }
+
   view(slot: number, offset: number, length: number): Uint8Array {
     const start = slot * this.#slotSize + offset
     return this.#bytes.subarray(start, start + length)

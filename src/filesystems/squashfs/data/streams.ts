@@ -7,30 +7,19 @@ import { printable } from '../../../bytes/text.ts'
 import type { DirectoryNode, FileNode, TreeDigest, TreeNode } from '../../../tree/tree.ts'
 import { sortedEntries } from '../../../tree/tree.ts'
 import { patchedText } from './patched-text.ts'
-import { INPUT_SLOT_SIZE, SEGMENT_FIELDS, SegmentFlag, SegmentKind } from './protocol.ts'
+import { INPUT_SLOT_SIZE, SEGMENT_FIELDS, Segment, SegmentFlag, SegmentKind } from './protocol.ts'
 
 export interface Stream {
   readonly digest: TreeDigest | undefined
   pieces(): Iterable<Uint8Array | FileNode>
 }
 
-/** A run of a file's bytes in the slot that a read task fills. */
-export interface Part {
-  readonly file: FileNode
-  readonly fileOffset: number
-  readonly length: number
-  readonly slotOffset: number
-  readonly first: boolean
-  readonly last: boolean
-  /** With a first part: the file's place among the task's identities, or -1. */
-  readonly identityIndex: number
-}
-
-/** A read task without the slot and the number it gets when it is sent. */
+/** A read task without the slot that it gets when it is sent. */
 export interface PlannedRead {
   readonly segments: Float64Array<ArrayBuffer>
   readonly text: Uint8Array<ArrayBuffer>
-  readonly parts: readonly Part[]
+  /** Of the segments that are more than framing, in their order. */
+  readonly files: readonly FileNode[]
   readonly last: boolean
 }
 
@@ -70,15 +59,6 @@ function ownDigest(node: TreeNode): TreeDigest | undefined {
   return { name: printable(path), node, algorithm: 'sha256', expected: proof.sha256, pieces: () => [node] }
 }
 
-/** The files of a tree in the order of names, without recursion. */
-export function* filesBelow(node: TreeNode): Generator<FileNode> {
-  const stack: TreeNode[] = [node]
-  for (let next = stack.pop(); next; next = stack.pop()) {
-    if (next.kind === 'file') yield next
-    else if (next.kind === 'directory') for (const entry of sortedEntries(next).reverse()) stack.push(entry.node)
-  }
-}
-
 /** Tasks stay small: what is known of every part waits in memory until it is placed, a task a slot. */
 const MOST_SEGMENTS = 1024
 const MOST_TEXT = 1 << 20
@@ -88,29 +68,41 @@ const MOST_TEXT = 1 << 20
  * multiples of the block size. `identify` says for which files an identity (SHA-256) is wanted.
  */
 export function* planReads(stream: Stream, blockSize: number, identify: (file: FileNode) => boolean): Generator<PlannedRead> {
-  let batch = new Batch()
+  const draft = new ReadDraft()
   for (const piece of stream.pieces()) {
     if (piece instanceof Uint8Array) {
-      if (batch.isFull(piece.length)) {
-        yield batch.finish(false)
-        batch = new Batch()
-      }
-      batch.addFraming(piece)
+      if (draft.isFull(piece.length)) yield draft.finish(false)
+      draft.addFraming(piece)
       continue
     }
     for (let offset = 0; ; ) {
-      let length = fitting(piece.size - offset, batch.room, blockSize)
-      if (length === undefined || batch.isFull(0)) {
-        yield batch.finish(false)
-        batch = new Batch()
-        length = fitting(piece.size - offset, batch.room, blockSize) ?? 0
+      let length = fitting(piece.size - offset, draft.room, blockSize)
+      if (length === undefined || draft.isFull(0)) {
+        yield draft.finish(false)
+        length = fitting(piece.size - offset, draft.room, blockSize) ?? 0
       }
-      batch.addPart(piece, offset, length, identify(piece))
+      draft.addPart(piece, offset, length, identify(piece))
       offset += length
       if (offset >= piece.size) break
     }
   }
-  yield batch.finish(true)
+  yield draft.finish(true)
+}
+
+/** Parts that lie in a slot already, to be compared with the same parts of the files that are their twins. */
+export class Comparison {
+  readonly #draft = new ReadDraft()
+  /** Of each part: the file and its twin. */
+  readonly pairs: [file: FileNode, twin: FileNode][] = []
+
+  add(file: FileNode, twin: FileNode, fileOffset: number, length: number, slotOffset: number): void {
+    this.pairs.push([file, twin])
+    this.#draft.addPart(twin, fileOffset, length, false, slotOffset)
+  }
+
+  finish(): Pick<PlannedRead, 'segments' | 'text'> {
+    return this.#draft.finish(true)
+  }
 }
 
 /** How many of `left` bytes go into `room`: all, whole blocks, or undefined for none. */
@@ -120,56 +112,87 @@ function fitting(left: number, room: number, blockSize: number): number | undefi
   return whole === 0 ? undefined : whole
 }
 
-/** One read task in the making. */
-class Batch {
-  readonly #segments: number[] = []
-  readonly #text: Uint8Array[] = []
-  readonly #parts: Part[] = []
+/** One read task after the other in the making, in memory that is used again. */
+class ReadDraft {
+  #segments = new Float64Array(64 * SEGMENT_FIELDS)
+  #segmentsLength = 0
+  #text = Buffer.allocUnsafeSlow(4096)
   #textLength = 0
+  /** Of the text, bytes of framing since the last part. */
+  #framing = 0
+  #files: FileNode[] = []
   #used = 0
-  #identities = 0
 
   get room(): number {
     return INPUT_SLOT_SIZE - this.#used
   }
 
   isFull(textLength: number): boolean {
-    if (this.#segments.length === 0) return false
-    return this.#segments.length >= MOST_SEGMENTS * SEGMENT_FIELDS || this.#textLength + textLength > MOST_TEXT
+    if (this.#textLength === 0) return false
+    return this.#segmentsLength >= MOST_SEGMENTS * SEGMENT_FIELDS || this.#textLength + textLength > MOST_TEXT
   }
 
   addFraming(bytes: Uint8Array): void {
-    this.#segments.push(SegmentKind.framing, this.#textLength, bytes.length, 0, 0, 0, 0)
     this.#addText(bytes)
+    this.#framing += bytes.length
   }
 
-  addPart(file: FileNode, fileOffset: number, length: number, identify: boolean): void {
-    const first = fileOffset === 0
-    const last = fileOffset + length === file.size
-    const inline = file.content.kind === 'bytes'
-    const asked = first && identify && !inline
+  addPart(file: FileNode, fileOffset: number, length: number, identify: boolean, slotOffset = this.#used): void {
+    const isFirst = fileOffset === 0
+    const isLast = fileOffset + length === file.size
+    const isAsked = isFirst && identify && file.content.kind !== 'bytes'
     // For an identity the whole file is read, whatever part this is.
-    const text = asked ? partText(file, 0, file.size) : partText(file, fileOffset, length)
-    const flags = (first ? SegmentFlag.first : 0) | (last ? SegmentFlag.last : 0) | (asked ? SegmentFlag.identify : 0)
-    this.#segments.push(segmentKind(file), this.#textLength, text.length, fileOffset, length, this.#used, flags)
+    const text = isAsked ? partText(file, 0, file.size) : partText(file, fileOffset, length)
+    const flags = (isFirst ? SegmentFlag.first : 0) | (isLast ? SegmentFlag.last : 0) | (isAsked ? SegmentFlag.identify : 0)
     this.#addText(text)
-    this.#parts.push({ file, fileOffset, length, slotOffset: this.#used, first, last, identityIndex: asked ? this.#identities++ : -1 })
+    this.#addSegment(segmentKind(file), text.length, fileOffset, length, slotOffset, flags)
+    this.#files.push(file)
     this.#used += length
   }
 
+  /** The task; the next one begins empty. */
   finish(last: boolean): PlannedRead {
-    const text = new Uint8Array(this.#textLength)
-    let at = 0
-    for (const bytes of this.#text) {
-      text.set(bytes, at)
-      at += bytes.length
+    if (this.#framing > 0) this.#addSegment(SegmentKind.none, 0, 0, 0, 0, 0)
+    const read = {
+      segments: this.#segments.slice(0, this.#segmentsLength),
+      text: new Uint8Array(this.#text.subarray(0, this.#textLength)),
+      files: this.#files,
+      last,
     }
-    return { segments: Float64Array.from(this.#segments), text, parts: this.#parts, last }
+    this.#segmentsLength = 0
+    this.#textLength = 0
+    this.#files = []
+    this.#used = 0
+    return read
+  }
+
+  #addSegment(kind: number, textLength: number, fileOffset: number, length: number, slotOffset: number, flags: number): void {
+    if (this.#segmentsLength === this.#segments.length) {
+      const larger = new Float64Array(2 * this.#segments.length)
+      larger.set(this.#segments)
+      this.#segments = larger
+    }
+    const at = this.#segmentsLength
+    this.#segments[at + Segment.framingLength] = this.#framing
+    this.#segments[at + Segment.kind] = kind
+    this.#segments[at + Segment.textLength] = textLength
+    this.#segments[at + Segment.fileOffset] = fileOffset
+    this.#segments[at + Segment.length] = length
+    this.#segments[at + Segment.slotOffset] = slotOffset
+    this.#segments[at + Segment.flags] = flags
+    this.#segmentsLength = at + SEGMENT_FIELDS
+    this.#framing = 0
   }
 
   #addText(bytes: Uint8Array): void {
-    this.#text.push(bytes)
-    this.#textLength += bytes.length
+    const end = this.#textLength + bytes.length
+    if (end > this.#text.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.#text.length, end))
+      larger.set(this.#text.subarray(0, this.#textLength))
+      this.#text = larger
+    }
+    this.#text.set(bytes, this.#textLength)
+    this.#textLength = end
   }
 }
 

@@ -1,18 +1,41 @@
 /** What is done with a task, in whatever thread: streams of files are read and hashed, blocks are compressed. Nothing is decided here. */
 import { createHash, type Hash, hash } from 'node:crypto'
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 import { printable } from '../../../bytes/text.ts'
 import type { Codec } from '../../../codecs/codec.ts'
 import { isSlow, probablyIncompressible } from '../../../codecs/incompressible.ts'
 import { openCodec } from '../../../codecs/open.ts'
 import { ImageError } from '../../../errors.ts'
+import { writeError } from '../../../io/write-error.ts'
 import type { Stop, Work, WorkModule } from '../../../threads/work.ts'
 import { changedError, changeTimeNs, HOST_FILE_FLAGS, readError, WRITTEN_TO } from '../../../tree/host-file.ts'
 import { applyPatches, type Patch } from '../../../tree/patch.ts'
 import { DATA_UNCOMPRESSED } from '../disk.ts'
 import { parsePatchedText } from './patched-text.ts'
-import type { CompressResult, CompressTask, ReadResult, ReadTask, Result, Task, WorkSetup } from './protocol.ts'
-import { INPUT_SLOT_SIZE, OUTPUT_SLOT_SIZE, SEGMENT_FIELDS, Segment, SegmentFlag, SegmentKind } from './protocol.ts'
+import type {
+  CompareResult,
+  CompareTask,
+  CompressResult,
+  CompressTask,
+  ReadResult,
+  ReadTask,
+  Result,
+  Task,
+  WorkSetup,
+  WriteResult,
+  WriteTask,
+} from './protocol.ts'
+import {
+  INPUT_SLOT_SIZE,
+  OUTPUT_SLOT_SIZE,
+  RUN_FIELDS,
+  Run,
+  RunFlag,
+  SEGMENT_FIELDS,
+  Segment,
+  SegmentFlag,
+  SegmentKind,
+} from './protocol.ts'
 
 export const work: WorkModule<WorkSetup, Task, Result> = {
   module: import.meta.url,
@@ -23,6 +46,16 @@ export const work: WorkModule<WorkSetup, Task, Result> = {
 interface Source {
   readonly path: Buffer
   readonly patches: readonly Patch[]
+}
+
+/** One segment of a task, and the bytes of the slot that it is about. */
+interface SlotPart {
+  readonly framing: Buffer
+  readonly kind: number
+  readonly text: Buffer
+  readonly fileOffset: number
+  readonly flags: number
+  readonly content: Buffer
 }
 
 const NO_PATCHES: readonly Patch[] = []
@@ -40,10 +73,12 @@ class Tasks implements Work<Task, Result> {
   readonly #output: Buffer
   readonly #stop: Stop
   readonly #zeros: Buffer
+  /** Room for a block that lies in several places. */
+  readonly #gathered: Buffer
   readonly #streams = new Map<number, StreamState>()
   /** Room for the one byte that shows that a file has grown. */
   readonly #beyond = Buffer.alloc(1)
-  /** Made when a large file has to be read twice. */
+  /** Made when a file has to be read twice. */
   #scratch: Buffer | undefined
 
   constructor(setup: WorkSetup, codec: Codec, stop: Stop) {
@@ -53,10 +88,20 @@ class Tasks implements Work<Task, Result> {
     this.#output = Buffer.from(setup.outputSlots)
     this.#stop = stop
     this.#zeros = Buffer.alloc(setup.blockSize)
+    this.#gathered = Buffer.alloc(setup.blockSize)
   }
 
   run(task: Task): Result {
-    return task.kind === 'read' ? this.#read(task) : this.#compress(task)
+    switch (task.kind) {
+      case 'read':
+        return this.#read(task)
+      case 'compare':
+        return this.#compare(task)
+      case 'compress':
+        return this.#compress(task)
+      case 'write':
+        return this.#write(task)
+    }
   }
 
   /** What streams that were not read to their end have open. */
@@ -68,24 +113,13 @@ class Tasks implements Work<Task, Result> {
   #read(task: ReadTask): ReadResult {
     const stream = this.#streams.get(task.stream) ?? { hash: task.hashed ? createHash('sha256') : undefined, file: undefined }
     this.#streams.set(task.stream, stream)
-    const text = Buffer.from(task.text.buffer)
-    const base = task.slot * INPUT_SLOT_SIZE
     const identities: Uint8Array[] = []
-    for (let at = 0; at < task.segments.length; at += SEGMENT_FIELDS) {
-      const field = (index: number): number => task.segments[at + index] ?? 0
-      const piece = text.subarray(field(Segment.textStart), field(Segment.textStart) + field(Segment.textLength))
-      if (field(Segment.kind) === SegmentKind.framing) {
-        stream.hash?.update(piece)
-        continue
-      }
-      const start = base + field(Segment.slotOffset)
-      const content = this.#input.subarray(start, start + field(Segment.length))
-      const flags = field(Segment.flags)
-      if (field(Segment.kind) === SegmentKind.inline) {
-        content.set(piece)
-      } else {
-        const source = field(Segment.kind) === SegmentKind.patched ? parsePatchedText(piece) : { path: piece, patches: NO_PATCHES }
-        const identity = this.#readHostFile(stream, source, field(Segment.fileOffset), content, flags)
+    for (const { framing, kind, text, fileOffset, flags, content } of this.#parts(task)) {
+      if (framing.length > 0) stream.hash?.update(framing)
+      if (kind === SegmentKind.none) continue
+      if (kind === SegmentKind.inline) content.set(text)
+      else {
+        const identity = this.#readHostFile(stream, sourceOf(kind, text), fileOffset, content, flags)
         if (identity) identities.push(identity)
       }
       stream.hash?.update(content)
@@ -94,6 +128,63 @@ class Tasks implements Work<Task, Result> {
     if (!task.last) return result
     this.#streams.delete(task.stream)
     return stream.hash ? { ...result, digest: new Uint8Array(stream.hash.digest()) } : result
+  }
+
+  /** Contents lie in the slot of the task. */
+  *#parts({ slot, segments, text }: ReadTask | CompareTask): Generator<SlotPart> {
+    const base = slot * INPUT_SLOT_SIZE
+    const bytes = Buffer.from(text.buffer, text.byteOffset, text.length)
+    let textAt = 0
+    const take = (length: number): Buffer => {
+      textAt += length
+      return bytes.subarray(textAt - length, textAt)
+    }
+    for (let at = 0; at < segments.length; at += SEGMENT_FIELDS) {
+      const field = (index: number): number => segments[at + index] as number
+      const start = base + field(Segment.slotOffset)
+      yield {
+        framing: take(field(Segment.framingLength)),
+        kind: field(Segment.kind),
+        text: take(field(Segment.textLength)),
+        fileOffset: field(Segment.fileOffset),
+        flags: field(Segment.flags),
+        content: this.#input.subarray(start, start + field(Segment.length)),
+      }
+    }
+  }
+
+  /** An equal hash makes no equal file: the bytes are read again. */
+  #compare(task: CompareTask): CompareResult {
+    let index = 0
+    for (const { kind, text, fileOffset, content } of this.#parts(task)) {
+      if (this.#stop.isStopped()) break
+      const isSame = kind === SegmentKind.inline ? text.equals(content) : this.#hasHostFile(sourceOf(kind, text), fileOffset, content)
+      if (!isSame) return { kind: 'compare', different: index }
+      index++
+    }
+    return { kind: 'compare', different: -1 }
+  }
+
+  /** Whether a host file has `content` from `offset` on. */
+  #hasHostFile({ path, patches }: Source, offset: number, content: Buffer): boolean {
+    this.#scratch ??= Buffer.alloc(INPUT_SLOT_SIZE)
+    const bytes = this.#scratch.subarray(0, content.length)
+    try {
+      const fd = openSync(path, HOST_FILE_FLAGS)
+      try {
+        for (let done = 0; done < bytes.length; ) {
+          const count = readSync(fd, bytes, done, bytes.length - done, offset + done)
+          if (count === 0) return false
+          done += count
+        }
+      } finally {
+        closeSync(fd)
+      }
+    } catch (error) {
+      throw readError(path, error)
+    }
+    applyPatches(bytes, offset, patches)
+    return bytes.equals(content)
   }
 
   /** Read one segment of a host file into `content`; returns the file's SHA-256 where that was asked for. */
@@ -176,27 +267,68 @@ class Tasks implements Work<Task, Result> {
     if (readSync(fd, this.#beyond, 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
   }
 
-  #compress(task: CompressTask): CompressResult {
-    const words = new Uint32Array(task.blocks.length)
-    const start = task.outputSlot * OUTPUT_SLOT_SIZE
+  #compress({ runs, outputSlot }: CompressTask): CompressResult {
+    const words: number[] = []
+    const start = outputSlot * OUTPUT_SLOT_SIZE
     let at = start
-    for (const [index, piece] of task.blocks.entries()) {
-      if (this.#stop.isStopped()) break
-      const from = piece.slot * INPUT_SLOT_SIZE + piece.offset
-      const block = this.#input.subarray(from, from + piece.length)
-      if (task.sparse && this.#isZero(block)) continue
-      const packed = this.#slow && probablyIncompressible(block) ? block : this.#codec.compress(block)
+    for (let run = 0; run < runs.length && !this.#stop.isStopped(); ) {
+      let block = this.#run(runs, run)
+      if (runs[run + Run.flag] === RunFlag.more) {
+        let length = 0
+        for (let more = true; more; run += RUN_FIELDS) {
+          length += this.#run(runs, run).copy(this.#gathered, length)
+          more = runs[run + Run.flag] === RunFlag.more
+        }
+        run -= RUN_FIELDS
+        block = this.#gathered.subarray(0, length)
+      }
+      const isSparse = runs[run + Run.flag] === RunFlag.lastSparse
+      run += RUN_FIELDS
+      if (isSparse && this.#isZero(block)) {
+        words.push(0)
+        continue
+      }
+      const place = this.#output.subarray(at, start + OUTPUT_SLOT_SIZE)
+      const packed = this.#slow && probablyIncompressible(block) ? block : this.#codec.compress(block, place)
       const stored = packed.length < block.length ? packed : block
-      this.#output.set(stored, at)
+      const isInPlace = stored.buffer === place.buffer && stored.byteOffset === place.byteOffset
+      if (!isInPlace) Buffer.from(stored.buffer, stored.byteOffset, stored.length).copy(place)
       at += stored.length
-      words[index] = stored === block ? block.length | DATA_UNCOMPRESSED : stored.length
+      words.push(stored === block ? block.length | DATA_UNCOMPRESSED : stored.length)
     }
-    return { kind: 'compress', words, length: at - start }
+    return { kind: 'compress', words: new Uint32Array(words), length: at - start }
+  }
+
+  #run(runs: Int32Array, run: number): Buffer {
+    const from = (runs[run + Run.slot] as number) * INPUT_SLOT_SIZE + (runs[run + Run.offset] as number)
+    return this.#input.subarray(from, from + (runs[run + Run.length] as number))
+  }
+
+  #write({ descriptor, label, position, slots }: WriteTask): WriteResult {
+    let at = position
+    try {
+      for (let index = 0; index < slots.length && !this.#stop.isStopped(); index += 2) {
+        const start = (slots[index] as number) * OUTPUT_SLOT_SIZE
+        const end = start + (slots[index + 1] as number)
+        for (let from = start; from < end; ) {
+          const count = writeSync(descriptor, this.#output, from, end - from, at)
+          from += count
+          at += count
+        }
+      }
+    } catch (error) {
+      throw writeError(label, error)
+    }
+    return { kind: 'write' }
   }
 
   #isZero(block: Buffer): boolean {
     return block[0] === 0 && block[block.length - 1] === 0 && block.equals(this.#zeros.subarray(0, block.length))
   }
+}
+
+function sourceOf(kind: number, text: Buffer): Source {
+  return kind === SegmentKind.patched ? parsePatchedText(text) : { path: text, patches: NO_PATCHES }
 }
 
 function readFully(fd: number, path: Buffer, content: Buffer, offset: number): void {

@@ -1,0 +1,11 @@
+/** `kilnix/nar` */
+export { hashNar, type NarDigesterOptions, type NarHashAlgorithm } from '../nix/nar/digest.ts'
+export { narImage } from '../nix/nar/dump.ts'
+export type { NarNodeEvent } from '../nix/nar/grammar.ts'
+export { type NarEvent, type ReadNarOptions, readNar } from '../nix/nar/read.ts'
+export { type RestoreOptions, restoreNar } from '../nix/nar/restore.ts'
+export { narTree } from '../nix/nar/tree.ts'
+export type { ReferenceScanner } from '../nix/store/reference-scan.ts'
+export * from './nodes.ts'
+export * from './sources.ts'
+export * from './vocabulary.ts'

@@ -1,0 +1,18 @@
+/** The types of trees, which every format of files takes. */
+export type { ByteRun, Extent, Image, ImmediateReader, SparseContent } from '../io/image.ts'
+export type { Proof, Reading as ProofReading } from '../io/proven.ts'
+export type { Patch } from '../tree/patch.ts'
+export type {
+  Attributes,
+  Content,
+  DeviceNode,
+  DirectoryNode,
+  Entry,
+  FileNode,
+  PatchedContent,
+  PipeNode,
+  SymlinkNode,
+  TreeDigest,
+  TreeNode,
+  Xattr,
+} from '../tree/tree.ts'

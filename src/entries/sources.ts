@@ -1,0 +1,2 @@
+/** What containers are read from. */
+export { bytesSource, FileSource, type RandomAccessSource } from '../io/source.ts'

@@ -1,0 +1,4 @@
+/** `kilnix/vdi` */
+export { openVdi, type VdiOptions, vdi } from '../disks/vdi/index.ts'
+export * from './sources.ts'
+export * from './vocabulary.ts'

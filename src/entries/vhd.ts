@@ -1,0 +1,4 @@
+/** `kilnix/vhd` */
+export { dynamicVhd, type FixedVhdOptions, fixedVhd, openVhd, type VhdOptions } from '../disks/vhd/index.ts'
+export * from './sources.ts'
+export * from './vocabulary.ts'
