@@ -1,7 +1,7 @@
 /** What `kilnix netboot` and `kilnix serve` have in common. */
 import { row } from './row.ts'
 import * as rows from './rows.ts'
-import { address, choice, compression, hostName, path, size, text } from './values.ts'
+import { choice, compression, path, size, text } from './values.ts'
 
 export const NETBOOT_ROWS = {
   closure: rows.CLOSURE,
@@ -50,25 +50,6 @@ export const NETBOOT_ROWS = {
     about: 'Specialisation of the system to boot',
   }),
   prepend: rows.PREPEND,
-} as const
-
-/** Of `kilnix serve`. */
-export const SERVE_ROWS = {
-  ...NETBOOT_ROWS,
-  listen: row({
-    type: address(),
-    group: 'Server',
-    default: '127.0.0.1:8080',
-    about: 'Address and port to listen on; port 0 takes a free one, 0.0.0.0 or [::] lets other machines in',
-  }),
-  names: row({
-    type: hostName(),
-    group: 'Server',
-    flag: 'host',
-    repeatable: true,
-    about: 'A name by which machines reach the server, as in http://NAME:8080/; addresses and localhost need none, all else is refused',
-  }),
-  ...rows.BUILDING,
 } as const
 
 /** `, 3 of 45 pieces built anew` */
