@@ -40,7 +40,7 @@ export function bootPartitionSize(layout: ZfsLayout, bootSize: number): number {
   )
 }
 
-/** The same the other way round. */
+/** The `bootSize` that leaves so many bytes to the EFI system partition. */
 export function bootSizeFor(layout: ZfsLayout, partitionSize: number): number {
   return BOOT_START + partitionSize + (layout === 'two-disk' ? TABLE_SIZE : 0)
 }
