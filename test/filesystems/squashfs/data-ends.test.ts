@@ -1,10 +1,12 @@
 /** The ways in which the data stage ends: never stuck, never with a file open or a write under way. */
-import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { type SquashfsPackOptions, squashfs } from '../../../src/filesystems/squashfs/index.ts'
+import { FileTarget, type OpenFile } from '../../../src/io/file-target.ts'
 import type { BuildContext } from '../../../src/io/image.ts'
 import type { ProgressEvent } from '../../../src/io/progress.ts'
 import { BufferTarget, type Target } from '../../../src/io/target.ts'
@@ -133,6 +135,61 @@ describe('packing ends', () => {
       expect(await end(tree, FAST, { onProgress, signal: controller.signal })).toMatchObject({ code: 'ABORTED' })
       expect([open > 0, openBelow(path)]).toEqual([true, 0])
     }
+  })
+
+  it.each(['workers', 'none'] as const)('with the same bytes in a file, to which threads write themselves: %s', async (threads) => {
+    const path = join(folder, `direct-${threads}`)
+    const large = Array.from({ length: 30 }, (_, i) => ({ name: Buffer.from(`a${i}`), node: file(noise(700_000 + i, i), FIXED) }))
+    const small = Array.from({ length: 900 }, (_, i) => ({ name: Buffer.from(`b${i}`), node: file(noise(i * 9, i % 70), FIXED) }))
+    const tree = directory([...large, ...small])
+    const buffer = new BufferTarget()
+    const options = { ...FAST, blockSize: 131_072 }
+    expect(await end(tree, options, { jobs: 3 }, buffer)).toBe('packed')
+    const handle = await open(path, 'wx+')
+    const target = new FileTarget(handle, path)
+    const writes = vi.spyOn(target, 'write')
+    expect(await end(tree, options, { jobs: 3, threads }, target)).toBe('packed')
+    await target.close()
+    expect(readFileSync(path).equals(buffer.bytes)).toBe(true)
+    // Tables only.
+    expect(writes.mock.calls.every(([position]) => position === 0 || position > buffer.bytes.length / 2)).toBe(true)
+  })
+
+  it.each([
+    ['/dev/full', 'w', /full: cannot be written \(ENOSPC\): the file system is full/],
+    ['/dev/zero', 'r', /zero: cannot be written \(EBADF\)/],
+  ] as const)('with WRITE_FAILED where threads cannot write: %s', async (path, flags, message) => {
+    const tree = directory({ a: file(noise(30 * MEBIBYTE, 1), FIXED) })
+    for (const threads of ['workers', 'none'] as const) {
+      const handle = await open(path, flags)
+      const target = new FileTarget(handle, path, false)
+      expect(await end(tree, FAST, { jobs: 2, threads }, target)).toMatchObject({
+        code: 'WRITE_FAILED',
+        path,
+        message: expect.stringMatching(message),
+      })
+      await target.close()
+    }
+  })
+
+  it('with what was written before and did not get to the disk', async () => {
+    const path = join(folder, 'flushed')
+    const handle = await open(path, 'wx+')
+    const failing: OpenFile = {
+      fd: handle.fd,
+      write: (...given) => handle.write(...given),
+      read: (...given) => handle.read(...given),
+      truncate: (size) => handle.truncate(size),
+      datasync: () => Promise.reject(Object.assign(new Error('lost'), { code: 'EIO' })),
+      close: () => handle.close(),
+    }
+    const target = new FileTarget(failing, path)
+    const tree = directory({ a: file(noise(200 * MEBIBYTE, 1), FIXED) })
+    expect(await end(tree, { ...FAST, blockSize: MEBIBYTE, codec: { name: 'none' } }, { jobs: 2 }, target)).toMatchObject({
+      code: 'WRITE_FAILED',
+      message: expect.stringContaining('EIO'),
+    })
+    await target.close()
   })
 
   it.each([0, -1, 1.5, Number.NaN, 257, Number.POSITIVE_INFINITY])('at once with %d jobs', async (jobs) => {

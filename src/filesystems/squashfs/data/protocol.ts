@@ -48,7 +48,7 @@ export interface CompareTask extends Parts {
 }
 
 /** Numbers of a segment, in this order. */
-export const SEGMENT_FIELDS = 7
+export const SEGMENT_FIELDS = 8
 export const Segment = {
   /** Bytes of text before it that are hashed and go nowhere. */
   framingLength: 0,
@@ -63,6 +63,8 @@ export const Segment = {
   /** Where in the slot it goes. */
   slotOffset: 5,
   flags: 6,
+  /** Bytes of the whole file. */
+  fileSize: 7,
 } as const
 
 export const SegmentKind = {

@@ -7,7 +7,7 @@ import { printable } from '../../../bytes/text.ts'
 import type { DirectoryNode, FileNode, TreeDigest, TreeNode } from '../../../tree/tree.ts'
 import { sortedEntries } from '../../../tree/tree.ts'
 import { patchedText } from './patched-text.ts'
-import { INPUT_SLOT_SIZE, SEGMENT_FIELDS, Segment, SegmentFlag, SegmentKind } from './protocol.ts'
+import { INPUT_SLOT_SIZE, SEGMENT_FIELDS, SegmentFlag, SegmentKind } from './protocol.ts'
 
 export interface Stream {
   readonly digest: TreeDigest | undefined
@@ -145,14 +145,14 @@ class ReadDraft {
     const text = isAsked ? partText(file, 0, file.size) : partText(file, fileOffset, length)
     const flags = (isFirst ? SegmentFlag.first : 0) | (isLast ? SegmentFlag.last : 0) | (isAsked ? SegmentFlag.identify : 0)
     this.#addText(text)
-    this.#addSegment(segmentKind(file), text.length, fileOffset, length, slotOffset, flags)
+    this.#addSegment([segmentKind(file), text.length, fileOffset, length, slotOffset, flags, file.size])
     this.#files.push(file)
     this.#used += length
   }
 
   /** The task; the next one begins empty. */
   finish(last: boolean): PlannedRead {
-    if (this.#framing > 0) this.#addSegment(SegmentKind.none, 0, 0, 0, 0, 0)
+    if (this.#framing > 0) this.#addSegment([SegmentKind.none, 0, 0, 0, 0, 0, 0])
     const read = {
       segments: this.#segments.slice(0, this.#segmentsLength),
       text: new Uint8Array(this.#text.subarray(0, this.#textLength)),
@@ -166,21 +166,16 @@ class ReadDraft {
     return read
   }
 
-  #addSegment(kind: number, textLength: number, fileOffset: number, length: number, slotOffset: number, flags: number): void {
+  /** What follows the framing length, in the order of `Segment`. */
+  #addSegment(values: readonly number[]): void {
     if (this.#segmentsLength === this.#segments.length) {
       const larger = new Float64Array(2 * this.#segments.length)
       larger.set(this.#segments)
       this.#segments = larger
     }
-    const at = this.#segmentsLength
-    this.#segments[at + Segment.framingLength] = this.#framing
-    this.#segments[at + Segment.kind] = kind
-    this.#segments[at + Segment.textLength] = textLength
-    this.#segments[at + Segment.fileOffset] = fileOffset
-    this.#segments[at + Segment.length] = length
-    this.#segments[at + Segment.slotOffset] = slotOffset
-    this.#segments[at + Segment.flags] = flags
-    this.#segmentsLength = at + SEGMENT_FIELDS
+    this.#segments[this.#segmentsLength] = this.#framing
+    this.#segments.set(values, this.#segmentsLength + 1)
+    this.#segmentsLength += SEGMENT_FIELDS
     this.#framing = 0
   }
 

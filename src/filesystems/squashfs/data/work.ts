@@ -1,14 +1,13 @@
 /** What is done with a task, in whatever thread: streams of files are read and hashed, blocks are compressed. Nothing is decided here. */
 import { createHash, type Hash, hash } from 'node:crypto'
-import { closeSync, openSync, readSync, writeSync } from 'node:fs'
+import { writeSync } from 'node:fs'
 import { printable } from '../../../bytes/text.ts'
 import type { Codec } from '../../../codecs/codec.ts'
 import { isSlow, probablyIncompressible } from '../../../codecs/incompressible.ts'
 import { openCodec } from '../../../codecs/open.ts'
-import { ImageError } from '../../../errors.ts'
 import { writeError } from '../../../io/write-error.ts'
 import type { Stop, Work, WorkModule } from '../../../threads/work.ts'
-import { changedError, changeTimeNs, HOST_FILE_FLAGS, readError, WRITTEN_TO } from '../../../tree/host-file.ts'
+import { HostReader } from '../../../tree/host-file.ts'
 import { applyPatches } from '../../../tree/patch.ts'
 import type { Patch } from '../../../tree/tree.ts'
 import { DATA_UNCOMPRESSED } from '../disk.ts'
@@ -55,6 +54,7 @@ interface SlotPart {
   readonly kind: number
   readonly text: Buffer
   readonly fileOffset: number
+  readonly fileSize: number
   readonly flags: number
   readonly content: Buffer
 }
@@ -64,7 +64,7 @@ const NO_PATCHES: readonly Patch[] = []
 interface StreamState {
   readonly hash: Hash | undefined
   /** A file of several segments stays open from its first to its last. */
-  file: { readonly fd: number; readonly changeTime: bigint } | undefined
+  reader: HostReader | undefined
 }
 
 class Tasks implements Work<Task, Result> {
@@ -77,10 +77,8 @@ class Tasks implements Work<Task, Result> {
   /** Room for a block that lies in several places. */
   readonly #gathered: Buffer
   readonly #streams = new Map<number, StreamState>()
-  /** Room for the one byte that shows that a file has grown. */
-  readonly #beyond = Buffer.alloc(1)
-  /** Made when a file has to be read twice. */
-  #scratch: Buffer | undefined
+  /** Room for a file that is read twice. */
+  #spare: Buffer | undefined
 
   constructor(setup: WorkSetup, codec: Codec, stop: Stop) {
     this.#codec = codec
@@ -107,20 +105,21 @@ class Tasks implements Work<Task, Result> {
 
   /** What streams that were not read to their end have open. */
   close(): void {
-    for (const { file } of this.#streams.values()) if (file) closeSync(file.fd)
+    for (const { reader } of this.#streams.values()) reader?.close()
     this.#streams.clear()
   }
 
   #read(task: ReadTask): ReadResult {
-    const stream = this.#streams.get(task.stream) ?? { hash: task.hashed ? createHash('sha256') : undefined, file: undefined }
+    const stream = this.#streams.get(task.stream) ?? { hash: task.hashed ? createHash('sha256') : undefined, reader: undefined }
     this.#streams.set(task.stream, stream)
     const identities: Uint8Array[] = []
-    for (const { framing, kind, text, fileOffset, flags, content } of this.#parts(task)) {
+    for (const part of this.#parts(task)) {
+      const { framing, kind, text, content } = part
       if (framing.length > 0) stream.hash?.update(framing)
       if (kind === SegmentKind.none) continue
       if (kind === SegmentKind.inline) content.set(text)
       else {
-        const identity = this.#readHostFile(stream, sourceOf(kind, text), fileOffset, content, flags)
+        const identity = this.#readHostFile(stream, part)
         if (identity) identities.push(identity)
       }
       stream.hash?.update(content)
@@ -148,6 +147,7 @@ class Tasks implements Work<Task, Result> {
         kind: field(Segment.kind),
         text: take(field(Segment.textLength)),
         fileOffset: field(Segment.fileOffset),
+        fileSize: field(Segment.fileSize),
         flags: field(Segment.flags),
         content: this.#input.subarray(start, start + field(Segment.length)),
       }
@@ -157,115 +157,63 @@ class Tasks implements Work<Task, Result> {
   /** An equal hash makes no equal file: the bytes are read again. */
   #compare(task: CompareTask): CompareResult {
     let index = 0
-    for (const { kind, text, fileOffset, content } of this.#parts(task)) {
+    for (const part of this.#parts(task)) {
       if (this.#stop.isStopped()) break
-      const isSame = kind === SegmentKind.inline ? text.equals(content) : this.#hasHostFile(sourceOf(kind, text), fileOffset, content)
+      const isSame = part.kind === SegmentKind.inline ? part.text.equals(part.content) : this.#hasHostFile(part)
       if (!isSame) return { kind: 'compare', different: index }
       index++
     }
     return { kind: 'compare', different: -1 }
   }
 
-  /** Whether a host file has `content` from `offset` on. */
-  #hasHostFile({ path, patches }: Source, offset: number, content: Buffer): boolean {
-    this.#scratch ??= Buffer.alloc(INPUT_SLOT_SIZE)
-    const bytes = this.#scratch.subarray(0, content.length)
+  /** Whether a host file has the bytes that lie in the slot. */
+  #hasHostFile({ text, kind, fileOffset, fileSize, content }: SlotPart): boolean {
+    const { path, patches } = sourceOf(kind, text)
+    const bytes = this.#scratch().subarray(0, content.length)
+    const reader = new HostReader({ path, size: fileSize, patches }, { start: fileOffset, length: content.length })
     try {
-      const fd = openSync(path, HOST_FILE_FLAGS)
-      try {
-        for (let done = 0; done < bytes.length; ) {
-          const count = readSync(fd, bytes, done, bytes.length - done, offset + done)
-          if (count === 0) return false
-          done += count
-        }
-      } finally {
-        closeSync(fd)
-      }
-    } catch (error) {
-      throw readError(path, error)
+      reader.read(bytes)
+    } finally {
+      reader.close()
     }
-    applyPatches(bytes, offset, patches)
     return bytes.equals(content)
   }
 
-  /** Read one segment of a host file into `content`; returns the file's SHA-256 where that was asked for. */
-  #readHostFile(stream: StreamState, source: Source, offset: number, content: Buffer, flags: number): Uint8Array | undefined {
-    const { path, patches } = source
-    const first = (flags & SegmentFlag.first) !== 0
-    const last = (flags & SegmentFlag.last) !== 0
-    const identify = (flags & SegmentFlag.identify) !== 0
-    try {
-      if (!first || !last) return this.#readLargeFile(stream, source, offset, content, { first, last, identify })
-      const fd = openSync(path, HOST_FILE_FLAGS)
-      try {
-        const before = changeTimeNs(fd)
-        this.#readWhole(fd, path, content)
-        if (changeTimeNs(fd) !== before) throw changedError(path, WRITTEN_TO)
-      } finally {
-        closeSync(fd)
-      }
-      applyPatches(content, 0, patches)
-      return identify ? hash('sha256', content, 'buffer') : undefined
-    } catch (error) {
-      throw readError(path, error)
+  /** Read one part of a host file into `content`; returns the file's SHA-256 where that was asked for. */
+  #readHostFile(stream: StreamState, { text, kind, fileOffset, fileSize, flags, content }: SlotPart): Uint8Array | undefined {
+    const { path, patches } = sourceOf(kind, text)
+    // The work closes it after errors.
+    if ((flags & SegmentFlag.first) !== 0) stream.reader = new HostReader({ path, size: fileSize })
+    const { reader } = stream
+    if (reader === undefined) throw new RangeError(`${printable(path)}: is not open in its worker`)
+    const isLast = (flags & SegmentFlag.last) !== 0
+    const isAsked = (flags & SegmentFlag.identify) !== 0
+    const identity = isAsked && !isLast ? this.#identifyFile(reader, fileSize, patches) : undefined
+    reader.read(content, fileOffset)
+    applyPatches(content, fileOffset, patches)
+    if (isLast) {
+      stream.reader = undefined
+      reader.close()
     }
-  }
-
-  #readLargeFile(
-    stream: StreamState,
-    { path, patches }: Source,
-    offset: number,
-    content: Buffer,
-    part: { first: boolean; last: boolean; identify: boolean },
-  ): Uint8Array | undefined {
-    let identity: Uint8Array | undefined
-    if (part.first) {
-      const fd = openSync(path, HOST_FILE_FLAGS)
-      stream.file = { fd, changeTime: changeTimeNs(fd) }
-      if (part.identify) identity = this.#identifyFile(fd, patches)
-    }
-    if (!stream.file) throw new ImageError('WORKER_DIED', `${printable(path)}: is not open in its worker`)
-    const { fd, changeTime } = stream.file
-    readFully(fd, path, content, offset)
-    applyPatches(content, offset, patches)
-    if (part.last) {
-      this.#expectEnd(fd, path, offset + content.length)
-      if (changeTimeNs(fd) !== changeTime) throw changedError(path, WRITTEN_TO)
-      closeSync(fd)
-      stream.file = undefined
-    }
-    return identity
+    return isAsked && isLast ? hash('sha256', content, 'buffer') : identity
   }
 
   /** SHA-256 of a whole file that will be read again, to know it from others before its first block is compressed. */
-  #identifyFile(fd: number, patches: readonly Patch[]): Uint8Array {
-    this.#scratch ??= Buffer.alloc(INPUT_SLOT_SIZE)
+  #identifyFile(reader: HostReader, size: number, patches: readonly Patch[]): Uint8Array {
     const whole = createHash('sha256')
-    let position = 0
-    while (!this.#stop.isStopped()) {
-      const count = readSync(fd, this.#scratch, 0, this.#scratch.length, position)
-      if (count === 0) break
-      const chunk = this.#scratch.subarray(0, count)
+    for (let position = 0; position < size && !this.#stop.isStopped(); position += INPUT_SLOT_SIZE) {
+      const chunk = this.#scratch().subarray(0, size - position)
+      reader.read(chunk, position)
       applyPatches(chunk, position, patches)
       whole.update(chunk)
-      position += count
     }
     return whole.digest()
   }
 
-  /** Reads one byte more than there should be, where the slot has room for it: most files take one call. */
-  #readWhole(fd: number, path: Buffer, content: Buffer): void {
-    const start = content.byteOffset
-    const hasRoom = (start + content.length) % INPUT_SLOT_SIZE !== 0
-    const count = hasRoom ? readSync(fd, this.#input, start, content.length + 1, null) : 0
-    if (count > content.length) throw changedError(path, `grew beyond its ${content.length} bytes`)
-    if (hasRoom && count === content.length) return
-    readFully(fd, path, content.subarray(count), count)
-    this.#expectEnd(fd, path, content.length)
-  }
-
-  #expectEnd(fd: number, path: Buffer, size: number): void {
-    if (readSync(fd, this.#beyond, 0, 1, size) !== 0) throw changedError(path, `grew beyond its ${size} bytes`)
+  /** Made when a file has to be read twice. */
+  #scratch(): Buffer {
+    this.#spare ??= Buffer.alloc(INPUT_SLOT_SIZE)
+    return this.#spare
   }
 
   #compress({ runs, outputSlot }: CompressTask): CompressResult {
@@ -330,13 +278,4 @@ class Tasks implements Work<Task, Result> {
 
 function sourceOf(kind: number, text: Buffer): Source {
   return kind === SegmentKind.patched ? parsePatchedText(text) : { path: text, patches: NO_PATCHES }
-}
-
-function readFully(fd: number, path: Buffer, content: Buffer, offset: number): void {
-  let done = 0
-  while (done < content.length) {
-    const count = readSync(fd, content, done, content.length - done, offset + done)
-    if (count === 0) throw changedError(path, `ended at byte ${offset + done}`)
-    done += count
-  }
 }
