@@ -1,12 +1,13 @@
 /**
  * The live system's disk boots by UEFI in every container that QEMU reads, with each kind of boot entry and on each kind of
- * bus. The system says that its store is whole, by the real Nix and the image's own database, in the first container all of it
- * and a sample in the others; it writes to the disk, which has to be sound afterwards.
+ * bus. The system says that its store is whole, by the real Nix and the image's own database: all of it in the first container, and in
+ * the others, which hold the same root, a sample. It writes to the disk, which has to be sound afterwards.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { sha256Of } from '../faults/support.ts'
 import { fsckFindings } from '../filesystems/ext4/support.ts'
 import { oracle, runOk } from '../oracles/tools.ts'
 import { generatedClosure, storePathNamed, storePaths, toplevelOf } from './closures.ts'
@@ -44,19 +45,26 @@ describe.skipIf(skip)('the disk of the live system', () => {
     const result = await bootDisk(inWork(name), { timeoutSeconds: BOOT_SECONDS, ...options })
     expect(result.ok, result.report).toBe(true)
   }
-  /** What e2fsck says of the root, of which nothing has been replayed or repaired. */
-  const rootFindings = async (name: string, format: string, root: number): Promise<string> => {
+  const ofRoot = async <T>(name: string, format: string, root: number, look: (partition: string) => T): Promise<T> => {
     const disk = format === 'raw' ? inWork(name) : rawOf(inWork(name), format, inWork(`${name}.raw`))
     const partition = extractPartition(disk, root, inWork(`${name}.root`))
-    const findings = fsckFindings(partition)
+    const found = look(partition)
     await rm(partition)
     if (disk !== inWork(name)) await rm(disk)
-    return findings
+    return found
+  }
+  /** What e2fsck says of the root, of which nothing has been replayed or repaired. */
+  const rootFindings = (name: string, format: string, root: number): Promise<string> => ofRoot(name, format, root, fsckFindings)
+  /** Of the root of the raw disk, all of whose store a machine checks. */
+  let rootDigest: string
+  const expectSameRoot = async (name: string, format: string, root: number): Promise<void> => {
+    expect(await ofRoot(name, format, root, sha256Of)).toBe(rootDigest)
   }
 
   beforeAll(async () => {
     work = await mkdtemp(join(tmpdir(), 'kilnix-disk-'))
     await build('disk.raw')
+    rootDigest = await ofRoot('disk.raw', 'raw', 2, sha256Of)
     await build('specialised.vdi', '--timeout', '30')
     await build('unified.qcow2', '--format', 'qcow2-compressed', '--boot-loader', 'uki')
     await build('extended-boot.vmdk', '--layout', 'efixbootldr')
@@ -96,6 +104,7 @@ describe.skipIf(skip)('the disk of the live system', () => {
     it.concurrent(
       `(${name}) boots from ${bus}, is written to, and is clean`,
       async () => {
+        await expectSameRoot(name, format, root)
         await bootsWell(name, { format, bus, snapshot: false, sample: true, expect: expected(bus, root, 1, 'sample') })
         runOk('qemu-img', ['check', '-f', format, inWork(name)])
         expect(await rootFindings(name, format, root)).toBe('')
@@ -107,6 +116,7 @@ describe.skipIf(skip)('the disk of the live system', () => {
   it.concurrent(
     '(specialised.vdi) boots the specialisation that is chosen in the menu, and is clean',
     async () => {
+      await expectSameRoot('specialised.vdi', 'vdi', 2)
       await bootsWell('specialised.vdi', {
         format: 'vdi',
         bus: 'virtio',
