@@ -1,5 +1,4 @@
 /** What a command is. */
-
 import type { ImageProduct, Product } from '../images/product.ts'
 import type { SavedFile } from '../io/folder.ts'
 import type { ProgressListener } from '../io/progress.ts'

@@ -1,65 +1,17 @@
-/**
- * Running a command, in one way for all: progress and signals; for those that write something the checks of the output, the
- * plan of a dry run, the line that names the result, and the last lines for people.
- */
-import type { Command, Context, FolderCommand, ImageCommand, Run, RunCommand, StoreCommand } from './command.ts'
-import { planTable } from './plan-table.ts'
+/** Running a command, in one way for all: progress on standard error, and signals. */
+import type { Command, Run, RunCommand } from './command.ts'
 import { createProgress, type ProgressMode } from './progress.ts'
 import type { Given, Rows } from './row.ts'
 import { withSignals } from './signals.ts'
-import { say, standardError } from './stderr.ts'
-import { printJson, printLines, printResult } from './stdout.ts'
-import { checkImageOutput, type GivenOutput, requireFolder, type Written, writeFolder, writeImage, writeStore } from './write.ts'
+import { standardError } from './stderr.ts'
 
 /** Resolves to the exit status; throws what the command throws. */
 export function run(command: Command, given: Given<Rows>): Promise<number> {
-  // Every command that writes has these rows; tests hold it to that.
-  if ('writes' in command) return runWriter(command, given as GivenOutput)
-  return withProgress(command, given, (context) => command.run(given, context))
-}
-
-type Writer = ImageCommand | FolderCommand | StoreCommand
-
-async function runWriter(command: Writer, given: GivenOutput): Promise<number> {
-  const { output, quiet, dryRun, json } = given
-  if (!dryRun) {
-    if (command.writes === 'image') await checkImageOutput(given)
-    else requireFolder(command.writes, given)
-  }
-  return withProgress(command, given, async (run) => {
-    const { signal, progress } = run
-    const context = { signal, onProgress: progress.listener }
-    if (dryRun) {
-      const plan = await planOf(command, given, context)
-      if (json) await printJson(plan, 2, signal)
-      else await printLines(planTable(plan), signal)
-      return 0
-    }
-    const { results, files, summary, remarks } = await write(command, given, run)
-    progress.clear()
-    await printResult(results, output, signal)
-    if (!quiet) say(...files, `${output}: ${[...summary, `${run.seconds().toFixed(1)} s`, ...remarks].join(', ')}`)
-    return 0
+  return withProgress(command, given, async (context) => {
+    if (!('writes' in command)) return command.run(given, context)
+    const { runWriter } = await import('./write.ts')
+    return runWriter(command, given, context)
   })
-}
-
-async function planOf(command: Writer, given: GivenOutput, context: Context): Promise<Readonly<Record<string, unknown>>> {
-  if (command.writes === 'store') return { ...(await command.plan(given, context)) }
-  const product = await command.make(given, context)
-  await product.close?.()
-  return { ...product.plan }
-}
-
-async function write(command: Writer, given: GivenOutput, run: Run): Promise<Written> {
-  const context = { signal: run.signal, onProgress: run.progress.listener }
-  switch (command.writes) {
-    case 'image':
-      return writeImage(await command.make(given, context), given, run)
-    case 'folder':
-      return writeFolder(command, await command.make(given, context), given, run)
-    case 'store':
-      return writeStore(await command.make(given, context), given, run)
-  }
 }
 
 /** Run `work` with progress on standard error, which is cleared at the end, and with a signal that ends it in order. */

@@ -10,9 +10,8 @@ import { type BuildContext, type Image, isGrowing } from '../io/image.ts'
 import { buildContext } from '../io/output.ts'
 import { checkAddress, SERVE_DEFAULTS, type ServedFile, type ServerEvent, serveFiles } from '../server/index.ts'
 import type { Run } from './command.ts'
-import type { ServeRows } from './commands/serve.ts'
 import { storeInput } from './input.ts'
-import { piecesText } from './netboot-rows.ts'
+import { type NETBOOT_ROWS, piecesText } from './netboot-rows.ts'
 import type { Given } from './row.ts'
 import { say } from './stderr.ts'
 import { printResult } from './stdout.ts'
@@ -22,8 +21,15 @@ import { splitAddress } from './values.ts'
 /** Characters of a request's target that a line shows. */
 const TARGET_LENGTH = 200
 
+type GivenServer = Given<typeof NETBOOT_ROWS> & {
+  readonly listen: string
+  readonly names?: readonly string[]
+  readonly quiet: boolean
+  readonly config?: string
+}
+
 /** Serves until a signal comes; then the status is 0. Throws what the build throws, and LISTEN_FAILED. */
-export async function serve(given: Given<ServeRows>, { signal, progress }: Run): Promise<number> {
+export async function serve(given: GivenServer, { signal, progress }: Run): Promise<number> {
   const { names = [], pieces, config, jobs, quiet } = given
   const spools: Spool[] = []
   const address = splitAddress(given.listen)

@@ -1,18 +1,24 @@
-/** The three kinds of output: one file or a stream, a folder of images, a store in a folder. */
+/**
+ * Commands that write: one file or a stream, a folder of images, or a store in a folder. The checks of the output, the plan of a
+ * dry run, the line that names the result, and the last lines for people are the same for all.
+ */
 import type { ImageProduct, Product } from '../images/product.ts'
 import { type SaveProductOptions, saveProduct } from '../images/save.ts'
 import { checkApart, checkHoldsNone } from '../io/apart.ts'
 import { checkDestination } from '../io/file-target.ts'
 import { checkFolderDestination, type SavedFile } from '../io/folder.ts'
 import { saveStore } from '../system/saved-store.ts'
-import type { FolderCommand, Run, StoreProduct } from './command.ts'
+import type { Context, FolderCommand, ImageCommand, Run, StoreCommand, StoreProduct } from './command.ts'
 import { streamToStdout } from './image-stdout.ts'
-import { stdoutIsTerminal } from './stdout.ts'
+import { planTable } from './plan-table.ts'
+import type { Given, Rows } from './row.ts'
+import { say } from './stderr.ts'
+import { printJson, printLines, printResult, stdoutIsTerminal } from './stdout.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
 
 /** What every command that writes has been given. */
-export interface GivenOutput {
+interface GivenOutput {
   readonly [key: string]: unknown
   readonly output: string
   readonly force: boolean
@@ -32,7 +38,7 @@ export interface GivenOutput {
 }
 
 /** What is told of it. */
-export interface Written {
+interface Written {
   /** Lines for standard output. */
   readonly results: readonly string[]
   /** Lines for people. */
@@ -42,33 +48,67 @@ export interface Written {
   readonly remarks: readonly string[]
 }
 
+type Writer = ImageCommand | FolderCommand | StoreCommand
+
+/** Resolves to the exit status. Throws USAGE, EXISTS and WRITE_FAILED before anything is read, and what the recipe and writing throw. */
+export async function runWriter(command: Writer, all: Given<Rows>, run: Run): Promise<number> {
+  // Every command that writes has these rows; tests hold it to that.
+  const given = all as GivenOutput
+  const { output, quiet } = given
+  const { signal, progress } = run
+  const context = { signal, onProgress: progress.listener }
+  if (given.dryRun) {
+    const plan = await planOf(command, given, context)
+    if (given.json) await printJson(plan, 2, signal)
+    else await printLines(planTable(plan), signal)
+    return 0
+  }
+  await checkOutput(command, given)
+  const { results, files, summary, remarks } = await write(command, given, context, run)
+  progress.clear()
+  await printResult(results, output, signal)
+  if (!quiet) say(...files, `${output}: ${[...summary, `${run.seconds().toFixed(1)} s`, ...remarks].join(', ')}`)
+  return 0
+}
+
+async function planOf(command: Writer, given: GivenOutput, context: Context): Promise<Readonly<Record<string, unknown>>> {
+  if (command.writes === 'store') return { ...(await command.plan(given, context)) }
+  const product = await command.make(given, context)
+  await product.close()
+  return { ...product.plan }
+}
+
+async function write(command: Writer, given: GivenOutput, context: Context, run: Run): Promise<Written> {
+  switch (command.writes) {
+    case 'image':
+      return writeImage(await command.make(given, context), given, run)
+    case 'folder':
+      return writeFolder(command, await command.make(given, context), given, run)
+    case 'store':
+      return writeStore(await command.make(given, context), given, run)
+  }
+}
+
 /** zstd's own default, which nixpkgs uses for `.iso.zst`. */
 const IMAGE_ZSTD_LEVEL = 3
 
-/** Before anything is read. Throws USAGE for a terminal, EXISTS, WRITE_FAILED. */
-export async function checkImageOutput({ output, force }: GivenOutput): Promise<void> {
-  if (output !== '-') await checkDestination(output, force)
-  else if (stdoutIsTerminal()) throw usage('the image is not written to a terminal; redirect standard output')
-}
-
-/** Throws USAGE for standard output. */
-export function requireFolder(kind: 'folder' | 'store', { output }: GivenOutput): void {
+/** A folder is looked at once it is known what may be replaced. */
+async function checkOutput({ writes }: Writer, { output, force }: GivenOutput): Promise<void> {
+  if (writes === 'image' && output !== '-') await checkDestination(output, force)
   if (output !== '-') return
-  throw usage(`--output is -; a ${kind} cannot be streamed, name ${kind === 'folder' ? 'one' : 'a folder'} to write`)
+  if (writes !== 'image')
+    throw usage(`--output is -; a ${writes} cannot be streamed, name ${writes === 'folder' ? 'one' : 'a folder'} to write`)
+  if (stdoutIsTerminal()) throw usage('the image is not written to a terminal; redirect standard output')
 }
 
 /** Throws what the image throws, USAGE where it would be written over one of its inputs. */
-export async function writeImage(product: ImageProduct, given: GivenOutput, { signal, progress }: Run): Promise<Written> {
+async function writeImage(product: ImageProduct, given: GivenOutput, run: Run): Promise<Written> {
   const { output, compressImage } = given
   const { image, source } = product
-  const options = {
-    ...savingOptions(given, { signal, progress }),
-    ...(compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }),
-  }
+  const options = { ...savingOptions(given, run), ...(compressImage && { zstdLevel: IMAGE_ZSTD_LEVEL }) }
   try {
     if (output !== '-') checkApart(output, inputsOf(product, given))
     const [saved] = output === '-' ? [await streamToStdout(image, options)] : await saveProduct(product, output, options)
-    if (saved === undefined) throw new Error(`${output}: nothing was written`)
     return {
       results: output === '-' ? [] : [output],
       files: [],
@@ -76,45 +116,34 @@ export async function writeImage(product: ImageProduct, given: GivenOutput, { si
       remarks: [...(saved.sha256 === undefined ? [] : [`sha256 ${saved.sha256}`]), ...unverified(source)],
     }
   } finally {
-    await product.close?.()
+    await product.close()
   }
 }
 
-function savingOptions({ force, quiet, jobs }: GivenOutput, { signal, progress }: Pick<Run, 'signal' | 'progress'>): SaveProductOptions {
-  return {
-    signal,
-    onProgress: progress.listener,
-    force,
-    ...(quiet && { digest: false }),
-    ...(jobs !== undefined && { jobs }),
-  }
+function savingOptions({ force, quiet, jobs }: GivenOutput, { signal, progress }: Run): SaveProductOptions {
+  return { signal, onProgress: progress.listener, force, ...(quiet && { digest: false }), ...(jobs !== undefined && { jobs }) }
 }
 
 /** Throws likewise, and where the folder holds an input, or what another has written. */
-export async function writeFolder(
-  command: FolderCommand,
-  product: Product,
-  given: GivenOutput,
-  { signal, progress }: Run,
-): Promise<Written> {
+async function writeFolder(command: FolderCommand, product: Product, given: GivenOutput, run: Run): Promise<Written> {
   const { output, force, pieces } = given
   try {
-    await checkFolderDestination(output, { force, replaceable: product.replaceable }, progress.listener)
+    await checkFolderDestination(output, { force, replaceable: product.replaceable }, run.progress.listener)
     const inputs = inputsOf(product, given)
     for (const place of [inputs, pieces === undefined ? [] : [pieces]]) {
       checkApart(output, place)
       checkHoldsNone(output, place)
     }
     if (pieces !== undefined) checkApart(pieces, inputs)
-    const saved = await saveProduct(product, output, savingOptions(given, { signal, progress }))
+    const saved = await saveProduct(product, output, savingOptions(given, run))
     return { results: [output], files: fileLines(saved), summary: [command.summary(product, saved)], remarks: unverified(product.source) }
   } finally {
-    await product.close?.()
+    await product.close()
   }
 }
 
 /** Throws likewise. */
-export async function writeStore(product: StoreProduct, given: GivenOutput, { signal, progress }: Run): Promise<Written> {
+async function writeStore(product: StoreProduct, given: GivenOutput, { signal, progress }: Run): Promise<Written> {
   const { output, force, wholeStore, verify, caseHack } = given
   const { store, results } = product
   const inputs = inputsOf(store, given)

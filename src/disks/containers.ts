@@ -9,7 +9,7 @@ import { VHD, VHD_FIXED } from './vhd/container.ts'
 import { VHDX } from './vhdx/container.ts'
 import { VMDK, VMDK_STREAM } from './vmdk/container.ts'
 
-/** In the order in which they are told of. */
+/** In the order of help and messages. */
 export const CONTAINERS = containerRegistry([RAW, QCOW2, QCOW2_COMPRESSED, VDI, VHD, VHD_FIXED, VHDX, VMDK, VMDK_STREAM, OVA, RAW_TAR])
 
 /** Containers that can be written. */

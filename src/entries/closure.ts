@@ -3,8 +3,9 @@ export { type CheckOptions, type ClosureNote, type ClosureProblem, type ClosureR
 export { type ClosureDifference, type ClosureTotals, closureDifference, type PackageDifference } from '../nix/inspect/diff.ts'
 export { type ClosureSizes, closureSizes, type InspectOptions, type PathSizes } from '../nix/inspect/sizes.ts'
 export { type ChainOptions, referenceChain, referenceChains } from '../nix/inspect/why.ts'
-export { type Closure, type ClosurePath, type ReadClosureOptions, readClosure } from '../nix/listing/closure.ts'
+export type { Closure, ClosurePath } from '../nix/listing/closure.ts'
 export type { ListingKind } from '../nix/listing/listing.ts'
+export { type ReadClosureOptions, readClosure } from '../nix/listing/read.ts'
 export {
   type ReplaceContext,
   type ReplacedClosure,

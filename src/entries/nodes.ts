@@ -1,7 +1,6 @@
 /** The types of trees, which every format of files takes. */
 export type { ByteRun, Extent, Image, ImmediateReader, SparseContent } from '../io/image.ts'
 export type { Proof, Reading as ProofReading } from '../io/proven.ts'
-export type { Patch } from '../tree/patch.ts'
 export type {
   Attributes,
   Content,
@@ -9,6 +8,7 @@ export type {
   DirectoryNode,
   Entry,
   FileNode,
+  Patch,
   PatchedContent,
   PipeNode,
   SymlinkNode,

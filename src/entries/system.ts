@@ -8,6 +8,7 @@ export type { Addition } from '../system/additions.ts'
 export { type AssembledToplevel, type AssembleOptions, assembleToplevel, type MadePath, type PartsStore } from '../system/assemble/index.ts'
 export { parseToplevelSpec, type SpecialisationSpec, type ToplevelSpec, toplevelSchema } from '../system/assemble/spec.ts'
 export type { Bootspec } from '../system/bootspec.ts'
+export type { StoreInput } from '../system/input.ts'
 export { type InstallableSystem, type InstalledAddition, type InstalledOptions, installedTree } from '../system/installed.ts'
 export { type SavedStore, type SaveStoreOptions, type StoreToSave, saveStore } from '../system/saved-store.ts'
 export {
@@ -18,7 +19,6 @@ export {
   loadClosure,
   loadStore,
   type StoreCheck,
-  type StoreInput,
 } from '../system/store.ts'
 export { bytesInStore, fileInStore, imageInStore, type StorePlace, textInStore } from '../system/store-files.ts'
 export { openSystem, type System, type SystemInput, systemText } from '../system/system.ts'

@@ -1,4 +1,5 @@
 /** `kilnix/vhdx` */
-export { openVhdx, type VhdxOptions, vhdx } from '../disks/vhdx/index.ts'
+export { openVhdx, vhdx } from '../disks/vhdx/index.ts'
+export type { VhdxOptions } from '../disks/vhdx/plan.ts'
 export * from './sources.ts'
 export * from './vocabulary.ts'

@@ -2,6 +2,7 @@
 
 export type { BlockChecksum as ZfsBlockChecksum } from '../filesystems/zfs/checksum.ts'
 export type { Compression as ZfsCompression } from '../filesystems/zfs/compression.ts'
+export type { DatasetPlan as ZfsDatasetPlan } from '../filesystems/zfs/dataset-plan.ts'
 export type { DatasetStyle as ZfsDatasetStyle } from '../filesystems/zfs/dataset-style.ts'
 export type { DatasetSpec as ZfsDatasetSpec } from '../filesystems/zfs/datasets.ts'
 export type { Feature as ZfsFeature } from '../filesystems/zfs/features.ts'
@@ -25,7 +26,6 @@ export type {
   CheckedOptions as CheckedZfsOptions,
   ResolvedOptions as ResolvedZfsOptions,
 } from '../filesystems/zfs/options.ts'
-export type { DatasetPlan as ZfsDatasetPlan } from '../filesystems/zfs/plan.ts'
 export type { SizePlan as ZfsSizePlan } from '../filesystems/zfs/plan-size.ts'
 export type { NameRules as ZfsNameRules } from '../filesystems/zfs/zpl/name-rules.ts'
 export type { FileSystemPlan as ZfsFileSystemPlan, PlannedNode as ZfsPlannedNode } from '../filesystems/zfs/zpl/plan.ts'

@@ -18,6 +18,7 @@ import {
   systemdBootPath,
 } from '../boot/index.ts'
 import { deriveGuid } from '../bytes/guid.ts'
+import { MEBIBYTE } from '../bytes/units.ts'
 import { ImageError } from '../errors.ts'
 import { fat, planFat } from '../filesystems/fat/index.ts'
 import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, planIso9660 } from '../filesystems/iso9660/index.ts'
@@ -81,7 +82,6 @@ const ESP_PATH_IN_ISO = '/boot/efi.img'
 const CATALOG_PATH = '/.boot.cat'
 /** GRUB menus of nixpkgs find the partition by it. */
 const ESP_SERIAL = 0x12345678
-const MEBIBYTE = 1 << 20
 /** Of isohdpfx.bin, which has some 400 bytes. */
 const BOOT_CODE_LIMIT = 64 << 10
 

@@ -8,15 +8,15 @@ export interface PackedInPlace extends Pick<GrowingImage, 'sizeLimit' | 'leastSi
   /** Where the partition begins on the disk; bytes. */
   readonly start: number
   /** The disk with a partition of this image: all but the partition is written from it. */
-  readonly around: (partition: Image) => Image
+  readonly diskWith: (partition: Image) => Image
 }
 
-export function packedInPlace({ partition, start: partitionStart, around, ...sizes }: PackedInPlace): GrowingImage {
+export function packedInPlace({ partition, start: partitionStart, diskWith, ...sizes }: PackedInPlace): GrowingImage {
   return {
     ...sizes,
     async pack(target, start, context): Promise<Image> {
       const packed = await partition.pack(target, start + partitionStart, context)
-      const others = around({ size: packed.size, extents: [] })
+      const others = diskWith({ size: packed.size, extents: [] })
       await writeImage(others, target, start, context)
       await target.setSize(start + others.size)
       const written = others.extents.flatMap(({ start: at, length }) =>

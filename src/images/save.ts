@@ -3,7 +3,7 @@ import { ImageError } from '../errors.ts'
 import { checkFolderDestination, type FolderFile, type SavedFile, saveFolder } from '../io/folder.ts'
 import { isGrowing, leastSizeOf } from '../io/image.ts'
 import { buildContext, type SaveOptions, saveImage } from '../io/output.ts'
-import { dataBytes } from '../io/stream.ts'
+import { dataBytes, isMostlyHoles } from '../io/stream.ts'
 import { type ImageProduct, isImageProduct, type Product } from './product.ts'
 
 export interface SaveProductOptions extends SaveOptions {
@@ -28,7 +28,7 @@ export async function saveProduct(product: Product, path: string, options: SaveP
     const replacing = { force: options.force === true, replaceable: product.replaceable }
     if (!isImageProduct(product)) await checkFolderDestination(path, replacing, options.onProgress)
     const files = await product.files(context)
-    const digest = options.digest ?? !isMostlyHoles(files, product.dataBytes)
+    const digest = options.digest ?? isHashed(files, product.dataBytes)
     if (isImageProduct(product)) return [{ path, ...(await saveImage(product.image, path, { ...options, digest })) }]
     return await saveFolder(files, path, { ...replacing, digest }, context)
   } finally {
@@ -36,12 +36,12 @@ export async function saveProduct(product: Product, path: string, options: SaveP
   }
 }
 
-/** Zeros that are hashed in some two seconds. */
-const HASHED_HOLES = 2 ** 32
-
 /** A sparse disk may be terabytes large. `known` is what may be other than zero, where images cannot tell. */
-function isMostlyHoles(files: readonly FolderFile[], known: number | undefined): boolean {
+function isHashed(files: readonly FolderFile[], known: number | undefined): boolean {
   const images = files.flatMap(({ content }) => (content.kind === 'image' ? [content.image] : []))
   const data = known ?? images.reduce((sum, image) => sum + (isGrowing(image) ? Number.POSITIVE_INFINITY : dataBytes(image)), 0)
-  return images.reduce((sum, image) => sum + leastSizeOf(image), 0) > 4 * data + HASHED_HOLES
+  return !isMostlyHoles(
+    images.reduce((sum, image) => sum + leastSizeOf(image), 0),
+    data,
+  )
 }

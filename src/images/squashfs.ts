@@ -1,7 +1,8 @@
 /** The recipe of `kilnix squashfs`: the store alone, to be mounted as the store directory. */
 import type { CodecSpec } from '../codecs/codec.ts'
 import { SQUASHFS_DEFAULTS, type SquashfsImage, squashfs } from '../filesystems/squashfs/index.ts'
-import { checkedStore, type LoadedStore, loadStore, registrationEntry, type StoreInput } from '../system/store.ts'
+import type { StoreInput } from '../system/input.ts'
+import { checkedStore, type LoadedStore, loadStore, registrationEntry } from '../system/store.ts'
 import { type ImageProduct, imageProduct, type ProductSource } from './product.ts'
 
 export interface StorePacking {

@@ -45,7 +45,7 @@ export class FileTarget implements Target {
   readonly #isKept: boolean
   #unflushed = 0
   #flush: Promise<void> | undefined
-  /** The system tells of a failed flush once; it counts for all that comes after. */
+  /** The system reports a failed flush once; it counts for all that comes after. */
   #flushError: unknown
 
   /** `isKept` is false for scratch files, which need not get to the disk. */

@@ -68,13 +68,13 @@ export async function saveFolder(
       await checkFolderDestination(path, options)
       return saved
     } finally {
-      // Only after an error is anything open here, and that error is the one to tell.
+      // Only after an error is anything open here, and that error is the one to report.
       await open.close().catch(() => undefined)
     }
   })
 }
 
-/** Throws EXISTS or WRITE_FAILED when nothing may be written at `path`; for a check before the work begins, which tells what it puts back. */
+/** Throws EXISTS or WRITE_FAILED when nothing may be written at `path`; for a check before the work begins, which reports what it puts back. */
 export async function checkFolderDestination(
   path: string,
   { force, replaceable }: Omit<FolderOptions, 'digest'>,

@@ -96,7 +96,7 @@ function isOurs(folder: HeldFolder, parent: HeldFolder): boolean {
 }
 
 /**
- * Remove at once what this process has under way, for a process that is about to end. Errors are not told: nobody is left to
+ * Remove at once what this process has under way, for a process that is about to end. Errors are not reported: nobody is left to
  * hear of them.
  */
 export function removePartialsNow(): void {

@@ -1,4 +1,4 @@
-/** What the library tells while it works; it never prints. */
+/** What the library reports while it works; it never prints. */
 export type ProgressEvent =
   /** A stage begins; `totalBytes` is undefined where it cannot be known. */
   | { readonly kind: 'stage'; readonly stage: Stage; readonly totalBytes?: number }

@@ -22,7 +22,7 @@ import { existsError, writeError } from './write-error.ts'
 export interface StageOptions {
   /** Replace what is at the path, whatever it is. Default: that is EXISTS. */
   readonly force?: boolean
-  /** Is told what went wrong behind an output that stands. */
+  /** Is called with what went wrong behind an output that stands. */
   readonly onProgress?: ProgressListener | undefined
 }
 

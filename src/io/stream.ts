@@ -60,7 +60,7 @@ export function imageWebStream(image: Image, options: Pick<StreamOptions, 'signa
 
 /**
  * Write the extents of `image` to `target` from byte `start` on. What lies between is not written: the
- * target must be new there. Tells the stage `write`, whose total is the bytes of all data. Throws what
+ * target must be new there. Reports the stage `write`, whose total is the bytes of all data. Throws what
  * the extents and the target throw, USAGE for a malformed image, and ABORTED.
  */
 export async function writeImage(image: Image, target: Target, start: number, context: BuildContext): Promise<void> {

@@ -1,9 +1,9 @@
 /**
  * A zstd stream whose bytes depend on its content alone, by Node's documented stream.
  *
- * That stream tells libzstd of the end with the last bytes if it knows by then that they are the last, and what libzstd is
+ * That stream announces the end to libzstd with the last bytes if it knows by then that they are the last, and what libzstd is
  * given at a time is what was written at a time: both would depend on who is faster. So the content is cut into blocks of
- * one size, each is written when the one before is through, and the end is told after all of them, by itself.
+ * one size, each is written when the one before is through, and the end is announced after all of them, by itself.
  */
 import { createZstdCompress, type ZstdOptions } from 'node:zlib'
 

@@ -6,7 +6,7 @@ import { hostStorePath, type StoreOverlay, storePolicy } from '../nix/store/stor
 import { lookedOtherwise, type StoreTrees } from '../nix/store/store-trees.ts'
 import { scanHost } from '../tree/scan.ts'
 import type { DirectoryNode, TreeNode } from '../tree/tree.ts'
-import type { StoreInput } from './store.ts'
+import type { StoreInput } from './input.ts'
 import { BOOT_FILE, bootCarriers, isBootCarrier, systemInitrds } from './toplevel.ts'
 
 /** Nix gives every store file this time (`libstore/posix-fs-canonicalise.cc`). */

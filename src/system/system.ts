@@ -1,6 +1,7 @@
 /** A closure opened as a system: its store, and the store path that carries boot.json. */
 import type { Bootspec } from './bootspec.ts'
-import { type LoadedClosure, type LoadedStore, loadStore, newPathOf, type StoreInput } from './store.ts'
+import type { StoreInput } from './input.ts'
+import { type LoadedClosure, type LoadedStore, loadStore, newPathOf } from './store.ts'
 import { textInStore } from './store-files.ts'
 import { findToplevel, loadBootspec } from './toplevel.ts'
 

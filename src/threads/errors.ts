@@ -1,5 +1,5 @@
 /** Errors on their way from thread to thread, and those of threads themselves. */
-import { ImageError } from '../errors.ts'
+import { ImageError, type Wording } from '../errors.ts'
 
 /** An error as a message can hold it: structured clones keep no class, and no fields. */
 export interface ErrorMessage {
@@ -44,10 +44,8 @@ function plainError(packed: ErrorMessage): Error {
 export function threadError(number: number, what: 'cannot be started' | 'died', cause: unknown): ImageError {
   const why = cause instanceof Error ? cause.message : String(cause)
   // A thread of Node asks for its working directory before it runs anything.
-  const remedy = why.includes('uv_cwd')
-    ? 'change to a working directory that is there'
-    : what === 'died'
-      ? 'try fewer --jobs or more memory'
-      : 'try fewer --jobs'
-  return new ImageError('WORKER_DIED', `worker thread ${number} ${what}: ${why}; ${remedy}`, { cause })
+  const remedy: Wording = why.includes('uv_cwd')
+    ? () => 'change to a working directory that is there'
+    : (option) => `try fewer ${option('jobs')}${what === 'died' ? ' or more memory' : ''}`
+  return new ImageError('WORKER_DIED', (option) => `worker thread ${number} ${what}: ${why}; ${remedy(option)}`, { cause })
 }

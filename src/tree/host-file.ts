@@ -6,8 +6,8 @@ import { printable } from '../bytes/text.ts'
 import { type ErrorCode, ImageError, systemErrorCode } from '../errors.ts'
 import type { ImmediateReader } from '../io/image.ts'
 import type { Proof } from '../io/proven.ts'
-import { applyPatches, type Patch } from './patch.ts'
-import type { Content } from './tree.ts'
+import { applyPatches } from './patch.ts'
+import type { Content, Patch } from './tree.ts'
 
 /**
  * A path that became a link or a pipe since it was listed must neither be followed nor waited for. Windows

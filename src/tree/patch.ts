@@ -1,12 +1,6 @@
 /** Contents with other bytes in places: what is read is overlaid while it passes, and nothing is copied before. */
 import type { Extent } from '../io/image.ts'
-import type { Content } from './tree.ts'
-
-/** `bytes` stand at `position` in place of as many others. In lists they are sorted and do not overlap. */
-export interface Patch {
-  readonly position: number
-  readonly bytes: Uint8Array
-}
+import type { Content, Patch } from './tree.ts'
 
 /** The first of `patches` that ends behind `position`, or their number. */
 export function firstPatchAfter(patches: readonly Patch[], position: number): number {

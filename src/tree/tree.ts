@@ -5,7 +5,6 @@
 import { compareBytes } from '../bytes/order.ts'
 import type { Image } from '../io/image.ts'
 import type { Proof } from '../io/proven.ts'
-import type { Patch } from './patch.ts'
 
 /** What every node carries. `mode` holds permission bits only (07777); times are seconds since 1970. */
 export interface Attributes {
@@ -20,6 +19,12 @@ export interface Attributes {
 export interface Xattr {
   readonly name: string
   readonly value: Uint8Array
+}
+
+/** `bytes` stand at `position` in place of as many others. In lists they are sorted and do not overlap. */
+export interface Patch {
+  readonly position: number
+  readonly bytes: Uint8Array
 }
 
 /**

@@ -24,7 +24,7 @@ import type { IsoOptions } from '../../src/images/iso.ts'
 import type { NetbootOptions } from '../../src/images/netboot/index.ts'
 import type { StoreSquashfsOptions } from '../../src/images/squashfs.ts'
 import type { ZfsOptions } from '../../src/images/zfs/index.ts'
-import type { StoreInput } from '../../src/system/store.ts'
+import type { StoreInput } from '../../src/system/input.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'kilnix-rows-'))
 afterAll(() => rmSync(folder, { recursive: true }))

@@ -83,6 +83,6 @@ it('a thread that finds no working directory says so, with the remedy', async ()
   } finally {
     chdir(before)
   }
-  expect(threadError(1, 'died', new Error('x')).message).toBe('worker thread 1 died: x; try fewer --jobs or more memory')
-  expect(threadError(1, 'cannot be started', 'y').message).toBe('worker thread 1 cannot be started: y; try fewer --jobs')
+  expect(threadError(1, 'died', new Error('x')).message).toBe('worker thread 1 died: x; try fewer jobs or more memory')
+  expect(threadError(1, 'cannot be started', 'y').message).toBe('worker thread 1 cannot be started: y; try fewer jobs')
 })

@@ -168,7 +168,7 @@ it.each([0, 20, 100, 300])('WORKER_DIED when a thread dies after %d ms', async (
   process.once('worker', (worker: Worker) => setTimeout(() => void worker.terminate(), delay))
   expect(await rejected(bytesImage(LONG['lz4'] ?? LARGE), 'lz4:hc', {})).toMatchObject({
     code: 'WORKER_DIED',
-    message: expect.stringContaining('fewer --jobs'),
+    message: expect.stringContaining('fewer jobs'),
   })
 })
 

@@ -141,7 +141,7 @@ describe.skipIf(skip)('an ext4 file system in Linux 6.1', () => {
       const { stdout } = spawnSync(
         'qemu-system-x86_64',
         [
-          ['-nodefaults', '-machine', 'q35', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '512'],
+          ['-nodefaults', '-machine', 'q35', '-accel', 'tcg', '-cpu', 'qemu64', '-smp', '1', '-m', '512'],
           ['-display', 'none', '-serial', 'stdio', '-monitor', 'none', '-no-reboot', '-nic', 'none'],
           ['-kernel', kernel, '-initrd', initrd, '-append', 'console=ttyS0 panic=-1 quiet'],
           ['-drive', `if=none,id=disk,format=raw,file=${image}`, '-device', 'virtio-blk-pci,drive=disk'],

@@ -193,13 +193,14 @@ describe('the small closure as ISO', () => {
   let work: string
   let iso: string
   let small: Awaited<ReturnType<typeof unpackSmall>>
+  const input = (): string[] => ['--closure', small.folder, '--root', small.root, '--compression', 'zstd:3']
 
   beforeAll(async () => {
     // Memory lists a folder by the order of its making, a disk by hashes of the names.
     work = await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'kilnix-oracles-'))
     small = await unpackSmall(join(work, 'small'))
     iso = join(work, 'small.iso')
-    await kilnix('iso', '--closure', small.folder, '--root', small.root, '-o', iso)
+    await kilnix('iso', ...input(), '-o', iso)
   }, MINUTES)
   afterAll(async () => {
     await removeStore(work)
@@ -233,7 +234,7 @@ describe('the small closure as ISO', () => {
         ['--jobs', '8'],
         ['--jobs', '8', '--root', copy],
       ]) {
-        await kilnix('iso', '--closure', small.folder, '--root', small.root, ...options, '-o', again)
+        await kilnix('iso', ...input(), ...options, '-o', again)
         expect(await sha256(again), options.join(' ')).toBe(hash)
         await rm(again)
       }

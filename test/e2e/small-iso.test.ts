@@ -26,31 +26,24 @@ describe.skipIf(oracle('qemu-system-x86_64').skip)('the ISO of the small closure
     await removeStore(work)
   })
 
-  it.concurrent(
-    'boots by its own systemd-boot and is whole',
-    async () => {
-      const iso = join(work, 'uefi.iso')
-      await kilnix('iso', ...input, '--timeout', '1', '-o', iso)
-      const expected = [/KILNIX-SMALL system=.* firmware=uefi/, /KILNIX-SMALL store-ok files=\d+ links=\d+/]
-      const result = await bootImage(iso, { firmware: 'uefi', media: 'cdrom', memoryMiB: 512, expect: expected })
-      expect(result.ok, result.report).toBe(true)
-      expect(result.serial).not.toContain('small.verbose')
-    },
-    TEST_TIMEOUT,
-  )
-
-  for (const { firmware, after } of [
-    { firmware: 'uefi', after: /Boot in \d+ s/ },
-    { firmware: 'bios', after: /Automatic boot in/ },
+  // By UEFI nothing but the closure's own systemd-boot is in the image. That the first entry comes without a key is seen with
+  // the live system.
+  for (const { firmware, media, more, after } of [
+    { firmware: 'uefi', media: 'cdrom', more: [], after: /Boot in \d+ s/ },
+    { firmware: 'bios', media: 'virtio', more: ['--syslinux', '/usr/lib'], after: /Automatic boot in/ },
   ] as const) {
-    it.skipIf(!syslinux).concurrent(
-      `boots the specialisation that is chosen in the menu, by ${firmware}`,
+    it.skipIf(firmware === 'bios' && !syslinux).concurrent(
+      `boots the specialisation that is chosen in the menu and is whole, by ${firmware}`,
       async () => {
         const iso = join(work, `menu-${firmware}.iso`)
-        await kilnix('iso', ...input, '--syslinux', '/usr/lib', '--timeout', String(MENU_SECONDS), '-o', iso)
-        const expected = [/KILNIX-SMALL system=.*-small-verbose-.* cmdline=.*small\.verbose/, /KILNIX-SMALL store-ok files=\d+/]
+        await kilnix('iso', ...input, ...more, '--timeout', String(MENU_SECONDS), '-o', iso)
+        const expected = [
+          new RegExp(`KILNIX-SMALL system=.*-small-verbose-.* firmware=${firmware}`),
+          /KILNIX-SMALL .*cmdline=.*small\.verbose/,
+          /KILNIX-SMALL store-ok files=\d+ links=\d+/,
+        ]
         const keys = { after, names: ['down', 'ret'] }
-        const result = await bootImage(iso, { firmware, media: 'virtio', memoryMiB: 512, expect: expected, keys })
+        const result = await bootImage(iso, { firmware, media, memoryMiB: 512, expect: expected, keys })
         expect(result.ok, result.report).toBe(true)
       },
       TEST_TIMEOUT,

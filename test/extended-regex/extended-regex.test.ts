@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
 import { extendedRegex } from '../../src/extended-regex/index.ts'
+import { cpuMilliseconds } from '../cpu-time.ts'
 import { oracle } from '../oracles/tools.ts'
 
 const GLIBC = '/nix/store/0i1iyxzw07dws2jlvl51523lsq3zaslp-glibc-2.40-66-dev'
@@ -62,10 +63,10 @@ describe('extended regular expressions', () => {
   })
 
   it('takes no longer for expressions that make backtracking explode', () => {
-    const begin = performance.now()
+    const begin = cpuMilliseconds()
     for (const source of ['^(a+)+$', '^(a|aa)*$', '^((a*)*)*b$', '(a?){100}a{100}b'])
       expect(test(source, `${'a'.repeat(255)}!`), source).toBe(false)
-    expect(performance.now() - begin).toBeLessThan(2000)
+    expect(cpuMilliseconds() - begin).toBeLessThan(2000)
   })
 
   it.skipIf(oracle('grep').skip)('agrees with grep -E on random expressions and lines', () => {

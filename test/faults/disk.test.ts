@@ -70,7 +70,9 @@ describe.skipIf(NO_MOUNT)('a full disk', () => {
       expect(await build()).toMatchObject({ status: 0, stderr: '' })
       return statSync(file).blocks * 512
     })
-    for (const size of [PAGE, 0.6 * needed, needed - PAGE]) {
+    const sizes = [0.6 * needed, needed - PAGE]
+    if (shape.includes('raw')) sizes.unshift(PAGE)
+    for (const size of sizes) {
       await withDisk(small, Math.floor(size / PAGE) * PAGE, async () => {
         const { status, stdout, stderr } = await build()
         expect(stderr).toMatch(errorLine('WRITE_FAILED', `${file}: cannot be written (ENOSPC): the file system is full`))
@@ -150,7 +152,7 @@ describe('a write that fails', () => {
     expect(await save(options)).toMatchObject({ size: expect.any(Number) })
     rmSync(output)
     // The first, some within, and the last ones: headers, tables, second tables, footers.
-    const chosen = writes.filter((_, index) => index === 0 || index % Math.ceil(writes.length / 5) === 2 || index >= writes.length - 3)
+    const chosen = writes.filter((_, index) => index === 0 || index === writes.length >> 1 || index >= writes.length - 3)
     for (const [index, { position, length }] of chosen.entries()) {
       const k = position + ([0, length >> 1, length - 1][index % 3] ?? 0)
       const code = index % 2 === 0 ? 'ENOSPC' : 'EIO'
@@ -232,7 +234,7 @@ describe('a signal', () => {
         else expect([0, STATUS[name]]).toContain(status)
         expect(stderr).not.toContain('internal error')
       }
-      for (let index = 0; index < 9; index++) {
+      for (let index = 0; index < 6; index++) {
         const name = NAMES[index % NAMES.length] ?? 'SIGKILL'
         const child = start(args)
         const ended = finish(child)

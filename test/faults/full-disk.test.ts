@@ -24,7 +24,7 @@ describe.skipIf(NO_MOUNT)('a full disk', () => {
       expect((await build()).status).toBe(0)
       return statSync(output).blocks * 512
     })
-    for (const size of [PAGE, 0.1 * needed, 0.6 * needed, 0.95 * needed, needed - PAGE]) {
+    for (const size of [PAGE, 0.6 * needed, needed - PAGE]) {
       await withDisk(disk, Math.floor(size / PAGE) * PAGE, async () => {
         const { status, stdout, stderr } = await build()
         expect(stderr).toMatch(errorLine('WRITE_FAILED', `${output}: cannot be written (ENOSPC): the file system is full`))

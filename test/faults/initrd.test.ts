@@ -357,7 +357,7 @@ describe('an initrd that is interrupted', () => {
       const outcome = await saving.then(() => undefined).catch((error: unknown) => error)
       // The one that is killed may have had nothing to do.
       if (outcome === undefined) rmSync(output)
-      else expect(outcome).toMatchObject({ code: 'WORKER_DIED', message: expect.stringContaining('fewer --jobs') })
+      else expect(outcome).toMatchObject({ code: 'WORKER_DIED', message: expect.stringContaining('fewer jobs') })
       died += outcome === undefined ? 0 : 1
     }
     expect(died).toBeGreaterThan(0)
@@ -391,7 +391,7 @@ describe('an initrd that is interrupted', () => {
     rmSync(output)
   })
 
-  it.each(NAMES.flatMap((name) => [1, 2, 3].map((turn) => [name, turn] as const)))(
+  it.each(NAMES.flatMap((name) => [1, 2].map((turn) => [name, turn] as const)))(
     `by %s at a random moment, number %i (KILNIX_SEED=${seed})`,
     async (name, turn) => {
       const delay = randomNumbers(seed + turn + 10 * NAMES.indexOf(name))() * milliseconds

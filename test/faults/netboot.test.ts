@@ -236,7 +236,7 @@ describe('a worker that dies', () => {
       process.off('worker', kill)
       // The one that is killed may have had nothing to do.
       if (outcome === undefined) f.takeAway()
-      else expect(outcome).toMatchObject({ code: 'WORKER_DIED', message: expect.stringContaining('fewer --jobs') })
+      else expect(outcome).toMatchObject({ code: 'WORKER_DIED', message: expect.stringContaining('fewer jobs') })
       died += outcome === undefined ? 0 : 1
       expect(leftIn(f.output)).toEqual([])
     }

@@ -7,7 +7,8 @@ import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openPieces, type PieceInput, type PieceSettings } from '../../src/images/pieces/index.ts'
+import { openPieces, type PieceSettings } from '../../src/images/pieces/index.ts'
+import type { PieceInput } from '../../src/images/pieces/key.ts'
 import { PARTIAL_NAME } from '../../src/io/private-folder.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
 import { buildIn, CPIO, contentsOf, fewPaths, type PieceWork, pieceWork, SQUASHFS } from '../images/pieces-support.ts'
@@ -133,7 +134,7 @@ it('a thread that dies, at any moment: WORKER_DIED, and no partial is left', asy
 function builder(folder: string) {
   const script = `
     const { openPieces } = await import('${SOURCE}images/pieces/index.ts')
-    const { readClosure } = await import('${SOURCE}nix/listing/closure.ts')
+    const { readClosure } = await import('${SOURCE}nix/listing/read.ts')
     const closure = await readClosure(${JSON.stringify(join(work.folder, 'closure'))})
     const pieces = await openPieces(${JSON.stringify(folder)})
     const settings = ${JSON.stringify(SQUASHFS)}

@@ -18,7 +18,8 @@ import {
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { netboot } from '../../src/images/netboot/index.ts'
-import type { Piece, PieceInput } from '../../src/images/pieces/index.ts'
+import type { Piece } from '../../src/images/pieces/index.ts'
+import type { PieceInput } from '../../src/images/pieces/key.ts'
 import type { BuildContext } from '../../src/io/image.ts'
 import { buildIn, CPIO, contentsOf, fewPaths, flipByte, type PieceWork, pieceWork } from '../images/pieces-support.ts'
 

@@ -9,7 +9,7 @@ import { type Ended, finish, kilnix, leftIn, randomNumbers, sha256Of, smallWork,
 const STATUS = { SIGINT: 130, SIGTERM: 143, SIGKILL: undefined } as const
 type Name = keyof typeof STATUS
 const NAMES = Object.keys(STATUS) as Name[]
-const MOMENTS = 18
+const MOMENTS = 9
 
 /** KILNIX_SEED repeats a run. */
 const seed = Number(process.env.KILNIX_SEED ?? Date.now() % 1_000_000)

@@ -112,7 +112,7 @@ describe('the plan', () => {
     ['a timeout that is none', { timeoutSeconds: 0.5 }, 'USAGE', 'menu timeout 0.5'],
     ['a codec where nothing is compressed', { compression: { name: 'zstd' } }, 'USAGE', 'raw is not compressed'],
     ['a codec that qcow2 has not', { format: 'qcow2-compressed', compression: { name: 'lz4' } }, 'UNSUPPORTED', 'choose gzip or zstd'],
-    ['a codec that VMDK has not', { format: 'vmdk-stream', compression: { name: 'zstd' } }, 'UNSUPPORTED', 'use gzip:1 to gzip:9'],
+    ['a codec that VMDK has not', { format: 'vmdk-stream', compression: { name: 'zstd' } }, 'UNSUPPORTED', 'by zstd; choose gzip'],
     ['an addition that is not there', { add: [{ target: '/x', source: '/nowhere/at/all' }] }, 'NOT_FOUND', '/nowhere/at/all'],
     ['an addition over a file', { add: [{ target: '/etc/NIXOS', source: '/etc/hostname' }] }, 'USAGE', 'NIXOS'],
     ['a mode that is none', { add: [{ target: '/x', source: '/etc/hostname', mode: 0o10000 }] }, 'USAGE', 'mode 10000'],

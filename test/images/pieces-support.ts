@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
 import { removeStore, unpackSmall } from '../../fixtures/unpack.ts'
-import { openPieces, type Piece, type PieceInput, type PieceSettings } from '../../src/images/pieces/index.ts'
+import { openPieces, type Piece, type PieceSettings } from '../../src/images/pieces/index.ts'
+import type { PieceInput } from '../../src/images/pieces/key.ts'
 import type { BuildContext, Image } from '../../src/io/image.ts'
 import { imageChunks } from '../../src/io/stream.ts'
-import { type Closure, readClosure } from '../../src/nix/listing/closure.ts'
+import type { Closure } from '../../src/nix/listing/closure.ts'
+import { readClosure } from '../../src/nix/listing/read.ts'
 
 export const SQUASHFS: PieceSettings = { kind: 'squashfs', codec: { name: 'zstd', level: 1 }, blockSize: 128 << 10 }
 export const CPIO: PieceSettings = { kind: 'cpio', codec: { name: 'zstd', level: 1 } }

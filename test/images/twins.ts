@@ -1,8 +1,9 @@
 /** Store paths that take the place of others in tests: copies of them, with a change or none. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Closure, readClosure } from '../../src/nix/listing/closure.ts'
+import type { Closure } from '../../src/nix/listing/closure.ts'
 import { formatPathInfo } from '../../src/nix/listing/path-info.ts'
+import { readClosure } from '../../src/nix/listing/read.ts'
 import type { Replacement } from '../../src/nix/rewrite/replace.ts'
 import { contentAddressed } from '../../src/nix/store/content-address.ts'
 import { hostStorePath, storePolicy } from '../../src/nix/store/store-tree.ts'

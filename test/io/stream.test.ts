@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { describe, expect, it } from 'vitest'
-import { bytesExtent, type Extent, type Image } from '../../src/io/image.ts'
+import { bytesExtent, type Extent, type GrowingImage, type Image } from '../../src/io/image.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
 import { regionImage } from '../../src/io/region.ts'
-import { imageChunks, imageReadable, imageWebStream, writeImage } from '../../src/io/stream.ts'
+import { imageChunks, imageReadable, imageWebStream, isMostlyHoles, placeImage, writeImage } from '../../src/io/stream.ts'
 import { BufferTarget, type Target } from '../../src/io/target.ts'
 
 const MEBIBYTE = 1 << 20
@@ -259,5 +259,35 @@ describe('regionImage', () => {
 
   it('is USAGE when the target is shorter', async () => {
     await expect(collect(imageChunks(regionImage(new BufferTarget(), 0, 10)))).rejects.toEqual(usage)
+  })
+})
+
+describe('placeImage', () => {
+  const growing = (bytes: Uint8Array): GrowingImage => ({
+    sizeLimit: 100,
+    async pack(target, start) {
+      await target.write(start, bytes)
+      return regionImage(target, start, bytes.length)
+    },
+  })
+
+  it('packs or writes, and gives the image as it lies there', async () => {
+    const target = new BufferTarget()
+    const { extent, counts } = counted(2, [filled(3, 7)])
+    const first = await placeImage({ size: 10, extents: [extent] }, target, 5, { jobs: 1 })
+    const second = await placeImage(growing(filled(4, 9)), target, 15, { jobs: 1 })
+    const zeros = (count: number) => Buffer.alloc(count)
+    expect(await collect(imageChunks(first))).toEqual(Buffer.concat([zeros(2), filled(3, 7), zeros(5)]))
+    expect(await collect(imageChunks(second))).toEqual(Buffer.from(filled(4, 9)))
+    expect(target.bytes).toEqual(new Uint8Array(Buffer.concat([zeros(7), filled(3, 7), zeros(5), filled(4, 9)])))
+    expect(counts.opened).toBe(1)
+  })
+})
+
+describe('isMostlyHoles', () => {
+  it('is what has so many zeros that a digest of them takes long', () => {
+    const [data, holes] = [2 ** 30, 2 ** 32]
+    expect([isMostlyHoles(0, 0), isMostlyHoles(holes, 0), isMostlyHoles(holes + 1, 0)]).toEqual([false, false, true])
+    expect([isMostlyHoles(4 * data + holes, data), isMostlyHoles(2 ** 50, data)]).toEqual([false, true])
   })
 })

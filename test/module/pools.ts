@@ -180,7 +180,7 @@ const WHOLE: PoolCase = {
       partition: pool,
       start: poolPlace('two-disk', 0).start,
       sizeLimit: pool.sizeLimit + poolPlace('two-disk', 0).overhead,
-      around: (image) =>
+      diskWith: (image) =>
         gpt(wholeDiskPartitions(image, { seed: 'whole', parity: false }), {
           seed: 'whole',
           size: image.size + poolPlace('two-disk', 0).overhead,

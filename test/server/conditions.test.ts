@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { chooseRange, matchHolds, noneMatchHolds, rangeHolds } from '../../src/server/conditions.ts'
+import { cpuMilliseconds } from '../cpu-time.ts'
 import { randomNumbers } from '../faults/support.ts'
 
 const whole = { kind: 'whole' }
@@ -117,10 +118,10 @@ describe('entity tags', () => {
 
   it('are found in time that follows the length of the field', () => {
     for (const field of ['"'.repeat(16_001), 'W/'.repeat(8000), ' '.repeat(16_000), ',"'.repeat(8000)]) {
-      const before = performance.now()
+      const before = cpuMilliseconds()
       expect(matchHolds(field, 'tag')).toBe(false)
       expect(chooseRange(`bytes=${field}`, 10)).toEqual(whole)
-      expect(performance.now() - before).toBeLessThan(100)
+      expect(cpuMilliseconds() - before).toBeLessThan(100)
     }
   })
 })

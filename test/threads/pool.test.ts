@@ -196,7 +196,7 @@ it('WORKER_DIED for all tasks when a thread ends by itself or is killed, and not
   const killed = open({ onFailure: vi.fn() })
   const long = killed.pool.run({ kind: 'untilStopped' })
   void started.workers.at(-1)?.terminate()
-  await expect(long).rejects.toMatchObject({ code: 'WORKER_DIED', message: expect.stringContaining('fewer --jobs') })
+  await expect(long).rejects.toMatchObject({ code: 'WORKER_DIED', message: expect.stringContaining('fewer jobs') })
   await killed.pool.close()
 })
 
@@ -205,7 +205,7 @@ it('WORKER_DIED when a thread cannot be started, and the others end', async () =
   const { pool } = open({ count: 4 })
   pool.start()
   const error = await pool.run(double(1)).catch((reason: unknown) => reason)
-  expect(error).toMatchObject({ code: 'WORKER_DIED', message: 'worker thread 3 cannot be started: no more threads; try fewer --jobs' })
+  expect(error).toMatchObject({ code: 'WORKER_DIED', message: 'worker thread 3 cannot be started: no more threads; try fewer jobs' })
   await pool.close()
   expect(started.workers).toHaveLength(2)
 })

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { imageChunks } from '../../src/io/stream.ts'
 import { contentBytes, contentExtents, contentRange } from '../../src/tree/content.ts'
-import { applyPatches, type Patch, patchedContent } from '../../src/tree/patch.ts'
-import type { Content, FileNode } from '../../src/tree/tree.ts'
+import { applyPatches, patchedContent } from '../../src/tree/patch.ts'
+import type { Content, FileNode, Patch } from '../../src/tree/tree.ts'
 
 let folder = ''
 beforeAll(() => {

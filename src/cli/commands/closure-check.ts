@@ -31,7 +31,7 @@ export default runCommand({
   /** The status is 1 for a closure that is not as its listing says. */
   async run({ closure: listing, json, progress: _, quiet: __, ...options }, run) {
     const { checkClosure } = await import('../../nix/inspect/check.ts')
-    const { readClosure } = await import('../../nix/listing/closure.ts')
+    const { readClosure } = await import('../../nix/listing/read.ts')
     const { print } = await import('../closure-answer.ts')
     const { checkLines } = await import('../closure-text.ts')
     const { signal, progress } = run

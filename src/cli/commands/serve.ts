@@ -4,26 +4,6 @@ import { row } from '../row.ts'
 import * as rows from '../rows.ts'
 import { address, hostName } from '../values.ts'
 
-const ROWS = {
-  ...NETBOOT_ROWS,
-  listen: row({
-    type: address(),
-    group: 'Server',
-    default: '127.0.0.1:8080',
-    about: 'Address and port to listen on; port 0 takes a free one, 0.0.0.0 or [::] lets other machines in',
-  }),
-  names: row({
-    type: hostName(),
-    group: 'Server',
-    flag: 'host',
-    repeatable: true,
-    about: 'A name by which machines reach the server, as in http://NAME:8080/; addresses and localhost need none, all else is refused',
-  }),
-  ...rows.BUILDING,
-} as const
-
-export type ServeRows = typeof ROWS
-
 export default runCommand({
   name: 'serve',
   isService: true,
@@ -39,7 +19,23 @@ export default runCommand({
       },
     ],
   },
-  rows: ROWS,
+  rows: {
+    ...NETBOOT_ROWS,
+    listen: row({
+      type: address(),
+      group: 'Server',
+      default: '127.0.0.1:8080',
+      about: 'Address and port to listen on; port 0 takes a free one, 0.0.0.0 or [::] lets other machines in',
+    }),
+    names: row({
+      type: hostName(),
+      group: 'Server',
+      flag: 'host',
+      repeatable: true,
+      about: 'A name by which machines reach the server, as in http://NAME:8080/; addresses and localhost need none, all else is refused',
+    }),
+    ...rows.BUILDING,
+  },
   async run(given, run) {
     const { serve } = await import('../serve.ts')
     return serve(given, run)

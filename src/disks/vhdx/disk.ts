@@ -3,8 +3,7 @@ import { crc32c } from '../../bytes/crc32c.ts'
 import { guidFromText } from '../../bytes/guid.ts'
 import { struct } from '../../bytes/struct.ts'
 import { ascii } from '../../bytes/text.ts'
-
-const MIB = 1 << 20
+import { MEBIBYTE } from '../../bytes/units.ts'
 
 /** 2.2.1. */
 export const fileIdentifier = struct('VHDX file type identifier', 520, { signature: [0, 'bytes', 8], creator: [8, 'bytes', 512] })
@@ -75,7 +74,7 @@ export const ENTRY_LIMIT = 2047
 /** 2.6.1: the metadata table; items lie behind it. */
 export const METADATA_TABLE_SIZE = 64 << 10
 /** Regions, the log and payload blocks begin at multiples of it. */
-export const ALIGNMENT = MIB
+export const ALIGNMENT = MEBIBYTE
 
 export const REGION = {
   bat: guidFromText('2DC27766-F623-4200-9D64-115E9BFD4A08'),
@@ -100,7 +99,7 @@ export const STATE_MASK = 7
 export const BAT_ENTRY_SIZE = 8 as const
 
 /** 2.6.2.1. */
-export const BLOCK_SIZE = { minimum: MIB, maximum: 256 * MIB, default: 32 * MIB } as const
+export const BLOCK_SIZE = { minimum: MEBIBYTE, maximum: 256 * MEBIBYTE, default: 32 * MEBIBYTE } as const
 /** 2.6.2.2. */
 export const SIZE_LIMIT = 64 * 2 ** 40
 

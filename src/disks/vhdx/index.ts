@@ -4,68 +4,17 @@
  * Not written: fixed disks, logical sectors of 4096 bytes. Read neither, and refused: differencing disks, a log that
  * has to be replayed first, regions and metadata that are required and not known.
  */
-import { alignUp, unitsFor } from '../../bytes/align.ts'
 import { deriveGuid } from '../../bytes/guid.ts'
 import { utf16 } from '../../bytes/text.ts'
-import { ImageError } from '../../errors.ts'
-import { type BlockRuns, blockOrdinal } from '../../io/block-runs.ts'
-import { blockRuns, gatheredExtents, tableExtent } from '../../io/blocks.ts'
+import { blockOrdinal } from '../../io/block-runs.ts'
+import { gatheredExtents, tableExtent } from '../../io/blocks.ts'
 import { bytesExtent, type Image } from '../../io/image.ts'
-import { ALIGNMENT, BAT_ENTRY_SIZE, BLOCK_SIZE, BLOCK_STATE, chunkRatio, fileIdentifier, PLACE, SIGNATURE, SIZE_LIMIT } from './disk.ts'
+import { BAT_ENTRY_SIZE, BLOCK_STATE, fileIdentifier, PLACE, SIGNATURE } from './disk.ts'
+import { planVhdx, type VhdxOptions } from './plan.ts'
 import { encodeHeader, encodeMetadata, encodeRegionTable } from './records.ts'
 
+export { planVhdx, VHDX_DEFAULTS, type VhdxOptions, type VhdxPlan } from './plan.ts'
 export { openVhdx } from './read.ts'
-
-export interface VhdxOptions {
-  /** Identifiers are derived from it. */
-  readonly seed: string
-  /** Bytes: a power of two, 1 to 256 MiB; default 32 MiB, as Hyper-V has it. */
-  readonly blockSize?: number
-}
-
-export const VHDX_DEFAULTS = { blockSize: BLOCK_SIZE.default } as const
-
-export interface VhdxPlan {
-  /** Bytes of the virtual disk: the image's size, rounded up to sectors of 512 bytes as qemu-img does. */
-  readonly size: number
-  readonly blockSize: number
-  /** Payload blocks between two entries for sector bitmaps. */
-  readonly chunkRatio: number
-  readonly batEntryCount: number
-  /** Blocks that hold data. */
-  readonly blocks: BlockRuns
-  readonly logOffset: number
-  readonly metadataOffset: number
-  readonly batOffset: number
-  readonly batSize: number
-  readonly dataOffset: number
-  readonly fileSize: number
-}
-
-const LOGICAL_SECTOR_SIZE = 512
-
-/** Throws USAGE for a block size that does not exist, LIMIT for a disk of more than 64 TiB. */
-export function planVhdx(image: Image, options: VhdxOptions): VhdxPlan {
-  const blockSize = options.blockSize ?? VHDX_DEFAULTS.blockSize
-  if (!Number.isInteger(Math.log2(blockSize)) || blockSize < BLOCK_SIZE.minimum || blockSize > BLOCK_SIZE.maximum) {
-    throw new ImageError('USAGE', `vhdx: block size ${blockSize}; give a power of two from ${BLOCK_SIZE.minimum} to ${BLOCK_SIZE.maximum}`)
-  }
-  const size = alignUp(image.size, LOGICAL_SECTOR_SIZE)
-  if (size > SIZE_LIMIT)
-    throw new ImageError('LIMIT', `vhdx: the disk has ${size} bytes, the format holds up to ${SIZE_LIMIT} (64 TiB); use qcow2`)
-  const ratio = chunkRatio(blockSize, LOGICAL_SECTOR_SIZE)
-  const count = unitsFor(size, blockSize)
-  // MS-VHDX 2.5: a dynamic disk has no entry for the sector bitmap of the last, or only, chunk.
-  const batEntryCount = count + Math.floor(Math.max(0, count - 1) / ratio)
-  const logOffset = ALIGNMENT
-  const metadataOffset = 2 * ALIGNMENT
-  const batOffset = 3 * ALIGNMENT
-  const batSize = alignUp(Math.max(1, batEntryCount * BAT_ENTRY_SIZE), ALIGNMENT)
-  const blocks = blockRuns(image, blockSize)
-  const dataOffset = batOffset + batSize
-  const fileSize = dataOffset + blocks.blockCount * blockSize
-  return { size, blockSize, chunkRatio: ratio, batEntryCount, blocks, logOffset, metadataOffset, batOffset, batSize, dataOffset, fileSize }
-}
 
 /**
  * A dynamic disk; blocks that no extent touches are not allocated. A size that is no multiple of 512 is rounded up.

@@ -19,7 +19,7 @@ import {
   virtualDiskId,
   virtualDiskSize,
 } from './disk.ts'
-import type { VhdxPlan } from './index.ts'
+import type { VhdxPlan } from './plan.ts'
 
 export interface HeaderIdentifiers {
   readonly sequenceNumber: number

@@ -9,7 +9,7 @@ export const BLOCK_SIZE = 4096
 export const BLOCK_LOG = 2
 export const SECTOR_SIZE = 512
 export const SECTORS_PER_BLOCK = BLOCK_SIZE / SECTOR_SIZE
-/** As many as one bitmap block can tell of. */
+/** As many as one bitmap block has bits for. */
 export const BLOCKS_PER_GROUP = BLOCK_SIZE * 8
 export const INODES_PER_GROUP_MAXIMUM = BLOCK_SIZE * 8
 export const INODE_SIZE = 256

@@ -1,5 +1,5 @@
 /**
- * What a BIOS runs when it is told to boot a volume that has no boot code: a 16-bit program that prints
+ * What a BIOS runs when it has to boot a volume that has no boot code: a 16-bit program that prints
  * a message through interrupt 10h, waits for a key (16h) and lets the BIOS go on (19h). It finds its
  * message by its own address, so that it runs wherever it stands in the sector.
  */

@@ -50,7 +50,7 @@ export function bootCatalog(boot: BootOptions, { bios, efi }: BootLocations): Ui
 }
 
 /**
- * Sectors of the EFI image. What does not fit into 16 bits is told as 0, which makes firmware take the
+ * Sectors of the EFI image. What does not fit into 16 bits is written as 0, which makes firmware take the
  * rest of the medium (UEFI 2.10, 13.3.2.1); xorriso does so too.
  */
 export function efiSectorCount(size: number): number {

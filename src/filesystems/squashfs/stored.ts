@@ -1,4 +1,4 @@
-/** What the data stage tells the table stage: where the contents of the files came to lie. */
+/** What the data stage hands to the table stage: where the contents of the files came to lie. */
 import type { FileNode } from '../../tree/tree.ts'
 
 export interface StoredFile {

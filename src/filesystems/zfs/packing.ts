@@ -5,7 +5,7 @@ import { type Compression, openCompression } from './compression.ts'
 import { COMPRESSION } from './constants.ts'
 import { EMBEDDED_SIZE_MAXIMUM } from './disk.ts'
 
-/** How blocks of a kind are stored; plain data, so that threads can be told. */
+/** How blocks of a kind are stored; plain data, which can be sent to threads. */
 export interface PackingSpec {
   readonly compression: Compression
   readonly checksum: BlockChecksum

@@ -1,9 +1,9 @@
 /** How large a pool is, or may become, from what its content takes at most; and what surely does not fit. */
 import { ImageError } from '../../errors.ts'
 import { BLOCK_SIZE_MAXIMUM, POOL_SIZE_MAXIMUM } from './constants.ts'
+import type { DatasetPlan } from './dataset-plan.ts'
 import { type Geometry, geometryOf, geometryWith, metaslabCountFor, openShape, sizeThatHolds, usableSize } from './geometry.ts'
 import type { CheckedOptions } from './options.ts'
-import type { DatasetPlan } from './plan.ts'
 import { parseSize, type SizeProperty } from './properties.ts'
 import { fileSystemBound, fileSystemMinimum, metaBound, metaMinimum } from './space-bound.ts'
 import { POOL_COPIES, storageFacts } from './storage.ts'

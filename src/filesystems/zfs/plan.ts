@@ -1,26 +1,15 @@
 /** From a tree and options to the file systems of a pool. Pure: no content is read. */
 import { checkDepth } from '../../tree/depth.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
-import { type DatasetStyle, planStyle, usedFeatures } from './dataset-style.ts'
+import type { DatasetPlan } from './dataset-plan.ts'
+import { planStyle, usedFeatures } from './dataset-style.ts'
 import { type DatasetSpec, planDatasets } from './datasets.ts'
 import type { Txgs } from './mos/datasets.ts'
 import { type ResolvedOptions, resolveOptions, type ZfsPoolOptions } from './options.ts'
 import { planSize, type SizePlan } from './plan-size.ts'
 import { storedPoolProperty } from './pool-properties.ts'
 import { spreadTree } from './spread.ts'
-import { type FileSystemPlan, planFileSystem } from './zpl/plan.ts'
-
-export interface DatasetPlan {
-  readonly spec: DatasetSpec
-  readonly fileSystem: FileSystemPlan
-  /** The file system as it was made, when it has empty snapshots. */
-  readonly empty: FileSystemPlan | undefined
-  readonly style: DatasetStyle
-  /** Guids of the features that blocks of the file system need. */
-  readonly features: readonly string[]
-  /** And of the empty one. */
-  readonly emptyFeatures: readonly string[]
-}
+import { planFileSystem } from './zpl/plan.ts'
 
 export interface ZfsPlan {
   readonly options: ResolvedOptions

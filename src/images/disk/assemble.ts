@@ -1,5 +1,6 @@
 /** A disk from its partitions: the table, the boot partitions, the root. */
 import { deriveBytes, guidFromText } from '../../bytes/guid.ts'
+import { MEBIBYTE } from '../../bytes/units.ts'
 import { ATTRIBUTE, type GptPartition, gpt, PARTITION_TYPE_GUID } from '../../disks/gpt/index.ts'
 import { mbrDisk, PARTITION_TYPE } from '../../disks/mbr/index.ts'
 import { ImageError, type Spelling } from '../../errors.ts'
@@ -31,7 +32,6 @@ export interface DiskParts {
 export type BootVolumes = ReadonlyMap<PartitionRole, Image>
 
 const SECTOR_SIZE = 512
-const MEBIBYTE = 1 << 20
 
 /** The file systems of the boot partitions. Throws LIMIT where one does not hold its files, and what `fat` throws. */
 export function bootVolumes(

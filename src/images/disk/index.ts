@@ -6,6 +6,7 @@
  * encryption, swap, further partitions; more than one generation.
  */
 import { deriveGuid, guidFromText, guidToText } from '../../bytes/guid.ts'
+import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS, type OutputFormat } from '../../disks/containers.ts'
 import { ImageError } from '../../errors.ts'
@@ -95,7 +96,6 @@ export interface DiskPlan {
   readonly verified: boolean
 }
 
-const MEBIBYTE = 1 << 20
 const EXT4_BLOCK_SIZE = 4096
 
 export const DISK_DEFAULTS = {
@@ -133,7 +133,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const boot = await diskBoot(system, { ...settings, loader })
   const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds })
   const { root, digests } = rootTree(system, boot, { ...options, mtimeSeconds, rootFileSystem })
-  const around = (rootImage: Image): Image => {
+  const diskWith = (rootImage: Image): Image => {
     const needed = diskSizeFor(layout, start, rootImage.size)
     const size = typeof settings.size === 'number' ? settings.size : needed
     if (size < needed) {
@@ -185,11 +185,11 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
     })
   if (rootFileSystem === 'squashfs') {
     // What no root would fit in is found before one is packed.
-    finish(around({ size: MEBIBYTE, extents: [] }))
+    finish(diskWith({ size: MEBIBYTE, extents: [] }))
     const partition = squashfs(root, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests })
     const diskSize = typeof settings.size === 'number' ? settings.size : undefined
     const sizeLimit = diskSize ?? diskSizeFor(layout, start, partition.sizeLimit)
-    const raw = packedInPlace({ partition, start, sizeLimit, ...(diskSize !== undefined && { leastSize: diskSize }), around })
+    const raw = packedInPlace({ partition, start, sizeLimit, ...(diskSize !== undefined && { leastSize: diskSize }), diskWith })
     return product(format === 'raw' ? raw : packedFirst(raw, finish), { diskSize, partitions: table(undefined), rootFreeBytes: undefined })
   }
   const rootImage = ext4Root(root, start, {
@@ -199,7 +199,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   })
   const diskSize = typeof settings.size === 'number' ? settings.size : diskSizeFor(layout, start, rootImage.size)
   const rootFreeBytes = rootImage.plan.freeBlockCount * EXT4_BLOCK_SIZE
-  return product(finish(around(rootImage)), { diskSize, partitions: table(rootImage.size), rootFreeBytes })
+  return product(finish(diskWith(rootImage)), { diskSize, partitions: table(rootImage.size), rootFreeBytes })
 }
 
 /** Throws USAGE for a name that none has. */

@@ -10,6 +10,7 @@
  * - `none`: no table, the root alone
  */
 import { alignUp } from '../../bytes/align.ts'
+import { MEBIBYTE } from '../../bytes/units.ts'
 import { ImageError } from '../../errors.ts'
 import type { DiskLayout } from './names.ts'
 
@@ -24,7 +25,6 @@ export interface PlannedPartition {
   readonly size: number | undefined
 }
 
-const MEBIBYTE = 1 << 20
 const ESP_START = 8 * MEBIBYTE
 /** With `efixbootldr` the EFI system partition holds boot programs only. */
 const SMALL_ESP_END = 100 * MEBIBYTE

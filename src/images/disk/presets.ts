@@ -1,5 +1,5 @@
 /** What clouds and hypervisors take, after the image variants of nixpkgs; the boot program is always UEFI's. */
-
+import { GIBIBYTE } from '../../bytes/units.ts'
 import type { OutputFormat } from '../../disks/containers.ts'
 import { namedPreset } from '../named-preset.ts'
 import type { DiskLayout } from './names.ts'
@@ -13,8 +13,6 @@ export interface DiskPreset {
   /** One line. */
   readonly about: string
 }
-
-const GIBIBYTE = 1 << 30
 
 export const DISK_PRESETS: readonly DiskPreset[] = [
   { name: 'raw-efi', format: 'raw', layout: 'efi', size: 'auto', about: 'a disk as it is, to be copied to a real one' },

@@ -27,6 +27,7 @@ import { netbootFolder, netbootNames, SCRIPT_NAME } from './folder.ts'
 import { leastInitrdSize } from './least-size.ts'
 import { manifest } from './manifest.ts'
 import { perPath } from './per-path.ts'
+import type { NetbootPlan } from './plan.ts'
 import { single } from './single.ts'
 import { type NetbootFile, type NetbootSource, type NetbootStyleRecipe, ownInitrd } from './source.ts'
 
@@ -69,26 +70,6 @@ export interface NetbootOptions extends SystemInput {
 export interface Netboot extends Product<NetbootPlan> {
   /** Those of the last `files`. */
   pieces(): readonly Piece[]
-}
-
-/** What a network boot consists of, as plain data. */
-export interface NetbootPlan {
-  readonly style: NetbootStyle
-  readonly toplevel: string
-  readonly specialisation: string | undefined
-  readonly system: string
-  readonly label: string
-  /** File names. */
-  readonly kernel: string
-  readonly initrds: readonly string[]
-  /** The kernel command line without `initrd=`. */
-  readonly parameters: string
-  readonly pathCount: number
-  /** Bytes of all NARs. */
-  readonly narBytes: number
-  readonly verified: boolean
-  readonly compression: CodecSpec
-  readonly initrdCompression: CodecSpec
 }
 
 /**

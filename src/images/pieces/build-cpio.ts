@@ -9,9 +9,8 @@ import { HostReader, hostFileOf } from '../../tree/host-file.ts'
 import type { FileNode, TreeDigest } from '../../tree/tree.ts'
 import { checkDigest } from '../../tree/verified.ts'
 import type { PieceSettings } from './key.ts'
-import type { BuildTask, Built } from './protocol.ts'
+import type { BuildTask, Built, TaskControl } from './protocol.ts'
 import type { StorePathContent } from './store-path.ts'
-import type { TaskControl } from './work.ts'
 
 /** Names within the archive begin with it: Linux unpacks at the root. */
 const PREFIX = 'nix/store'

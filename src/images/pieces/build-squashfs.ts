@@ -3,9 +3,8 @@ import { squashfs } from '../../filesystems/squashfs/index.ts'
 import { imageSha256 } from '../../io/digest.ts'
 import { FileTarget, lentFile } from '../../io/file-target.ts'
 import type { PieceSettings } from './key.ts'
-import type { BuildTask, Built } from './protocol.ts'
+import type { BuildTask, Built, TaskControl } from './protocol.ts'
 import type { StorePathContent } from './store-path.ts'
-import type { TaskControl } from './work.ts'
 
 type SquashfsSettings = PieceSettings & { readonly kind: 'squashfs' }
 

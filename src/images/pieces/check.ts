@@ -4,9 +4,8 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { ImageError, systemErrorCode } from '../../errors.ts'
 import { HOST_FILE_FLAGS } from '../../tree/host-file.ts'
-import type { Checked, CheckTask } from './protocol.ts'
+import type { Checked, CheckTask, TaskControl } from './protocol.ts'
 import { foreignHand } from './trust.ts'
-import type { TaskControl } from './work.ts'
 
 /** Bytes that are read and hashed in one turn of the event loop. */
 const CHECK_CHUNK_SIZE = 1 << 20

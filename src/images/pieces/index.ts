@@ -11,12 +11,10 @@ import { ImageError } from '../../errors.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image } from '../../io/image.ts'
 import { PrivateFolder } from '../../io/private-folder.ts'
 import { writeError } from '../../io/write-error.ts'
-import type { Closure } from '../../nix/listing/closure.ts'
-import type { StoreOverlay } from '../../nix/store/store-tree.ts'
 import { buildPieces } from './build.ts'
 import { PieceFiles } from './files.ts'
 import { keepPiece } from './keep.ts'
-import type { PieceSettings } from './key.ts'
+import type { OtherPieceKey, PieceInput, PieceSettings } from './key.ts'
 import type { Piece } from './piece.ts'
 import { requireOwnFolder } from './trust.ts'
 
@@ -26,29 +24,6 @@ export type { Piece } from './piece.ts'
 /** What `openPieces` would refuse, before anything is made. Throws UNTRUSTED. */
 export async function checkPieceFolder(folder: string | undefined): Promise<void> {
   if (folder !== undefined) await requireOwnFolder(resolve(folder), folder)
-}
-
-export interface PieceInput {
-  /** With the hashes of all paths. */
-  readonly closure: Closure
-  /** Files are read from `<root>/nix/store`. */
-  readonly root: string
-  /** Store paths that are not there. */
-  readonly overlay?: StoreOverlay
-  /** The store was written by Nix on macOS: undo its case hack. */
-  readonly caseHack?: boolean
-  /** Compare the NAR hash of every path that is built with the listing; default true. Then no piece is used that was built without. */
-  readonly verify?: boolean
-}
-
-/** What another piece than that of a store path is made from. */
-export interface OtherPieceKey {
-  /** For people. */
-  readonly name: string
-  /** All that decides on the content; the versions of the compressors are added. */
-  readonly parts: readonly string[]
-  /** Of the file name, such as `squashfs`. */
-  readonly suffix: string
 }
 
 export interface PieceFolder {

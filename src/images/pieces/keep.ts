@@ -6,7 +6,7 @@ import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import { placeImage } from '../../io/stream.ts'
 import { indexOf, type PartialPiece, type PieceFiles } from './files.ts'
-import type { OtherPieceKey } from './index.ts'
+import type { OtherPieceKey } from './key.ts'
 import { otherKey } from './key.ts'
 import { checkHere, firstSound, type Piece, pieceOf } from './piece.ts'
 

@@ -3,12 +3,14 @@
  * made from, so that a piece that is found equals one that would be built; the checksum in the name makes files that
  * describe others unnecessary, and two processes that build the same piece give it the same name.
  */
+
 import { createHash } from 'node:crypto'
 import type { CodecName, CodecSpec } from '../../codecs/codec.ts'
 import { checkCodecSpec, formatCodecSpec } from '../../codecs/spec.ts'
 import { compressorVersion } from '../../codecs/version.ts'
 import { ImageError } from '../../errors.ts'
-import type { ClosurePath } from '../../nix/listing/closure.ts'
+import type { Closure, ClosurePath } from '../../nix/listing/closure.ts'
+import type { StoreOverlay } from '../../nix/store/store-tree.ts'
 
 /** `squashfs`: an image that holds the store path. `cpio`: records named `nix/store/...`, compressed, zeros to a multiple of 4. */
 export type PieceSettings =
@@ -94,4 +96,27 @@ const FILE_NAME = /^[^.].*-([0-9a-f]{32})-([0-9a-f]{64})\.([0-9A-Za-z.]+)$/
 export function parseFileName(fileName: string): { readonly key: string; readonly sha256: string; readonly suffix: string } | undefined {
   const [, key, sha256, suffix] = FILE_NAME.exec(fileName) ?? []
   return key === undefined || sha256 === undefined || suffix === undefined ? undefined : { key, sha256, suffix }
+}
+
+export interface PieceInput {
+  /** With the hashes of all paths. */
+  readonly closure: Closure
+  /** Files are read from `<root>/nix/store`. */
+  readonly root: string
+  /** Store paths that are not there. */
+  readonly overlay?: StoreOverlay
+  /** The store was written by Nix on macOS: undo its case hack. */
+  readonly caseHack?: boolean
+  /** Compare the NAR hash of every path that is built with the listing; default true. Then no piece is used that was built without. */
+  readonly verify?: boolean
+}
+
+/** What another piece than that of a store path is made from. */
+export interface OtherPieceKey {
+  /** For people. */
+  readonly name: string
+  /** All that decides on the content; the versions of the compressors are added. */
+  readonly parts: readonly string[]
+  /** Of the file name, such as `squashfs`. */
+  readonly suffix: string
 }

@@ -1,5 +1,7 @@
 /** What is done for a build of pieces, and what comes of it. */
+import type { Stop } from '../../threads/work.ts'
 import type { TreeNode } from '../../tree/tree.ts'
+import type { Compressors } from './compressors.ts'
 import type { PieceSettings } from './key.ts'
 
 /** Read a piece from its first byte to its last and compare its checksum. */
@@ -43,3 +45,10 @@ export interface Built {
 }
 
 export type TaskAnswer = Checked | Built
+
+/** How a task hears that it is to end, and where it tells how far it is. */
+export interface TaskControl extends Stop {
+  readonly compressors: Compressors
+  /** Bytes of files that have been read so far, for a build. */
+  onProgress(doneBytes: number): void
+}

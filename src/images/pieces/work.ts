@@ -1,18 +1,11 @@
 /** What is done with a task, in whatever thread: a piece is checked or built. */
-import type { Stop, WorkModule } from '../../threads/work.ts'
+import type { WorkModule } from '../../threads/work.ts'
 import { buildCpio } from './build-cpio.ts'
 import { buildSquashfs } from './build-squashfs.ts'
 import { checkPiece } from './check.ts'
 import { Compressors } from './compressors.ts'
-import type { PieceTask, TaskAnswer } from './protocol.ts'
+import type { PieceTask, TaskAnswer, TaskControl } from './protocol.ts'
 import { scanStorePath } from './store-path.ts'
-
-/** How a task hears that it is to end, and where it tells how far it is. */
-export interface TaskControl extends Stop {
-  readonly compressors: Compressors
-  /** Bytes of files that have been read so far, for a build. */
-  onProgress(doneBytes: number): void
-}
 
 /** Tells of a build the bytes of files that have been read so far. */
 export const work: WorkModule<undefined, PieceTask, TaskAnswer, number> = {

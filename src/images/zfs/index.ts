@@ -6,6 +6,7 @@
  * what `filesystems/zfs` lists.
  */
 
+import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS } from '../../disks/containers.ts'
 import { gpt } from '../../disks/gpt/index.ts'
@@ -112,8 +113,6 @@ export interface ZfsDisksPlan {
   readonly verified: boolean
 }
 
-const MEBIBYTE = 1 << 20
-
 export const ZFS_IMAGE_DEFAULTS = {
   layout: 'two-disk',
   format: 'raw',
@@ -177,7 +176,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     }),
   )
   const table = { seed, parity: settings.parity }
-  const around = (own: Image): Image => {
+  const diskWith = (own: Image): Image => {
     const parts = layout === 'two-disk' ? wholeDiskPartitions(own, table) : singleDiskPartitions(volume, own, bootSize, table)
     return gpt(parts, { seed: `${seed} root disk`, size: own.size + place.overhead })
   }
@@ -186,7 +185,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     start: place.start,
     sizeLimit: pool.sizeLimit + place.overhead,
     leastSize: leastSizeOf(pool) + place.overhead,
-    around,
+    diskWith,
   })
   const contained = (disk: 'boot' | 'root', image: Image | GrowingImage): FolderFile => {
     const name = zfsFileName(disk, format)
@@ -267,7 +266,7 @@ function checkSizes({ bootSize, rootSize }: Pick<ZfsOptions, 'bootSize' | 'rootS
 
 /** A pool whose errors speak of the size that was asked for; `overhead` is what its disk has beside it. */
 function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsImage): ZfsImage {
-  const told = (error: unknown): unknown => {
+  const inAskedSize = (error: unknown): unknown => {
     if (!(error instanceof ImageError) || error.neededBytes === undefined) return error
     const enough = Math.ceil((error.neededBytes + overhead) / MEBIBYTE)
     return new ImageError(
@@ -284,11 +283,11 @@ function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsI
       ...(rootSize !== 'auto' && { leastSize: pool.sizeLimit }),
       pack: (...args) =>
         pool.pack(...args).catch((error: unknown) => {
-          throw told(error)
+          throw inAskedSize(error)
         }),
     }
   } catch (error) {
-    throw told(error)
+    throw inAskedSize(error)
   }
 }
 

@@ -1,11 +1,11 @@
 /** How the disks are divided, with nixpkgs' addresses. Sizes are bytes. */
 import { deriveBytes, deriveGuid } from '../../bytes/guid.ts'
+import { MEBIBYTE } from '../../bytes/units.ts'
 import { type GptPartition, PARTITION_TYPE_GUID } from '../../disks/gpt/index.ts'
 import { ImageError } from '../../errors.ts'
 import { bytesImage, type Image } from '../../io/image.ts'
 import type { ZfsLayout } from './names.ts'
 
-const MEBIBYTE = 1 << 20
 const SECTOR_SIZE = 512
 
 /** Room for a boot program for BIOS, which stays empty. */
@@ -40,7 +40,7 @@ export function bootPartitionSize(layout: ZfsLayout, bootSize: number): number {
   )
 }
 
-/** The same the other way round. */
+/** The `bootSize` that leaves so many bytes to the EFI system partition. */
 export function bootSizeFor(layout: ZfsLayout, partitionSize: number): number {
   return BOOT_START + partitionSize + (layout === 'two-disk' ? TABLE_SIZE : 0)
 }

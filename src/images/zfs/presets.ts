@@ -1,4 +1,5 @@
 /** What clouds take, after the ZFS images of nixpkgs (`amazon-image.nix` with `ec2.zfs.enable`, `openstack-image-zfs.nix`). */
+import { MEBIBYTE } from '../../bytes/units.ts'
 import { namedPreset } from '../named-preset.ts'
 import type { ZfsFormat, ZfsLayout } from './names.ts'
 
@@ -13,8 +14,6 @@ export interface ZfsPreset {
   /** One line. */
   readonly about: string
 }
-
-const MEBIBYTE = 1 << 20
 
 export const ZFS_PRESETS: readonly ZfsPreset[] = [
   {

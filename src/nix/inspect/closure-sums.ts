@@ -15,7 +15,7 @@ export interface SumOptions {
   readonly onBytes?: ((doneBytes: number) => void) | undefined
 }
 
-/** Paths after which progress is told. */
+/** Paths after which progress is reported. */
 const REPORT_COUNT = 1 << 14
 
 /** By index; `order` is `referrersFirst`. Throws ABORTED. */

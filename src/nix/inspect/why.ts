@@ -11,7 +11,12 @@ export type ChainOptions = Pick<InspectOptions, 'signal'>
  * A shortest chain of references from `from` to `to`, both full paths of `closure` and both in it; of several the first
  * by name. Undefined where none leads there. Throws USAGE for a listing without references, ABORTED.
  */
-export async function referenceChain(closure: Closure, from: string, to: string, { signal }: ChainOptions = {}): Promise<string[] | undefined> {
+export async function referenceChain(
+  closure: Closure,
+  from: string,
+  to: string,
+  { signal }: ChainOptions = {},
+): Promise<string[] | undefined> {
   requireReferences(closure)
   const turns = turnsOf(signal)
   const [start, end] = [indexOf(closure, from), indexOf(closure, to)]

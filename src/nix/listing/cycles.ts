@@ -1,6 +1,8 @@
 /** Cycles in the graph of references. */
-import type { Turns } from '../../io/turns.ts'
-import type { Edges } from './graph.ts'
+import { badInput } from '../../errors.ts'
+import { Turns } from '../../io/turns.ts'
+import type { ClosurePath } from './closure.ts'
+import { type Edges, referenceEdges } from './graph.ts'
 
 /** What is known of a node. */
 const [NEW, ON_TRAIL, FINISHED] = [0, 1, 2] as const
@@ -37,4 +39,17 @@ export async function findCycle({ starts, targets }: Edges, turns: Turns): Promi
     }
   }
   return undefined
+}
+
+/** Paths of a cycle that a message names at its beginning; the others are counted. */
+const NAMED_MEMBERS = 10
+
+/** Throws BAD_INPUT naming a cycle other than a path that refers to itself: Nix 2.8 and 2.26 refuse to register one. */
+export async function checkAcyclic(paths: readonly ClosurePath[], name: string, turns = new Turns(), edges?: Edges): Promise<void> {
+  const cycle = await findCycle(edges ?? (await referenceEdges(paths, turns)), turns)
+  if (cycle === undefined) return
+  const members = cycle.map((index) => paths[index]?.path ?? '')
+  const left = members.length - NAMED_MEMBERS
+  const shown = left > 1 ? [...members.slice(0, NAMED_MEMBERS), `(${left} more)`] : members
+  throw badInput(name, `the references form a cycle: ${[...shown, members[0]].join(' -> ')}`)
 }

@@ -12,7 +12,8 @@ import { NarDigester } from '../nar/digest.ts'
 import { narSize } from '../nar/serialize.ts'
 import { referenceScanner } from '../store/reference-scan.ts'
 import { compareNames, storePath } from '../store/store-path.ts'
-import { type Closure, type ClosurePath, checkAcyclic } from './closure.ts'
+import type { Closure, ClosurePath } from './closure.ts'
+import { checkAcyclic } from './cycles.ts'
 
 export interface RebuildOptions {
   readonly signal?: AbortSignal

@@ -9,8 +9,7 @@
 import { compareBytes } from '../../bytes/order.ts'
 import { ImageError } from '../../errors.ts'
 import type { Proof } from '../../io/proven.ts'
-import type { Patch } from '../../tree/patch.ts'
-import type { FileNode, TreeNode } from '../../tree/tree.ts'
+import type { FileNode, Patch, TreeNode } from '../../tree/tree.ts'
 import { checkDigest, provenTree, withProofs } from '../../tree/verified.ts'
 import { narSize } from '../nar/serialize.ts'
 import {

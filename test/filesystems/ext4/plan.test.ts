@@ -4,6 +4,7 @@ import { ImageError } from '../../../src/errors.ts'
 import { type Ext4Options, ext4, planExt4 } from '../../../src/filesystems/ext4/index.ts'
 import { checkImage } from '../../../src/io/stream.ts'
 import type { DirectoryNode, TreeNode } from '../../../src/tree/tree.ts'
+import { cpuMilliseconds } from '../../cpu-time.ts'
 import { imageBytes } from '../fat/support.ts'
 import { directory, file, many, noise, OPTIONS, sparse, symlink, xattr, ZOO } from './support.ts'
 
@@ -103,9 +104,9 @@ describe('the plan of an ext4 file system', () => {
 
   it('plans 100,000 files in a moment, and a file of 4 GiB blocks', () => {
     const tree = directory({ a: many(50_000, (i) => file(`${i}`)), b: many(200, () => many(250, (i) => file(`${i}`))) })
-    const before = performance.now()
+    const before = cpuMilliseconds()
     expect(plan(tree).usedInodeCount).toBe(100_213)
-    expect(performance.now() - before).toBeLessThan(5000)
+    expect(cpuMilliseconds() - before).toBeLessThan(5000)
     const most = 0xffffffff * 4096
     const image = ext4(directory({ most: sparse(most, { [most - 1]: 'x' }) }), OPTIONS)
     expect(image.size).toBe(8 * MIB)

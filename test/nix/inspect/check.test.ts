@@ -8,7 +8,7 @@ import { removeStore, type SmallClosure, unpackSmall } from '../../../fixtures/u
 import type { ProgressEvent } from '../../../src/io/progress.ts'
 import { checkClosure } from '../../../src/nix/inspect/check.ts'
 import { referenceHolders } from '../../../src/nix/inspect/holders.ts'
-import { readClosure } from '../../../src/nix/listing/closure.ts'
+import { readClosure } from '../../../src/nix/listing/read.ts'
 import { hashNar } from '../../../src/nix/nar/digest.ts'
 import { narChunks } from '../../../src/nix/nar/dump.ts'
 import { restoreNar } from '../../../src/nix/nar/restore.ts'

@@ -1,7 +1,7 @@
 /** Closures out of a few words: `a > b c` is a path that refers to two others. */
 
 import type { Closure } from '../../../src/nix/listing/closure.ts'
-import { readClosure } from '../../../src/nix/listing/closure.ts'
+import { readClosure } from '../../../src/nix/listing/read.ts'
 import { chunksOf } from '../nar/words.ts'
 
 /** The path of a name: its digits are those of the name, as far as they can be. */

@@ -11,7 +11,7 @@ import { checkClosure } from '../../../src/nix/inspect/check.ts'
 import { closureDifference } from '../../../src/nix/inspect/diff.ts'
 import { closureSizes } from '../../../src/nix/inspect/sizes.ts'
 import { referenceChain, referenceChains } from '../../../src/nix/inspect/why.ts'
-import { readClosure } from '../../../src/nix/listing/closure.ts'
+import { readClosure } from '../../../src/nix/listing/read.ts'
 import { chunksOf } from '../nar/words.ts'
 import { type NixTools, nixTools, skipNix } from '../nix-tools.ts'
 

@@ -3,7 +3,8 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFi
 import { join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { unpackSmall } from '../../../fixtures/unpack.ts'
-import { type Closure, type ClosurePath, readClosure } from '../../../src/nix/listing/closure.ts'
+import type { Closure, ClosurePath } from '../../../src/nix/listing/closure.ts'
+import { readClosure } from '../../../src/nix/listing/read.ts'
 import { formatRegistration } from '../../../src/nix/listing/registration.ts'
 import { DATABASE_SCHEMA, nixDatabase, SQLITE_HEADER } from '../../../src/nix/store/database.ts'
 import { derivationOutputs } from '../../../src/nix/store/derivation.ts'
@@ -77,7 +78,7 @@ describe('the bytes', () => {
     const bytes = nixDatabase(await readClosure(join(SMALL, 'registration')))
     expect(Buffer.compare(bytes, nixDatabase(await readClosure(join(SMALL, 'registration'))))).toBe(0)
     const program = `
-      import { readClosure } from ${JSON.stringify(join(import.meta.dirname, '../../../src/nix/listing/closure.ts'))}
+      import { readClosure } from ${JSON.stringify(join(import.meta.dirname, '../../../src/nix/listing/read.ts'))}
       import { nixDatabase } from ${JSON.stringify(join(import.meta.dirname, '../../../src/nix/store/database.ts'))}
       process.stdout.write(nixDatabase(await readClosure(${JSON.stringify(join(SMALL, 'registration'))})))`
     writeFileSync(scratch('once.mjs'), program)

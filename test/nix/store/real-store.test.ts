@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { readClosure } from '../../../src/nix/listing/closure.ts'
+import { readClosure } from '../../../src/nix/listing/read.ts'
 import { rebuildRegistration } from '../../../src/nix/listing/rebuild.ts'
 import { formatRegistration } from '../../../src/nix/listing/registration.ts'
 import { narDigest, narSize } from '../../../src/nix/nar/serialize.ts'

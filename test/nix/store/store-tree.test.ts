@@ -1,6 +1,7 @@
 import { chmodSync, linkSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { type Closure, readClosure } from '../../../src/nix/listing/closure.ts'
+import type { Closure } from '../../../src/nix/listing/closure.ts'
+import { readClosure } from '../../../src/nix/listing/read.ts'
 import { rebuildRegistration } from '../../../src/nix/listing/rebuild.ts'
 import { storeTree } from '../../../src/nix/store/store-tree.ts'
 import type { TreeNode } from '../../../src/tree/tree.ts'

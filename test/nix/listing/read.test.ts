@@ -1,6 +1,7 @@
 import { copyFileSync, cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { type Closure, listedPath, readClosure } from '../../../src/nix/listing/closure.ts'
+import { type Closure, listedPath } from '../../../src/nix/listing/closure.ts'
+import { readClosure } from '../../../src/nix/listing/read.ts'
 import { formatRegistration } from '../../../src/nix/listing/registration.ts'
 import { formatSri } from '../../../src/nix/store/hash.ts'
 import { scratchFolder } from '../scratch.ts'
