@@ -20,10 +20,12 @@ describe('the projects of the tests', () => {
   })
 
   it('need no tool and no machine in the fast tier', () => {
-    const asks = (file: string): boolean => bootsMachines(text(file)) || /\boracle\(|oracles\/tools\.ts'/.test(text(file))
+    const tools = /\boracle\(|oracles\/tools\.ts'|\b(?:spawn|execFile)(?:Sync)?\(\s*['"]/
+    const asks = (file: string): boolean => bootsMachines(text(file)) || tools.test(text(file))
     expect(filesOf('unit').filter((file) => file !== 'test/projects.test.ts' && asks(file))).toEqual([])
     expect(asks('test/e2e/disk.test.ts')).toBe(true)
     expect(asks('test/disks/gpt.test.ts')).toBe(true)
+    expect(asks('test/tree/host-file.test.ts')).toBe(true)
   })
 
   it('have all machines in e2e', () => {

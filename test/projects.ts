@@ -74,7 +74,6 @@ export const UNIT: readonly string[] = [
   'test/server/conditions.test.ts',
   'test/server/response-plan.test.ts',
   'test/system/bootspec.test.ts',
-  'test/tree/host-file.test.ts',
   'test/tree/merge.test.ts',
   'test/tree/patch.test.ts',
   'test/tree/patched-formats.test.ts',

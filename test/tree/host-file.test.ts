@@ -278,6 +278,14 @@ describe('HostReader', () => {
     expect(readdirSync('/proc/self/fd').length).toBe(open)
   })
 
+  it('is UNREADABLE when reading fails', () => {
+    // The memory of a process cannot be read at its beginning, not even by root.
+    const path = '/proc/self/mem'
+    const reader = new HostReader({ path: Buffer.from(path), size: 0 }, { length: 10 })
+    expect(() => reader.read(Buffer.alloc(10))).toThrow(expect.objectContaining({ code: 'UNREADABLE', path }))
+    reader.close()
+  })
+
   it('takes a proof for the whole of a file in order, and says so where it is used otherwise', () => {
     expect(() => new HostReader({ ...whole, proof }, { start: 1 })).toThrow(RangeError)
     const reader = new HostReader({ ...whole, proof })
