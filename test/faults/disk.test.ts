@@ -82,11 +82,11 @@ describe.skipIf(NO_MOUNT)('a full disk', () => {
     await withDisk(small, needed, async () => expect(await build()).toMatchObject({ status: 0, stderr: '' }))
   })
 
-  it('under the scratch file of a packed root, and of a container on standard output', async () => {
+  it('under the scratch file of a packed root in a container, and of a container on standard output', async () => {
     const small = join(work.folder, 'small')
     mkdirSync(small, { recursive: true })
     for (const more of [
-      ['--root-fs', 'squashfs', '-o', output],
+      ['--root-fs', 'squashfs', '--format', 'qcow2', '-o', output],
       ['--format', 'qcow2-compressed', '-o', '-'],
     ]) {
       await withDisk(small, 4 * MEBIBYTE, async () => {

@@ -96,17 +96,17 @@ describe('the plan', () => {
   })
 
   it.each<[string, Partial<DiskOptions>, string, string]>([
-    ['a size that is not whole MiB', { size: 500 * MEBIBYTE + 512 }, 'USAGE', '--size is 524288512 bytes; give whole MiB'],
-    ['a size that is none', { size: Number.NaN }, 'USAGE', '--size is NaN bytes'],
-    ['a negative size', { size: -MEBIBYTE }, 'USAGE', '--size is -1048576 bytes'],
+    ['a size that is not whole MiB', { size: 500 * MEBIBYTE + 512 }, 'USAGE', 'size is 524288512 bytes; give whole MiB'],
+    ['a size that is none', { size: Number.NaN }, 'USAGE', 'size is NaN bytes'],
+    ['a negative size', { size: -MEBIBYTE }, 'USAGE', 'size is -1048576 bytes'],
     ['a root larger than ext4', { size: 2 ** 50 }, 'LIMIT', 'less than 16 TiB'],
-    ['boot partitions of nothing', { espSize: 4 * MEBIBYTE }, 'LIMIT', '--esp-size is 4194304 bytes'],
-    ['an ESP too small for the kernel', { espSize: 12 * MEBIBYTE }, 'LIMIT', 'give --esp-size 19M or more'],
+    ['boot partitions of nothing', { espSize: 4 * MEBIBYTE }, 'LIMIT', 'espSize is 4194304 bytes'],
+    ['an ESP too small for the kernel', { espSize: 12 * MEBIBYTE }, 'LIMIT', 'give espSize 19M or more'],
     ['an XBOOTLDR too small', { layout: 'efixbootldr', espSize: 102 * MEBIBYTE }, 'LIMIT', 'the partition BOOT has 3145728 bytes'],
     ['a label too long', { label: 'seventeen letters' }, 'LIMIT', 'ext4 allows 16'],
     ['a UUID that is none', { rootUuid: '1234' }, 'USAGE', "'1234' is not of the form"],
     ['a disk GUID that is none', { diskGuid: '1234' }, 'USAGE', "'1234' is not of the form"],
-    ['a disk GUID without a GPT', { layout: 'legacy', diskGuid: 'F222513B-DED1-49FA-B591-20CE86A2FE7F' }, 'USAGE', '--disk-guid'],
+    ['a disk GUID without a GPT', { layout: 'legacy', diskGuid: 'F222513B-DED1-49FA-B591-20CE86A2FE7F' }, 'USAGE', 'diskGuid'],
     ['a root UUID that the table has already', { diskGuid: 'x' }, 'USAGE', 'is not of the form'],
     ['a time before 1970', { mtimeSeconds: -1 }, 'USAGE', 'time -1'],
     ['a timeout that is none', { timeoutSeconds: 0.5 }, 'USAGE', 'menu timeout 0.5'],
