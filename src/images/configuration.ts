@@ -8,11 +8,10 @@ export type Configuration = string | { readonly file: string }
 /** Larger texts are no configurations. */
 const CONFIGURATION_LIMIT = 16 << 20
 
-/** The text. Throws NOT_FOUND, UNREADABLE, LIMIT. */
-export function configurationText(given: Configuration): string {
-  return typeof given === 'string'
-    ? given
-    : Buffer.from(smallHostFile(given.file, CONFIGURATION_LIMIT, 'the configuration')).toString('utf8')
+/** The text, if any. Throws NOT_FOUND, UNREADABLE, LIMIT. */
+export function configurationText(given: Configuration | undefined): string | undefined {
+  if (typeof given !== 'object') return given
+  return Buffer.from(smallHostFile(given.file, CONFIGURATION_LIMIT, 'the configuration')).toString('utf8')
 }
 
 /** What is read of the host for an installed system, beside the store. */

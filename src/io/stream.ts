@@ -98,7 +98,7 @@ export async function placeImage(image: Image | GrowingImage, target: Target, st
 }
 
 /** Zeros that are hashed in two seconds or so. */
-const HASHED_HOLES = 2 ** 32
+const HASHED_HOLES = 2 ** 31
 
 /** Whether so few of `size` bytes are data that a digest, which has to see all zeros, would take longer than writing them. */
 export function isMostlyHoles(size: number, ofData: number): boolean {

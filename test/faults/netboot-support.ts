@@ -34,11 +34,10 @@ export async function saveNetboot(options: NetbootOptions, output: string, hooks
   const recipe = await netboot({ ...options, ...(kexec && { kexec: true, kexecCompression: kexec }) })
   onPlanned?.()
   const context = { jobs: 2, ...given }
-  const files = recipe.files(context)
   const observed: Product = {
     ...recipe,
     files: async () => {
-      await files
+      const files = await recipe.files(context)
       onBuilt?.()
       return files
     },

@@ -87,12 +87,12 @@ describe('a product', () => {
       const [saved] = await saveProduct(product, scratch('holes'), { jobs: 1, force: true, ...options })
       return saved?.sha256
     }
-    expect(await digestOf(one(holes(3 * GIBIBYTE)))).toBeUndefined()
-    expect(statSync(scratch('holes')).size).toBe(3 * GIBIBYTE)
+    expect(await digestOf(one(holes(5 * GIBIBYTE)))).toBeUndefined()
+    expect(statSync(scratch('holes')).size).toBe(5 * GIBIBYTE)
     expect(await digestOf(one(holes(1 << 20)))).toMatch(/^[0-9a-f]{64}$/)
     expect(await digestOf(one(holes(1 << 20)), { digest: false })).toBeUndefined()
     // What is packed does not say what it holds; whoever made the product may.
-    const disk: FolderFile = { path: 'disk', content: { kind: 'image', image: growing(holes(3 * GIBIBYTE)) } }
+    const disk: FolderFile = { path: 'disk', content: { kind: 'image', image: growing(holes(5 * GIBIBYTE)) } }
     const folder = { ...several([disk]), replaceable: ['disk'] }
     const saved = await saveProduct({ ...folder, dataBytes: 1 << 20 }, scratch('disks'), { jobs: 1 })
     expect(saved.map(({ sha256 }) => sha256)).toEqual([undefined])

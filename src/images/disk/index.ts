@@ -126,13 +126,14 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const contained = await CONTAINERS.writer(format)
   const partitions = planLayout(layout, settings.espSize)
   const start = rootOf(partitions).start
+  const configuration = configurationText(options.configuration)
   const system = await openSystem(options)
   const { store, toplevel, bootspec } = system
   const seed = options.seed ?? toplevel
   const loader = options.bootLoader ?? (partitions.some(({ role }) => role === 'esp') ? 'systemd-boot' : 'none')
   const boot = await diskBoot(system, { ...settings, loader })
   const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds })
-  const { root, digests } = rootTree(system, boot, { ...options, mtimeSeconds, rootFileSystem })
+  const { root, digests } = rootTree(system, boot, { ...options, configuration, mtimeSeconds, rootFileSystem })
   const diskWith = (rootImage: Image): Image => {
     const needed = diskSizeFor(layout, start, rootImage.size)
     const size = typeof settings.size === 'number' ? settings.size : needed
@@ -209,7 +210,8 @@ function presetSettings(name: string | undefined): Partial<Pick<DiskPreset, 'for
   return { format, layout, size }
 }
 
-interface RootOptions extends DiskOptions {
+interface RootOptions extends Omit<DiskOptions, 'configuration'> {
+  readonly configuration: string | undefined
   readonly mtimeSeconds: number
   readonly rootFileSystem: RootFileSystem
 }
@@ -220,7 +222,7 @@ function rootTree(system: System, boot: DiskBoot, options: RootOptions): Checked
   const { root, digests } = installedTree(system, {
     check: options.rootFileSystem === 'ext4' ? 'inOrder' : 'byFormat',
     mtimeSeconds,
-    ...(configuration !== undefined && { configuration: configurationText(configuration) }),
+    ...(configuration !== undefined && { configuration }),
     ...(channel !== undefined && { channel }),
     ...(add && { add }),
     ...(onProgress && { onProgress }),

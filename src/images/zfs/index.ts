@@ -135,6 +135,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   const { layout, format, mtimeSeconds, bootLoader } = settings
   checkSizes(settings)
   const write = await CONTAINERS.writer(format)
+  const configuration = configurationText(options.configuration)
   const system = await openSystem(options)
   const { store, toplevel, bootspec } = system
   const seed = options.seed ?? toplevel
@@ -150,7 +151,6 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     { start: BOOT_START, size: bootPartitionSize(layout, bootSize), seed, mtimeSeconds },
     (end, option) => `${option('bootSize')} ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
   )
-  const configuration = options.configuration === undefined ? undefined : configurationText(options.configuration)
   const { root } = installedTree(system, {
     mtimeSeconds,
     configuration: zfsConfiguration(chosen.datasets, configuration),

@@ -113,7 +113,8 @@ export async function checkPresent(closure: Closure, files: StoreFiles, signal?:
   const more = missing.length > NAMED_MISSING ? `\n  and ${missing.length - NAMED_MISSING} more` : ''
   throw new ImageError(
     'NOT_FOUND',
-    `${missing.length} of ${closure.paths.length} listed paths are not below ${root}; give the folder that holds nix/store as root:\n  ${names}${more}`,
+    (option) =>
+      `${missing.length} of ${closure.paths.length} listed paths are not below ${root}; give the folder that holds nix/store as ${option('root')}:\n  ${names}${more}`,
     { path: first },
   )
 }
