@@ -4,14 +4,7 @@ import * as rows from './rows.ts'
 import { choice, compression, path, size, text } from './values.ts'
 
 export const NETBOOT_ROWS = {
-  closure: rows.CLOSURE,
-  root: rows.ROOT,
-  toplevel: rows.TOPLEVEL,
-  toplevelSpec: rows.TOPLEVEL_SPEC,
-  replacements: rows.REPLACEMENTS,
-  cutoffs: rows.CUTOFFS,
-  verify: rows.VERIFY,
-  caseHack: rows.CASE_HACK,
+  ...rows.SYSTEM,
   compression: row({ ...rows.STORE_COMPRESSION, defaultText: 'zstd:19; for per-path zstd:10' }),
   blockSize: rows.BLOCK_SIZE,
   initrdCompression: row({

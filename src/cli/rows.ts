@@ -252,3 +252,20 @@ export const FREE_SIZE = row({
   default: 512 << 20,
   about: 'What stays free on the root of a disk whose size is auto',
 })
+
+/** Of commands that read the files of a closure: what takes the place of its paths, and how they are checked. */
+export const STORE_FILES = { replacements: REPLACEMENTS, cutoffs: CUTOFFS, verify: VERIFY, caseHack: CASE_HACK } as const
+
+/** Of commands that make something of a system. */
+export const SYSTEM = { closure: CLOSURE, root: ROOT, toplevel: TOPLEVEL, toplevelSpec: TOPLEVEL_SPEC, ...STORE_FILES } as const
+
+/** Of commands that write a store. */
+export const STORE_OUTPUT = {
+  provenance: PROVENANCE,
+  wholeStore: WHOLE_STORE,
+  output: FOLDER,
+  force: FORCE_ANYTHING,
+  ...DRY_RUN,
+  progress: PROGRESS,
+  quiet: QUIET,
+} as const

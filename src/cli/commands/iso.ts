@@ -22,14 +22,7 @@ export default imageCommand({
     ],
   },
   rows: {
-    closure: rows.CLOSURE,
-    root: rows.ROOT,
-    toplevel: rows.TOPLEVEL,
-    toplevelSpec: rows.TOPLEVEL_SPEC,
-    replacements: rows.REPLACEMENTS,
-    cutoffs: rows.CUTOFFS,
-    verify: rows.VERIFY,
-    caseHack: rows.CASE_HACK,
+    ...rows.SYSTEM,
     output: rows.FILE,
     force: rows.FORCE,
     compressImage: row({

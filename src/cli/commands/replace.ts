@@ -24,17 +24,9 @@ export default storeCommand({
   rows: {
     closure: rows.CLOSURE,
     root: rows.ROOT,
+    ...rows.STORE_FILES,
     replacements: row({ ...rows.REPLACEMENTS, required: true }),
-    cutoffs: rows.CUTOFFS,
-    verify: rows.VERIFY,
-    caseHack: rows.CASE_HACK,
-    provenance: rows.PROVENANCE,
-    wholeStore: rows.WHOLE_STORE,
-    output: rows.FOLDER,
-    force: rows.FORCE_ANYTHING,
-    ...rows.DRY_RUN,
-    progress: rows.PROGRESS,
-    quiet: rows.QUIET,
+    ...rows.STORE_OUTPUT,
   },
   async plan(given, context) {
     const { planStoreReplacement } = await import('../../system/replaced-store.ts')
