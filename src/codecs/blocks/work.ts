@@ -14,7 +14,7 @@ export const work: WorkModule<BlockSetup, BlockBatch, BlockLengths> = {
     const output = Buffer.from(setup.output)
     const zeros = Buffer.alloc(blockSize)
     const compress = await blockCompressor(codec, blockSize)
-    const isTried = storeIncompressible && codec.name !== 'deflate' && isSlow(codec)
+    const skipsIncompressible = storeIncompressible && codec.name !== 'deflate' && isSlow(codec)
     return {
       run({ slot, blockCount }) {
         const lengths = new Int32Array(blockCount)
@@ -23,7 +23,7 @@ export const work: WorkModule<BlockSetup, BlockBatch, BlockLengths> = {
         for (let index = 0; index < blockCount && !isStopped(); index++) {
           const block = input.subarray(from + index * blockSize, from + (index + 1) * blockSize)
           if (block[0] === 0 && block[blockSize - 1] === 0 && block.equals(zeros)) continue
-          const packed = isTried && probablyIncompressible(block) ? block : compress(block)
+          const packed = skipsIncompressible && probablyIncompressible(block) ? block : compress(block)
           const isStored = storeIncompressible && packed.length >= blockSize
           const bytes = isStored ? block : packed
           output.set(bytes, at)
