@@ -1,4 +1,5 @@
 /** What `kilnix netboot` and `kilnix serve` have in common. */
+import { NETBOOT_STYLES } from '../images/netboot/plan.ts'
 import { row } from './row.ts'
 import * as rows from './rows.ts'
 import { choice, compression, path, size, text } from './values.ts'
@@ -30,7 +31,7 @@ export const NETBOOT_ROWS = {
   jobs: rows.JOBS,
   kernelParams: rows.KERNEL_PARAMS,
   style: row({
-    type: choice(['single', 'manifest', 'per-path']),
+    type: choice(NETBOOT_STYLES),
     group: 'Boot',
     default: 'single',
     about:

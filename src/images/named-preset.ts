@@ -6,5 +6,6 @@ import { ImageError } from '../errors.ts'
 export function namedPreset<P extends { readonly name: string }>(presets: readonly P[], name: string): P {
   const found = presets.find((preset) => preset.name === name)
   if (found !== undefined) return found
-  throw new ImageError('USAGE', `preset is ${quote(name)}; there are ${presets.map((preset) => preset.name).join(', ')}`)
+  const names = presets.map((preset) => preset.name).join(', ')
+  throw new ImageError('USAGE', (option) => `${option('preset')} is ${quote(name)}; there are ${names}`)
 }

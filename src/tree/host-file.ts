@@ -15,18 +15,10 @@ import type { Content, Patch } from './tree.ts'
  */
 export const HOST_FILE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
-/** A file that was written to and kept its size shows in its change time. */
-export const WRITTEN_TO = 'was written to'
-
-/** The time of the last change to an open file or to what the system notes of it. */
-export function changeTimeNs(file: number): bigint {
-  return fstatSync(file, { bigint: true }).ctimeNs
-}
-
 const REPEAT = 'build again when nothing writes there'
 
 /** CHANGED for a host file that is not what it was when it was listed; `what` such as `grew beyond its 5 bytes`. */
-export function changedError(path: Uint8Array, what: string): ImageError {
+function changedError(path: Uint8Array, what: string): ImageError {
   const name = printable(path)
   return new ImageError('CHANGED', `${name}: ${what} while it was read; ${REPEAT}`, { path: name })
 }
@@ -196,7 +188,8 @@ export class HostReader implements ImmediateReader {
     }
     if (this.#state === undefined) return
     this.#state.changeTimeNs ??= stats.ctimeNs
-    if (this.#state.changeTimeNs !== stats.ctimeNs) throw changedError(path, WRITTEN_TO)
+    // A file that was written to and kept its size shows in its change time.
+    if (this.#state.changeTimeNs !== stats.ctimeNs) throw changedError(path, 'was written to')
   }
 }
 

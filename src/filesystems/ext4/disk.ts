@@ -245,7 +245,6 @@ export const EXTENTS_IN_INODE = (INODE_BLOCK_SIZE - extentHeader.size) / extent.
 /** A checksum of 4 bytes follows them. */
 export const EXTENTS_IN_BLOCK = Math.floor((BLOCK_SIZE - extentHeader.size - 4) / extent.size)
 export const EXTENT_CHECKSUM_OFFSET = extentHeader.size + EXTENTS_IN_BLOCK * extent.size
-export const EXTENT_DEPTH_MAXIMUM = 5
 /** File block numbers have 32 bits, and the last one is no file's. */
 export const FILE_BLOCK_COUNT_MAXIMUM = 0xffffffff
 

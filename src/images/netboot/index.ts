@@ -27,13 +27,11 @@ import { netbootFolder, netbootNames, SCRIPT_NAME } from './folder.ts'
 import { leastInitrdSize } from './least-size.ts'
 import { manifest } from './manifest.ts'
 import { perPath } from './per-path.ts'
-import type { NetbootPlan } from './plan.ts'
+import { NETBOOT_STYLES, type NetbootPlan, type NetbootStyle } from './plan.ts'
 import { single } from './single.ts'
 import { type NetbootFile, type NetbootSource, type NetbootStyleRecipe, ownInitrd } from './source.ts'
 
-const STYLES = { single, manifest, 'per-path': perPath } as const satisfies Record<string, NetbootStyleRecipe>
-
-export type NetbootStyle = keyof typeof STYLES
+const STYLES = { single, manifest, 'per-path': perPath } as const satisfies Record<NetbootStyle, NetbootStyleRecipe>
 
 export const NETBOOT_DEFAULTS = { style: 'single', kexecCompression: { name: 'gzip', level: 1 } } as const
 
@@ -80,7 +78,8 @@ export interface Netboot extends Product<NetbootPlan> {
 export async function netboot(options: NetbootOptions): Promise<Netboot> {
   const styleName = options.style ?? NETBOOT_DEFAULTS.style
   const style: NetbootStyleRecipe | undefined = STYLES[styleName]
-  if (style === undefined) throw new ImageError('USAGE', `style is '${styleName}'; ${Object.keys(STYLES).join(', ')} are known`)
+  if (style === undefined)
+    throw new ImageError('USAGE', (option) => `${option('style')} is '${styleName}'; ${NETBOOT_STYLES.join(', ')} are known`)
   await checkPieceFolder(options.pieces)
   const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
   const { store: loaded, toplevel, ...system } = await systemOf(await loadClosure(options), options.toplevel)

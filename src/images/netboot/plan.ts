@@ -1,8 +1,13 @@
 /** What a network boot consists of, as plain data. */
 import type { CodecSpec } from '../../codecs/codec.ts'
 
+/** How the store gets to the machine. */
+export const NETBOOT_STYLES = ['single', 'manifest', 'per-path'] as const
+
+export type NetbootStyle = (typeof NETBOOT_STYLES)[number]
+
 export interface NetbootPlan {
-  readonly style: 'single' | 'manifest' | 'per-path'
+  readonly style: NetbootStyle
   readonly toplevel: string
   readonly specialisation: string | undefined
   readonly system: string

@@ -25,9 +25,6 @@ const KINDS: readonly (readonly [kind: string, magic: Uint8Array])[] = [
   ['cpio', latin1('070702')],
 ]
 
-/** Bytes that `compressedKind` needs to see. */
-export const LONGEST_MAGIC = Math.max(...KINDS.map(([, magic]) => magic.length))
-
 /** The kind of a file that begins with `head`, or undefined where it is not known as compressed. */
 export function compressedKind(head: Uint8Array): string | undefined {
   return KINDS.find(([, magic]) => Buffer.compare(head.subarray(0, magic.length), magic) === 0)?.[0]

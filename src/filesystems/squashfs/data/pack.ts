@@ -1,9 +1,9 @@
 /**
  * The data stage: reads every file once, checks digests, removes duplicates, compresses and writes.
  *
- * Workers read, hash and compress; this thread decides and writes. Streams are read ahead of need, but
- * their parts are placed in the order of the tree and blocks are written in the order in which they were
- * placed, so the image does not depend on the number or speed of the workers. Contents are bounded by two
+ * Workers read, hash, compare, compress and write; this thread decides, and writes where the target is no file.
+ * Streams are read ahead of need, but their parts are placed in the order of the tree, and blocks in the order of
+ * their files, so the image does not depend on the number or speed of the workers. Contents are bounded by two
  * pools of slots. A head that always may take the last slots keeps the pools from locking up.
  */
 import type { CodecSpec } from '../../../codecs/codec.ts'
