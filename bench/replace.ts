@@ -59,7 +59,7 @@ try {
     script.push(`nix-store --dump ${root}/nix/store/${one} | sed -f '${folder}/${one}.sed' | nix-store --restore $OUT/${changed.get(one)}`)
   }
   writeFileSync(join(folder, 'sed.sh'), `set -o pipefail\nexport LC_ALL=C\n${script.join('\n')}\n`)
-  const input = `--closure ${folder}/closure.json --root ${folder}/root --replace ${old.path}=${made.path} --cutoff none --quiet`
+  const input = `--closure ${folder}/closure.json --root ${folder}/root --replace ${old.path}=${made.path} --cutoff none`
   contest(
     `replace ${name}`,
     [
