@@ -3,7 +3,7 @@ import { unitsFor } from '../../bytes/align.ts'
 import { decode } from '../../bytes/decode.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
-import { mappedImage, type Piece, PieceList } from '../../io/mapped.ts'
+import { type MappedRange, mappedImage, RangeList } from '../../io/mapped.ts'
 import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
 import {
   checksum,
@@ -40,15 +40,15 @@ export async function openVhd(source: RandomAccessSource): Promise<Image> {
     if (size > source.size - footer.size) {
       throw new ImageError('BAD_INPUT', `vhd: the disk has ${size} bytes, the file ${source.size}; it was cut short`)
     }
-    const piece = { start: 0, length: size, position: 0 }
-    return mappedImage(source, { what: 'vhd', size, pieces: (_from, end) => once(end === 0 ? [] : [piece]) })
+    const range = { start: 0, length: size, position: 0 }
+    return mappedImage(source, { what: 'vhd', size, ranges: (_from, end) => once(end === 0 ? [] : [range]) })
   }
   if (diskType !== DISK_TYPE.dynamic) {
     const kind = diskType === DISK_TYPE.differencing ? 'a differencing disk, which needs its parent' : `of type ${diskType}`
     throw new ImageError('UNSUPPORTED', `vhd: the disk is ${kind}; merge it into a dynamic or fixed one first`)
   }
   const volume = await readDynamicHeader(source, record.dataOffset, size)
-  return mappedImage(source, { what: 'vhd', size, pieces: (from, end) => pieces(volume, from, end) })
+  return mappedImage(source, { what: 'vhd', size, ranges: (from, end) => ranges(volume, from, end) })
 }
 
 async function* once<T>(value: T): AsyncGenerator<T> {
@@ -104,11 +104,11 @@ async function readDynamicHeader(source: RandomAccessSource, position: number, s
   return { source, size, tableOffset, blockSize, bitmapSize }
 }
 
-async function* pieces(volume: Volume, from: number, end: number): AsyncGenerator<readonly Piece[]> {
+async function* ranges(volume: Volume, from: number, end: number): AsyncGenerator<readonly MappedRange[]> {
   const { source, blockSize, bitmapSize, tableOffset } = volume
   const table = { position: tableOffset, entrySize: ENTRY_SIZE, what: 'vhd: block allocation table' }
   for await (const { first, count, view } of tableChunks(source, table, Math.floor(from / blockSize), unitsFor(end, blockSize))) {
-    const list = new PieceList()
+    const list = new RangeList()
     for (let index = 0; index < count; index++) {
       const sector = view.getUint32(index * ENTRY_SIZE)
       if (sector === UNUSED) continue
@@ -121,6 +121,6 @@ async function* pieces(volume: Volume, from: number, end: number): AsyncGenerato
       }
       list.add((first + index) * blockSize, blockSize, position)
     }
-    yield list.pieces
+    yield list.ranges
   }
 }
