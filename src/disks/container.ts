@@ -77,6 +77,8 @@ export interface ContainerRegistry<OutputFormat extends string, InputFormat exte
   readonly poolFormats: readonly PoolFormat[]
   /** `stem` with the usual ending of the container. */
   fileName(stem: string, format: OutputFormat): string
+  /** What a file name may say of it. */
+  named(format: OutputFormat): { readonly what: string; readonly endings: readonly string[] }
   /** The container that a file name asks for by its ending, or undefined. */
   formatOfName(fileName: string): OutputFormat | undefined
   /**
@@ -115,6 +117,7 @@ export function containerRegistry<const List extends readonly Container[]>(
     inputFormats: containers.filter(({ read }) => read).map(({ name }) => name as InputFormat),
     poolFormats: containers.filter(({ holdsPool }) => holdsPool).map(({ name }) => name as NameWith<List, { readonly holdsPool: true }>),
     fileName: (stem, format) => `${stem}.${named(format).endings[0]}`,
+    named: (format) => ({ what: `a disk as ${format}`, endings: named(format).endings }),
     formatOfName(fileName) {
       const name = fileName.toLowerCase()
       const found = containers.find(({ writer, endings }) => writer && endings.some((ending) => name.endsWith(`.${ending}`)))

@@ -57,6 +57,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
     const plan = { input, inputFormat: opened.format, format, diskSize: opened.image.size, dataBytes: dataBytes(opened.image) }
     return imageProduct({
       name: fileName,
+      named: CONTAINERS.named(format),
       image,
       plan,
       inputs: [input],
