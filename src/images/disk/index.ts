@@ -179,6 +179,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const product = (image: Image | GrowingImage, own: Pick<DiskPlan, 'diskSize' | 'partitions' | 'rootFreeBytes'>) =>
     imageProduct({
       name: options.fileName ?? 'nixos.img',
+      named: CONTAINERS.named(plan.format),
       image,
       plan: { ...plan, ...own },
       inputs: [...store.inputs, ...installedInputs(options)],
@@ -187,7 +188,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   if (rootFileSystem === 'squashfs') {
     // What no root would fit in is found before one is packed.
     finish(diskWith({ size: MEBIBYTE, extents: [] }))
-    const partition = squashfs(root, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests })
+    const partition = squashfs(root, { codec: SQUASHFS_DEFAULTS.codec, timeSeconds: mtimeSeconds, digests })
     const diskSize = typeof settings.size === 'number' ? settings.size : undefined
     const sizeLimit = diskSize ?? diskSizeFor(layout, start, partition.sizeLimit)
     const raw = packedInPlace({ partition, start, sizeLimit, ...(diskSize !== undefined && { leastSize: diskSize }), diskWith })
