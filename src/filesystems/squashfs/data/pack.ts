@@ -7,6 +7,10 @@
  * pools of slots. A head that always may take the last slots keeps the pools from locking up.
  */
 import type { CodecSpec } from '../../../codecs/codec.ts'
+import { type PlannedRead, planReads } from '../../../data/reads.ts'
+import { SEGMENT_FIELDS, Segment, SegmentFlag } from '../../../data/segments.ts'
+import { returnMemory, Slots, takeMemory } from '../../../data/slots.ts'
+import { planStreams, type Stream } from '../../../data/streams.ts'
 import type { BuildContext } from '../../../io/image.ts'
 import type { LentTarget, Target } from '../../../io/target.ts'
 import { Pool } from '../../../threads/pool.ts'
@@ -22,14 +26,9 @@ import {
   OUTPUT_SLOT_SIZE,
   type ReadResult,
   type Result,
-  SEGMENT_FIELDS,
-  Segment,
-  SegmentFlag,
   type Task,
   type WorkSetup,
 } from './protocol.ts'
-import { returnMemory, Slots, takeMemory } from './slots.ts'
-import { type PlannedRead, planReads, planStreams, type Stream } from './streams.ts'
 import { work } from './work.ts'
 
 export interface PackRequest {
@@ -199,7 +198,7 @@ class Packer {
         this.#streamsLeft = false
         return
       }
-      const reads = planReads(stream, this.#request.blockSize, this.#identify)
+      const reads = planReads(stream, { roomSize: INPUT_SLOT_SIZE, blockSize: this.#request.blockSize, identify: this.#identify })
       this.#open.push({ index: this.#streamCount++, stream, reads, next: reads.next().value ?? undefined, worker: undefined, sent: [] })
     }
   }

@@ -3,6 +3,9 @@
  * travel in messages: both lie in two shared pools of slots, and messages name places in them.
  */
 import type { CodecSpec } from '../../../codecs/codec.ts'
+import type { Parts } from '../../../data/segments.ts'
+import type { StreamPart, StreamPartResult } from '../../../data/stream-reader.ts'
+import type { SlotWrite } from '../../../data/write-slots.ts'
 
 /** Bytes of an input slot: twice the largest block. A slot holds whole small files, or whole blocks of a large one. */
 export const INPUT_SLOT_SIZE = 2 << 20
@@ -20,70 +23,17 @@ export interface WorkSetup {
   readonly outputSlots: SharedArrayBuffer
 }
 
-/** Parts of files, in the order of a stream. */
-interface Parts {
-  readonly slot: number
-  /** `SEGMENT_FIELDS` numbers a segment, see `Segment`. */
-  readonly segments: Float64Array<ArrayBuffer>
-  /** Of each segment its framing bytes, and the inline content or host path. */
-  readonly text: Uint8Array<ArrayBuffer>
-}
-
-/**
- * Read a part of a stream of pieces into an input slot. A stream is hashed as a whole, so all its tasks
- * go to one worker, in order.
- */
-export interface ReadTask extends Parts {
+/** Read a part of a stream into an input slot. */
+export interface ReadTask extends StreamPart {
   readonly kind: 'read'
-  readonly stream: number
-  /** Whether the stream's bytes are hashed. */
-  readonly hashed: boolean
-  /** The last task of its stream: answer with the stream's hash. */
-  readonly last: boolean
+  readonly slot: number
 }
 
 /** Compare parts of files with what lies in an input slot. */
 export interface CompareTask extends Parts {
   readonly kind: 'compare'
+  readonly slot: number
 }
-
-/** Numbers of a segment, in this order. */
-export const SEGMENT_FIELDS = 8
-export const Segment = {
-  /** Bytes of text before it that are hashed and go nowhere. */
-  framingLength: 0,
-  /** One of `SegmentKind`. */
-  kind: 1,
-  /** Bytes of text that it has besides. */
-  textLength: 2,
-  /** Where in the file this part begins. */
-  fileOffset: 3,
-  /** Bytes of this part. */
-  length: 4,
-  /** Where in the slot it goes. */
-  slotOffset: 5,
-  flags: 6,
-  /** Bytes of the whole file. */
-  fileSize: 7,
-} as const
-
-export const SegmentKind = {
-  /** Framing alone. */
-  none: 0,
-  /** The text is the content. */
-  inline: 1,
-  /** The text is the path of a host file. */
-  hostFile: 2,
-  /** The text is a path with patches, see `patchedText`. */
-  patched: 3,
-} as const
-
-export const SegmentFlag = {
-  first: 1,
-  last: 2,
-  /** Answer with the SHA-256 of the whole file, with its first segment. */
-  identify: 4,
-} as const
 
 /** Compress blocks, each of at most `blockSize` bytes. */
 export interface CompressTask {
@@ -111,25 +61,15 @@ export const RunFlag = {
   lastSparse: 2,
 } as const
 
-/** Write compressed blocks to a file, one slot after the other. */
-export interface WriteTask {
+/** Write compressed blocks to a file. */
+export interface WriteTask extends SlotWrite {
   readonly kind: 'write'
-  readonly descriptor: number
-  /** The file in errors. */
-  readonly label: string
-  readonly position: number
-  /** Output slot and bytes in it, in turn. */
-  readonly slots: readonly number[]
 }
 
 export type Task = ReadTask | CompareTask | CompressTask | WriteTask
 
-export interface ReadResult {
+export interface ReadResult extends StreamPartResult {
   readonly kind: 'read'
-  /** 32 bytes a segment that was flagged `identify` and `first`, in order. */
-  readonly identities: Uint8Array<ArrayBuffer>
-  /** With the last task of a hashed stream. */
-  readonly digest?: Uint8Array<ArrayBuffer>
 }
 
 export interface CompareResult {
