@@ -16,32 +16,49 @@ const MOST_SEGMENTS = 1024
 const MOST_TEXT = 1 << 20
 
 export interface ReadPlan {
-  /** Bytes of contents that one read takes at most; a multiple of the block size. */
+  /** Bytes of contents that one read takes at most; no less than any block. */
   readonly roomSize: number
-  readonly blockSize: number
-  /** For which files an identity (SHA-256) is wanted. */
-  readonly identify: (file: FileNode) => boolean
+  /** A file that does not fit is cut at multiples of this. */
+  readonly blockSize: (file: FileNode) => number
+  /** Bytes of the room that a part of so many bytes takes; default: as many. */
+  readonly spaceOf?: (file: FileNode, length: number) => number
+  /** For which files an identity (SHA-256) is wanted; default: none. */
+  readonly identify?: (file: FileNode) => boolean
 }
 
 /**
  * Cut a stream into reads whose contents lie one after the other in `roomSize` bytes. Files below a block are never cut;
  * larger ones are cut at multiples of the block size.
  */
-export function* planReads(stream: Stream, { roomSize, blockSize, identify }: ReadPlan): Generator<PlannedRead> {
+export function* planReads(stream: Stream, plan: ReadPlan): Generator<PlannedRead> {
+  const { roomSize, spaceOf = (_file, length) => length, identify = () => false } = plan
   const draft = new ReadDraft()
+  let used = 0
   for (const piece of stream.pieces()) {
     if (piece instanceof Uint8Array) {
-      if (draft.isFull(piece.length)) yield draft.finish(false)
+      if (draft.isFull(piece.length)) {
+        yield draft.finish(false)
+        used = 0
+      }
       draft.addFraming(piece)
       continue
     }
+    const blockSize = plan.blockSize(piece)
+    const fitting = (left: number): number => {
+      if (spaceOf(piece, left) <= roomSize - used) return left
+      const room = roomSize - used
+      return left < blockSize ? 0 : room - (room % blockSize)
+    }
     for (let offset = 0; ; ) {
-      let length = fitting(piece.size - offset, roomSize - draft.used, blockSize)
-      if (length === undefined || draft.isFull(0)) {
+      const left = piece.size - offset
+      let length = fitting(left)
+      if ((length === 0 && left > 0) || draft.isFull(0)) {
         yield draft.finish(false)
-        length = fitting(piece.size - offset, roomSize, blockSize) ?? 0
+        used = 0
+        length = fitting(left)
       }
-      draft.addPart(piece, offset, length, { identify: identify(piece) })
+      draft.addPart(piece, offset, length, { place: used, identify: identify(piece) })
+      used += spaceOf(piece, length)
       offset += length
       if (offset >= piece.size) break
     }
@@ -49,16 +66,9 @@ export function* planReads(stream: Stream, { roomSize, blockSize, identify }: Re
   yield draft.finish(true)
 }
 
-/** How many of `left` bytes go into `room`: all, whole blocks, or undefined for none. */
-function fitting(left: number, room: number, blockSize: number): number | undefined {
-  if (left <= room) return left
-  const whole = left < blockSize ? 0 : room - (room % blockSize)
-  return whole === 0 ? undefined : whole
-}
-
 export interface PartOptions {
-  /** Default: behind the part before. */
-  readonly place?: number
+  /** Where it goes, see `Segment`. */
+  readonly place: number
   /** Whether an identity (SHA-256) of the whole file is wanted, with its first part. */
   readonly identify?: boolean
 }
@@ -72,12 +82,6 @@ export class ReadDraft {
   /** Of the text, bytes of framing since the last part. */
   #framing = 0
   #files: FileNode[] = []
-  #used = 0
-
-  /** Bytes of all contents. */
-  get used(): number {
-    return this.#used
-  }
 
   /** Whether the task has to be finished before a part is added, or framing of `textLength` bytes. */
   isFull(textLength: number): boolean {
@@ -91,7 +95,7 @@ export class ReadDraft {
   }
 
   /** Parts of a file come in order, from its first byte to its last. */
-  addPart(file: FileNode, fileOffset: number, length: number, { place = this.#used, identify = false }: PartOptions = {}): void {
+  addPart(file: FileNode, fileOffset: number, length: number, { place, identify = false }: PartOptions): void {
     const isFirst = fileOffset === 0
     const isLast = fileOffset + length === file.size
     const isAsked = isFirst && identify && file.content.kind !== 'bytes'
@@ -101,7 +105,6 @@ export class ReadDraft {
     this.#addText(text)
     this.#addSegment([segmentKind(file), text.length, fileOffset, length, place, flags, file.size])
     this.#files.push(file)
-    this.#used += length
   }
 
   /** The task; the next one begins empty. */
@@ -116,7 +119,6 @@ export class ReadDraft {
     this.#segmentsLength = 0
     this.#textLength = 0
     this.#files = []
-    this.#used = 0
     return read
   }
 

@@ -18,7 +18,9 @@ export interface Stream {
 export function* planStreams(root: DirectoryNode, digests: readonly TreeDigest[]): Generator<Stream> {
   const byNode = new Map<TreeNode, TreeDigest>()
   for (const digest of digests) byNode.set(digest.node, digest)
-  for (const { node } of sortedEntries(root)) yield* streamsBelow(node, byNode)
+  const whole = byNode.get(root)
+  if (whole !== undefined) yield { digest: whole, pieces: () => whole.pieces() }
+  else for (const { node } of sortedEntries(root)) yield* streamsBelow(node, byNode)
 }
 
 function* streamsBelow(root: TreeNode, byNode: ReadonlyMap<TreeNode, TreeDigest>): Generator<Stream> {

@@ -54,7 +54,7 @@ const files = contents.map((bytes, index) => {
 })
 const stream = { digest: undefined, pieces: () => [FRAMING, ...files.flatMap((file) => [file, FRAMING])] }
 const plan = (identify: (file: FileNode) => boolean): PlannedRead[] => [
-  ...planReads(stream, { roomSize: ROOM_SIZE, blockSize: BLOCK_SIZE, identify }),
+  ...planReads(stream, { roomSize: ROOM_SIZE, blockSize: () => BLOCK_SIZE, identify }),
 ]
 
 /** Reads all; contents in the order in which they were filled. */
