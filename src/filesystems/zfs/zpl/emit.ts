@@ -15,6 +15,7 @@ import { ATTRIBUTES, encodeAttributes, layoutKey, placeAttributes, spillBlock } 
 import { recordShape } from './content.ts'
 import { directoryEntryValue } from './modes.ts'
 import { normalForm, normalizationFlags } from './name-rules.ts'
+import { PlainBonuses } from './plain-bonus.ts'
 import { type FileSystemPlan, type PlannedNode, SYSTEM_OBJECT } from './plan.ts'
 
 export interface FileSystemStyle {
@@ -64,6 +65,7 @@ export async function emitFileSystem(
   const users: Usage = new Map()
   const groups: Usage = new Map()
   const projects: Usage = new Map()
+  const bonuses = new PlainBonuses(plan.layouts)
   for (const [index, planned] of plan.nodes.entries()) {
     throwIfAborted(style.signal)
     const { node } = planned
@@ -72,7 +74,7 @@ export async function emitFileSystem(
     const data = hasContent
       ? await emitContent(index, node.size, context, style, records)
       : emitNames(planned, object, plan, context, style)
-    const dnode = { ...emitNode(planned, data, plan, context, style), flags }
+    const dnode = { ...emitNode(planned, data, plan, context, style, bonuses), flags }
     const used = DNODE_SIZE + dnodeSpace(dnode).used
     count(users, node.uid, used)
     count(groups, node.gid, used)
@@ -147,15 +149,18 @@ function emitNode(
   plan: FileSystemPlan,
   context: WriteContext,
   { createdTxg }: FileSystemStyle,
+  bonuses: PlainBonuses,
 ): DnodeContent {
   const { node, parent, links, entries } = planned
   const size = node.kind === 'file' ? node.size : node.kind === 'symlink' ? node.target.length : entries ? entries.length + 2 : 0
   const generation = planned === plan.nodes[0] ? createdTxg : context.birthTxg
   const facts = { size, parent, links, generation, hasProjects: plan.hasProjects }
+  const type = node.kind === 'directory' ? OBJECT_TYPE.directory : OBJECT_TYPE.plainFile
+  const plain = bonuses.encode(node, facts)
+  if (plain !== undefined) return { type, data, bonus: { type: OBJECT_TYPE.systemAttributes, bytes: plain } }
   const { bonus, spill } = placeAttributes(node, facts)
   const layoutOf = (attributes: typeof bonus): number => plan.layouts.get(layoutKey(attributes)) as number
   const { birthTxg, writer, metadataStyle } = context
-  const type = node.kind === 'directory' ? OBJECT_TYPE.directory : OBJECT_TYPE.plainFile
   const identity = { type: OBJECT_TYPE.systemAttributes, level: 0, birthTxg, fill: 1 }
   return {
     type,
