@@ -3,7 +3,7 @@ import { throwIfAborted } from '../../../errors.ts'
 import { addSpace, type BlockPointer, type Space } from '../block-pointer.ts'
 import type { PackedStyle } from '../block-writer.ts'
 import { DNODE_SIZE, FILE_SYSTEM_VERSION, OBJECT_TYPE, OBJSET_TYPE, SECTOR_SIZE } from '../constants.ts'
-import type { RecordStream, StreamedFile } from '../data/stream.ts'
+import type { RecordStream } from '../data/records.ts'
 import { DNODE_FLAGS, OBJSET_FLAGS } from '../disk.ts'
 import { type DnodeContent, dnodeSpace, type ObjectData } from '../dnode.ts'
 import { PointerTree, type WriteContext, writeMetadata } from '../object-writer.ts'
@@ -22,6 +22,8 @@ export interface FileSystemStyle {
   /** Of file contents. */
   readonly data: PackedStyle
   readonly recordSize: number
+  /** The number of the first node among the files of the record stream. */
+  readonly firstFile: number
   readonly accounts: Accounts
   /** Makes salts; another for each file system. */
   readonly seed: string
@@ -37,17 +39,10 @@ export interface WrittenObjset {
   readonly space: Space
 }
 
-/** The files whose contents `emitFileSystem` takes from a stream, in their order. */
-export function* streamedFiles({ nodes }: FileSystemPlan, recordSize: number): Generator<StreamedFile> {
-  for (const [key, { node, path }] of nodes.entries()) {
-    if (node.kind === 'file' && node.size > 0) yield { key, node, path, shape: recordShape(node.size, recordSize) }
-  }
-}
-
 /** Space and objects by owner. */
 type Usage = Map<number, { used: number; objects: number }>
 
-/** `records` has the contents of `streamedFiles`. Throws what it throws, LIMIT when the pool is full, and ABORTED. */
+/** `records` has the contents of all files. Throws what it throws, LIMIT when the pool is full, and ABORTED. */
 export async function emitFileSystem(
   plan: FileSystemPlan,
   context: WriteContext,
@@ -72,7 +67,7 @@ export async function emitFileSystem(
     const object = SYSTEM_OBJECT.root + index
     const hasContent = node.kind === 'file' && node.size > 0
     const data = hasContent
-      ? await emitContent(index, node.size, context, style, records)
+      ? await emitContent(style.firstFile + index, node.size, context, style, records)
       : emitNames(planned, object, plan, context, style)
     const dnode = { ...emitNode(planned, data, plan, context, style, bonuses), flags }
     const used = DNODE_SIZE + dnodeSpace(dnode).used
@@ -189,7 +184,7 @@ function emitNames(
 }
 
 async function emitContent(
-  key: number,
+  file: number,
   size: number,
   context: WriteContext,
   { recordSize, data, signal }: FileSystemStyle,
@@ -202,9 +197,9 @@ async function emitContent(
   const identity = { type, level: 0, birthTxg, fill: 1 }
   for (;;) {
     // Most records are there already, and a promise for each would cost more than writing it.
-    const record = records.ready(key) ?? (await records.next(key))
+    const record = records.ready(file) ?? (await records.next(file))
     if (record === undefined) return tree.finish()
-    tree.add(record.index, writer.writePacked(record, record.logicalSize, identity, data))
+    tree.add(record.index, writer.writePacked(record, record.logicalSize, identity, data, record))
     const wait = writer.drained()
     if (wait !== undefined) await wait
     throwIfAborted(signal)
