@@ -16,6 +16,7 @@ const LEVELS: Readonly<Record<string, number>> = {
   tree: 4,
   codecs: 4,
   nix: 5,
+  data: 5,
   filesystems: 6,
   archives: 6,
   disks: 6,

@@ -27,6 +27,7 @@ export const UNIT: readonly string[] = [
   'test/codecs/spec.test.ts',
   'test/codecs/stream-no-inner.test.ts',
   'test/codecs/version.test.ts',
+  'test/data/',
   'test/disks/fuzz.test.ts',
   'test/disks/mbr.test.ts',
   'test/disks/plans.test.ts',

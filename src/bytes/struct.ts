@@ -125,7 +125,12 @@ function writeScalar(view: DataView, at: number, type: Scalar, value: number | b
       view.setBigInt64(at, BigInt(value), true)
       return
     case 'u64le':
-      view.setBigUint64(at, BigInt(value), true)
+      if (typeof value === 'bigint') view.setBigUint64(at, value, true)
+      else {
+        // By halves, as numbers are made into bigints slowly, and there are many.
+        view.setUint32(at, value % 2 ** 32, true)
+        view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
+      }
       return
     case 'u64be':
       view.setBigUint64(at, BigInt(value))

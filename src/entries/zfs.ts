@@ -13,6 +13,7 @@ export {
   type ZfsCompatibility,
   type ZfsDataset,
   type ZfsImage,
+  type ZfsPackOptions,
   type ZfsPlan,
   type ZfsPoolOptions,
   type ZfsPoolProperties,

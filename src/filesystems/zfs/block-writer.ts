@@ -1,11 +1,10 @@
-/** Blocks on their way to the device: packed, placed, gathered into large writes. */
-import type { Target } from '../../io/target.ts'
+/** Blocks on their way to the device: packed, placed, and handed on to be written. */
 import type { Allocator } from './allocator.ts'
 import { type BlockIdentity, type BlockPointer, embeddedPointer, storedPointer } from './block-pointer.ts'
+import type { BlockSink, SlotPlace } from './block-sink.ts'
 import { blockChecksum } from './checksum.ts'
-import { CHECKSUM, COMPRESSION, FRONT_SIZE, OBJECT_TYPE } from './constants.ts'
+import { CHECKSUM, COMPRESSION, OBJECT_TYPE } from './constants.ts'
 import type { PackBlock, PackedBlock, PackingSpec } from './packing.ts'
-import { RunWriter, WriteQueue } from './run-writer.ts'
 
 /** How the metadata of an object set are stored. */
 export interface BlockStyle {
@@ -25,17 +24,14 @@ export interface Reservation {
 
 export class BlockWriter {
   readonly allocator: Allocator
-  readonly #queue: WriteQueue
-  readonly #runs: readonly RunWriter[]
+  readonly #sink: BlockSink
   readonly #free = new Map<number, Uint8Array[]>()
   #scratch = new Uint8Array(0)
   #record: BlockPointer[] | undefined
 
-  /** `start` is where the device begins in `target`. */
-  constructor(target: Target, start: number, allocator: Allocator) {
+  constructor(sink: BlockSink, allocator: Allocator) {
     this.allocator = allocator
-    this.#queue = new WriteQueue(target, start + FRONT_SIZE)
-    this.#runs = [0, 1, 2].map(() => new RunWriter(this.#queue, allocator.sizeOnDisk(1)))
+    this.#sink = sink
   }
 
   /** From now on note each block that lies on the device in `pointers`, or none. */
@@ -49,10 +45,18 @@ export class BlockWriter {
     return this.writePacked(pack(bytes, this.#scratch, mayBeEmbedded(identity)), bytes.length, identity, { packing, copies })
   }
 
-  writePacked(packed: PackedBlock, logicalSize: number, identity: BlockIdentity, { packing, copies }: PackedStyle): BlockPointer {
+  /** The same for a block that is packed. Where its bytes lie in an output slot, `from` says where. */
+  writePacked(
+    packed: PackedBlock,
+    logicalSize: number,
+    identity: BlockIdentity,
+    { packing, copies }: PackedStyle,
+    from?: SlotPlace,
+  ): BlockPointer {
     const { bytes, compression, checksumWords } = packed
     if (checksumWords === undefined) return embeddedPointer(identity, logicalSize, compression, bytes)
-    return this.#place(this.reserve(bytes.length, copies), { ...packed, checksumWords }, logicalSize, identity, packing.checksum)
+    const how = { compression, checksum: packing.checksum, checksumWords }
+    return this.#place(this.reserve(bytes.length, copies), bytes, how, logicalSize, identity, from)
   }
 
   /** Take the space of a block that is written later, as it is. */
@@ -62,8 +66,9 @@ export class BlockWriter {
 
   /** Write a block to its reserved place. */
   writeReserved(reservation: Reservation, bytes: Uint8Array, identity: BlockIdentity): BlockPointer {
-    const checksumWords = blockChecksum(CHECKSUM.fletcher4, bytes)
-    return this.#place(reservation, { bytes, compression: COMPRESSION.off, checksumWords }, bytes.length, identity, CHECKSUM.fletcher4)
+    const { fletcher4: checksum } = CHECKSUM
+    const how = { compression: COMPRESSION.off, checksum, checksumWords: blockChecksum(checksum, bytes) }
+    return this.#place(reservation, bytes, how, bytes.length, identity, undefined)
   }
 
   /** Memory of zeros for a block, which comes back by `release`: blocks of pointers are large, many and short-lived. */
@@ -77,36 +82,34 @@ export class BlockWriter {
     else free.push(block)
   }
 
-  /** Undefined when more may be written at once. Throws what the target threw. */
+  /** Undefined when more may be written at once. Throws what writing threw. */
   drained(): Promise<void> | undefined {
-    return this.#queue.drained()
+    return this.#sink.drained()
   }
 
-  /** Resolves when all is written. Throws what the target threw. */
+  /** Resolves when all is written. Throws what writing threw. */
   finish(): Promise<void> {
-    for (const run of this.#runs) run.flush()
-    return this.#queue.finish()
-  }
-
-  /** Nothing is written any more when this resolves. */
-  abandon(cause: unknown): Promise<void> {
-    return this.#queue.abandon(cause)
+    return this.#sink.finish()
   }
 
   #place(
     { places }: Reservation,
-    { bytes, compression, checksumWords }: PackedBlock & { readonly checksumWords: Uint8Array },
+    bytes: Uint8Array,
+    how: StoredHow,
     logicalSize: number,
     identity: BlockIdentity,
-    checksum: PackingSpec['checksum'],
+    from: SlotPlace | undefined,
   ): BlockPointer {
-    for (const [copy, place] of places.entries()) this.#runs[copy]?.write(place, bytes)
+    for (let copy = 0; copy < places.length; copy++) this.#sink.write(copy, places[copy] as number, bytes, from)
     const sizes = { logical: logicalSize, physical: bytes.length, onDisk: this.allocator.sizeOnDisk(bytes.length) }
-    const pointer = storedPointer(identity, sizes, places, { compression, checksum, checksumWords })
+    const pointer = storedPointer(identity, sizes, places, how)
     this.#record?.push(pointer)
     return pointer
   }
 }
+
+/** What the pointer to a stored block says of its form. */
+type StoredHow = Parameters<typeof storedPointer>[3]
 
 /** Blocks that count more than themselves have their count where an embedded block has content. */
 function mayBeEmbedded({ type, level }: BlockIdentity): boolean {

@@ -38,49 +38,67 @@ export function parseCompression(text: string): Compression | undefined {
   }
 }
 
-/** The framed result of one block, good until the next call; undefined when it is not smaller than `limit` or equal to it. */
-export type CompressBlock = (block: Uint8Array, limit: number) => Uint8Array | undefined
+/**
+ * The framed result of one block, at the beginning of `output`; undefined when it is not smaller than `limit` or equal to it.
+ * `output` has room for the block, and may be written over.
+ */
+export type CompressBlock = (block: Uint8Array, limit: number, output: Uint8Array) => Uint8Array | undefined
 
 /** What OpenZFS up to 2.4 has, and what its version field says; readers do not look at it. */
 const ZSTD_VERSION = 10405
 const ZSTD_MAGIC_SIZE = 4
+const LENGTH_SIZE = 4
+const ZSTD_HEADER_SIZE = 8
 
 /** A compressor of blocks of up to `blockSize` bytes, a power of two (OpenZFS `module/zfs/{lz4,gzip}.c`, `module/zstd/zfs_zstd.c`). */
 export async function openCompression({ id, level }: Compression, blockSize: number): Promise<CompressBlock> {
-  if (id === COMPRESSION.off) return () => undefined
-  const output = new Uint8Array(blockSize)
-  const view = new DataView(output.buffer)
-  const framed = (header: number, body: Uint8Array, limit: number): Uint8Array | undefined => {
-    if (header + body.length > limit) return undefined
-    output.set(body, header)
-    return output.subarray(0, header + body.length)
-  }
   switch (id) {
+    case COMPRESSION.off:
+      return () => undefined
     case COMPRESSION.lz4: {
       const codec = await openCodec({ name: 'lz4' }, blockSize)
-      return (block, limit) => {
+      return (block, limit, output) => {
         const body = codec.compress(block)
-        view.setUint32(0, body.length)
-        return framed(4, body, limit)
+        const framed = placed(body, limit, output, LENGTH_SIZE)
+        if (framed !== undefined) viewOf(framed).setUint32(0, body.length)
+        return framed
       }
     }
     case COMPRESSION.zstd: {
       const codec = await openCodec({ name: 'zstd', ...(level !== undefined && { level }) }, blockSize)
-      return (block, limit) => {
-        const body = codec.compress(block).subarray(ZSTD_MAGIC_SIZE)
+      return (block, limit, output) => {
+        // Without its magic the frame begins where the header ends.
+        const body = codec.compress(block, output.subarray(ZSTD_HEADER_SIZE - ZSTD_MAGIC_SIZE)).subarray(ZSTD_MAGIC_SIZE)
+        const framed = placed(body, limit, output, ZSTD_HEADER_SIZE)
+        if (framed === undefined) return undefined
+        const view = viewOf(framed)
         view.setUint32(0, body.length)
-        view.setUint32(4, ZSTD_VERSION)
-        view.setUint8(4, level ?? DEFAULT_ZSTD_LEVEL)
-        return framed(8, body, limit)
+        view.setUint32(LENGTH_SIZE, ZSTD_VERSION)
+        view.setUint8(LENGTH_SIZE, level ?? DEFAULT_ZSTD_LEVEL)
+        return framed
       }
     }
     case COMPRESSION.zle:
-      return (block, limit) => compressZle(block, output.subarray(0, limit))
+      return (block, limit, output) => compressZle(block, output.subarray(0, limit))
     default: {
       const deflate = openDeflate({ level: id - COMPRESSION.gzip1 + 1, windowBits: 15, isRaw: false }, blockSize)
-      return (block, limit) => framed(0, deflate(block), limit)
+      return (block, limit, output) => placed(deflate(block, output), limit, output, 0)
     }
   }
+}
+
+/** The body behind `header` bytes of `output`, if it is not there already; undefined when it is too long. */
+function placed(body: Uint8Array, limit: number, output: Uint8Array, header: number): Uint8Array | undefined {
+  const length = header + body.length
+  if (length > limit) return undefined
+  const isThere = body.buffer === output.buffer && body.byteOffset === output.byteOffset + header
+  // Into shared memory this copies faster than `set`.
+  if (!isThere) Buffer.from(body.buffer, body.byteOffset, body.length).copy(output, header)
+  return output.subarray(0, length)
+}
+
+function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, length)
 }
 
 /** The value of the property `compression`. Throws USAGE for a text that is none, and UNSUPPORTED. */

@@ -2,13 +2,16 @@
 import { throwIfAborted } from '../../errors.ts'
 import type { BuildContext, Extent } from '../../io/image.ts'
 import type { Target } from '../../io/target.ts'
+import type { TreeDigest } from '../../tree/tree.ts'
 import { Allocator } from './allocator.ts'
 import type { BlockPointer } from './block-pointer.ts'
+import { type BlockSink, openSink } from './block-sink.ts'
 import { type BlockStyle, BlockWriter } from './block-writer.ts'
 import { labelConfig } from './config.ts'
 import { FRONT_SIZE } from './constants.ts'
-import { openPacker, type Packer } from './data/packer.ts'
-import { RecordStream } from './data/stream.ts'
+import { openPacker } from './data/packer.ts'
+import { type RecordStage, RecordStream } from './data/records.ts'
+import type { RecordDataset } from './data/sources.ts'
 import type { DatasetPlan } from './dataset-plan.ts'
 import type { Geometry } from './geometry.ts'
 import { labelExtents } from './label.ts'
@@ -20,7 +23,8 @@ import type { ZfsPlan } from './plan.ts'
 import { allocationLimits, fullErrorOf, settledGeometry } from './settle.ts'
 import { nodeBound } from './space-bound.ts'
 import { contentPacking, metadataCopies, metadataPacking, POOL_COPIES, storageFacts } from './storage.ts'
-import { emitFileSystem, type FileSystemStyle, streamedFiles, type WrittenObjset } from './zpl/emit.ts'
+import { recordShape } from './zpl/content.ts'
+import { emitFileSystem, type FileSystemStyle, type WrittenObjset } from './zpl/emit.ts'
 import type { FileSystemPlan } from './zpl/plan.ts'
 
 /** A run of bytes of the device that were written. */
@@ -40,32 +44,57 @@ export interface WrittenPool {
 interface Emission {
   readonly plan: ZfsPlan
   readonly writer: BlockWriter
-  readonly packer: Packer
-  /** Which of the packer's packings is that of a dataset. */
-  readonly packingOf: readonly number[]
+  /** The files of all datasets. */
+  readonly records: RecordStream
+  readonly recordDatasets: readonly RecordDataset[]
   readonly metadata: Omit<BlockStyle, 'copies'>
   readonly context: BuildContext
   /** Called with the most bytes that something that is placed now could have taken. */
   readonly onPlaced: (bound: number) => void
-  /** Called with bytes of file contents that were read. */
-  readonly onRead: (bytes: number) => void
 }
 
-/** Write all. Throws LIMIT when it does not fit, what reading and the target throw, WORKER_DIED and ABORTED. */
-export async function emitPool(plan: ZfsPlan, target: Target, start: number, context: BuildContext): Promise<WrittenPool> {
+/**
+ * Write all. `digests` cover nodes of the datasets as they are. Throws LIMIT when it does not fit, HASH_MISMATCH, what
+ * reading and the target throw, WORKER_DIED and ABORTED.
+ */
+export async function emitPool(
+  plan: ZfsPlan,
+  digests: readonly TreeDigest[],
+  target: Target,
+  start: number,
+  context: BuildContext,
+): Promise<WrittenPool> {
   const rest = { bound: plan.size.spaceBound }
   const allocator = new Allocator({ ...allocationLimits(plan), shape: plan.size.geometry, fullError: fullErrorOf(plan, rest) })
-  const writer = new BlockWriter(target, start, allocator)
-  try {
-    return await emitAll(plan, writer, rest, target, start, context)
-  } catch (error) {
-    await writer.abandon(error)
-    throw error
+  const { packings, datasets } = recordDatasets(plan)
+  let doneBytes = 0
+  const onRead = (bytes: number): void => {
+    doneBytes += bytes
+    context.onProgress?.({ kind: 'bytes', stage: 'compress', doneBytes })
   }
+  const { contentBytes } = plan
+  const stage = openPacker({ datasets, digests, packings, recordSizeMaximum: largestRecord(datasets), contentBytes, onRead }, context)
+  const sink = openSink(target, start + FRONT_SIZE, allocator.sizeOnDisk(1), stage)
+  try {
+    return await emitAll(plan, { stage, sink, datasets }, new BlockWriter(sink, allocator), rest, target, start, context)
+  } catch (error) {
+    await sink.abandon(error)
+    throw error
+  } finally {
+    await stage.close()
+  }
+}
+
+/** Through what contents go. */
+interface DataPath {
+  readonly stage: RecordStage
+  readonly sink: BlockSink
+  readonly datasets: readonly RecordDataset[]
 }
 
 async function emitAll(
   plan: ZfsPlan,
+  data: DataPath,
   writer: BlockWriter,
   rest: { bound: number },
   target: Target,
@@ -76,7 +105,7 @@ async function emitAll(
   const { allocator } = writer
   const packing = metadataPacking(options)
   const metadata = { packing, pack: await openPacking(packing) }
-  const contents = await emitDatasets(plan, writer, metadata, rest, context)
+  const contents = await emitDatasets(plan, data, writer, metadata, rest, context)
   const geometry = settledGeometry(plan, contents, allocator)
   const settled = { ...options, geometry }
   const pool = poolObjects(settled, contents, txgs)
@@ -101,54 +130,42 @@ async function emitAll(
 
 async function emitDatasets(
   plan: ZfsPlan,
+  { stage, sink, datasets }: DataPath,
   writer: BlockWriter,
   metadata: Emission['metadata'],
   rest: { bound: number },
   context: BuildContext,
 ): Promise<DatasetContent[]> {
-  const { packings, packingOf } = distinctPackings(plan)
-  const packer = openPacker(packings, largestRecord(plan), plan.contentBytes, context)
-  let doneBytes = 0
-  const emission: Emission = {
-    plan,
-    writer,
-    packer,
-    packingOf,
-    metadata,
-    context,
-    onPlaced(bound) {
-      rest.bound -= bound
-    },
-    onRead(bytes) {
-      doneBytes += bytes
-      context.onProgress?.({ kind: 'bytes', stage: 'compress', doneBytes })
-    },
+  const records = new RecordStream(stage, () => sink.flush())
+  const onPlaced = (bound: number): void => {
+    rest.bound -= bound
   }
-  try {
-    const contents: DatasetContent[] = []
-    for (const index of plan.datasets.keys()) contents.push(await emitDataset(index, emission))
-    return contents
-  } finally {
-    await packer.close()
-  }
+  const emission: Emission = { plan, writer, records, recordDatasets: datasets, metadata, context, onPlaced }
+  const contents: DatasetContent[] = []
+  for (const index of plan.datasets.keys()) contents.push(await emitDataset(index, emission))
+  // What comes after the last record is checked too.
+  await records.finish()
+  return contents
 }
 
 /** Datasets with the same properties share what their compressor holds. */
-function distinctPackings({ datasets, options }: ZfsPlan): {
+function recordDatasets({ datasets, options }: ZfsPlan): {
   readonly packings: readonly PackingSpec[]
-  readonly packingOf: readonly number[]
+  readonly datasets: readonly RecordDataset[]
 } {
   const packings: PackingSpec[] = []
   const known = new Map<string, number>()
-  const packingOf = datasets.map(({ style }) => {
-    const packing = contentPacking(style, options)
-    const key = JSON.stringify(packing)
-    const before = known.get(key)
-    if (before !== undefined) return before
-    known.set(key, packings.length)
-    return packings.push(packing) - 1
+  let firstFile = 0
+  const own = datasets.map(({ style, fileSystem }): RecordDataset => {
+    const spec = contentPacking(style, options)
+    const key = JSON.stringify(spec)
+    const packing = known.get(key) ?? packings.push(spec) - 1
+    known.set(key, packing)
+    const { nodes } = fileSystem
+    firstFile += nodes.length
+    return { nodes, recordSize: style.recordSize, packing, compressionId: spec.compression.id, firstFile: firstFile - nodes.length }
   })
-  return { packings, packingOf }
+  return { packings, datasets: own }
 }
 
 async function writeExtent(extent: Extent, target: Target, start: number): Promise<void> {
@@ -159,10 +176,10 @@ async function writeExtent(extent: Extent, target: Target, start: number): Promi
   }
 }
 
-function largestRecord({ datasets }: ZfsPlan): number {
+function largestRecord(datasets: readonly RecordDataset[]): number {
   let largest = 0
-  for (const { fileSystem, style } of datasets) {
-    for (const { shape } of streamedFiles(fileSystem, style.recordSize)) largest = Math.max(largest, shape.recordSize)
+  for (const { nodes, recordSize } of datasets) {
+    for (const { node } of nodes) if (node.kind === 'file') largest = Math.max(largest, recordShape(node.size, recordSize).recordSize)
   }
   return largest
 }
@@ -184,29 +201,23 @@ async function emitDataset(index: number, emission: Emission): Promise<DatasetCo
 }
 
 async function emitObjset(index: number, fileSystem: FileSystemPlan, birthTxg: number, emission: Emission): Promise<WrittenObjset> {
-  const { plan, writer, packer, packingOf, metadata, context, onPlaced, onRead } = emission
+  const { plan, writer, records, recordDatasets, metadata, context, onPlaced } = emission
   const { spec, style } = plan.datasets[index] as DatasetPlan
+  const { firstFile } = recordDatasets[index] as RecordDataset
   const facts = storageFacts(style, plan.options)
   const { recordSize, copies } = style
-  const packing = contentPacking(style, plan.options)
-  const { signal } = context
   const fileSystemStyle: FileSystemStyle = {
-    data: { packing, copies },
+    data: { packing: contentPacking(style, plan.options), copies },
     recordSize,
+    firstFile,
     accounts: plan.options.accounts,
     seed: `${plan.options.seed} ${spec.name}`,
     createdTxg: plan.txgs.created,
-    signal,
+    signal: context.signal,
     onNode: (planned) => onPlaced(nodeBound(planned, facts)),
   }
-  const streamOptions = { packing: packingOf[index] as number, compressionId: packing.compression.id, signal, onRead }
-  const records = new RecordStream(packer, streamedFiles(fileSystem, recordSize), streamOptions)
-  try {
-    const writeContext = { writer, birthTxg, metadataStyle: { ...metadata, copies: metadataCopies(style) } }
-    return await emitFileSystem(fileSystem, writeContext, fileSystemStyle, records)
-  } finally {
-    await records.close()
-  }
+  const writeContext = { writer, birthTxg, metadataStyle: { ...metadata, copies: metadataCopies(style) } }
+  return emitFileSystem(fileSystem, writeContext, fileSystemStyle, records)
 }
 
 function writtenRuns(labels: readonly Extent[], allocator: Allocator, { metaslabShift }: Geometry): WrittenRun[] {

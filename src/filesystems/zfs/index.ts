@@ -9,10 +9,11 @@
  * Chosen: access, change and creation times are the modification time; access control lists are the trivial ones of
  * the modes; the intent log is empty; copies of metadata lie far from each other where there is room.
  */
+import { uncoveredDigests, withVerifiedContents } from '../../data/coverage.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image } from '../../io/image.ts'
 import { regionImage } from '../../io/region.ts'
 import type { Target } from '../../io/target.ts'
-import type { DirectoryNode } from '../../tree/tree.ts'
+import type { DirectoryNode, TreeDigest } from '../../tree/tree.ts'
 import { emitPool } from './emit.ts'
 import type { ZfsPoolOptions } from './options.ts'
 import { planZfs, type ZfsPlan } from './plan.ts'
@@ -29,14 +30,22 @@ export interface ZfsImage extends GrowingImage {
   readonly contentBytes: number
 }
 
+export interface ZfsPackOptions extends ZfsPoolOptions {
+  /** Checksums over parts of the tree, checked while the contents are read; each covers a node of the tree. */
+  readonly digests?: readonly TreeDigest[]
+}
+
 /**
  * A pool that holds `root`, spread over its datasets by their mount points. Its size is that of the options, or what the
  * content needs once it is compressed, up to `sizeLimit`. Each file is read once, dataset by dataset, depth first and by
  * name. Throws USAGE, UNSUPPORTED, or LIMIT for what surely does not fit; `pack` also LIMIT as soon as the pool is full,
- * with a size that will do, CHANGED, UNREADABLE, WORKER_DIED, ABORTED, and what contents and the target throw.
+ * with a size that will do, HASH_MISMATCH, CHANGED, UNREADABLE, WORKER_DIED, ABORTED, and what contents and the target throw.
  */
-export function zfsPool(root: DirectoryNode, options: ZfsPoolOptions): ZfsImage {
-  const plan = planZfs(root, options)
+export function zfsPool(root: DirectoryNode, { digests = [], ...options }: ZfsPackOptions): ZfsImage {
+  const whole = planZfs(root, options)
+  const uncovered = uncoveredDigests(treesOf(whole), digests)
+  const plan = uncovered.length === 0 ? whole : planZfs(withVerifiedContents(root, uncovered), options)
+  const streamed = digests.filter((digest) => !uncovered.includes(digest))
   return {
     plan,
     contentBytes: plan.contentBytes,
@@ -44,7 +53,7 @@ export function zfsPool(root: DirectoryNode, options: ZfsPoolOptions): ZfsImage 
     async pack(target: Target, start: number, context: BuildContext): Promise<Image> {
       checkJobs(context.jobs)
       context.onProgress?.({ kind: 'stage', stage: 'compress', totalBytes: plan.contentBytes })
-      const { size, runs } = await emitPool(plan, target, start, context)
+      const { size, runs } = await emitPool(plan, streamed, target, start, context)
       target.flush?.()
       const extents = runs.flatMap((run) => {
         const { extents: own } = regionImage(target, start + run.start, run.length)
@@ -53,4 +62,9 @@ export function zfsPool(root: DirectoryNode, options: ZfsPoolOptions): ZfsImage 
       return { size, extents }
     },
   }
+}
+
+/** What each dataset holds. */
+function treesOf({ datasets }: ZfsPlan): DirectoryNode[] {
+  return datasets.map(({ fileSystem }) => fileSystem.nodes[0]?.node as DirectoryNode)
 }

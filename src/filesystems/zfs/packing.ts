@@ -41,15 +41,13 @@ export async function openPacking({ compression, checksum, blockSize, unit, embe
     checksumWords: blockChecksum(checksum, block),
   })
   return (block, output, mayEmbed) => {
-    const packed = compress(block, block.length - (block.length >> 3))
+    const packed = compress(block, block.length - (block.length >> 3), output)
     if (packed === undefined) return asItIs(block)
     if (embeds && mayEmbed && packed.length <= EMBEDDED_SIZE_MAXIMUM) {
-      output.set(packed)
-      return { compression: compression.id, bytes: output.subarray(0, packed.length), checksumWords: undefined }
+      return { compression: compression.id, bytes: packed, checksumWords: undefined }
     }
     const size = alignUp(packed.length, unit)
     if (size >= block.length) return asItIs(block)
-    output.set(packed)
     output.fill(0, packed.length, size)
     const bytes = output.subarray(0, size)
     return { compression: compression.id, bytes, checksumWords: blockChecksum(checksum, bytes) }

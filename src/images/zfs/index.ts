@@ -151,7 +151,8 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     { start: BOOT_START, size: bootPartitionSize(layout, bootSize), seed, mtimeSeconds },
     (end, option) => `${option('bootSize')} ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
   )
-  const { root } = installedTree(system, {
+  const { root, digests } = installedTree(system, {
+    check: 'byFormat',
     mtimeSeconds,
     configuration: zfsConfiguration(chosen.datasets, configuration),
     ...(options.channel !== undefined && { channel: options.channel }),
@@ -163,6 +164,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     zfsPool(root, {
       name: chosen.pool,
       seed,
+      digests,
       ...(settings.rootSize === 'auto'
         ? { size: 'auto', freeSize: settings.freeSize, roundTo: MEBIBYTE }
         : { size: (layout === 'single-disk' ? bootSize : 0) + settings.rootSize - place.overhead }),

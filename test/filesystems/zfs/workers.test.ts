@@ -1,11 +1,13 @@
 /** Packing with threads and without: the same bytes, the same errors, every file read once, and nothing left open. */
 import { createHash } from 'node:crypto'
-import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type ZfsPoolOptions, zfsPool } from '../../../src/filesystems/zfs/index.ts'
+import { type ZfsPackOptions, type ZfsPoolOptions, zfsPool } from '../../../src/filesystems/zfs/index.ts'
+import { FileTarget } from '../../../src/io/file-target.ts'
 import type { BuildContext, Image } from '../../../src/io/image.ts'
 import type { Target } from '../../../src/io/target.ts'
 import { scanHost } from '../../../src/tree/scan.ts'
@@ -78,7 +80,7 @@ interface Packed {
 
 async function pack(
   tree: DirectoryNode,
-  options: Partial<ZfsPoolOptions>,
+  options: Partial<ZfsPackOptions>,
   context: Partial<BuildContext>,
   target = new HashTarget(),
 ): Promise<Packed> {
@@ -189,6 +191,104 @@ describe('contents that check themselves', () => {
     await expect(pack(tree([digestOf(storePath, 'a-path', bytesOf), wrong]), { datasets }, context)).rejects.toMatchObject({
       code: 'HASH_MISMATCH',
     })
+  })
+})
+
+describe('digests that threads check', () => {
+  const hostBytes = ({ content }: FileNode): Uint8Array => (content.kind === 'hostFile' ? readFileSync(content.path as Buffer) : WORDS)
+  const datasets = [
+    { name: 'tank/root', mount: '/' },
+    { name: 'tank/nix', mount: '/nix/store', properties: { compression: 'gzip-1', recordsize: '16K' } },
+    { name: 'tank/zz', mount: '/zz' },
+  ]
+  /** Two store paths of the host, one of which has a hard link, among files that no digest covers. */
+  const storePaths = () => {
+    const words = file(WORDS)
+    const other = directory({ a: words, b: words, 'c.txt': words, d: host })
+    const own = scanHost(join(folder, 'tree'), { attributes: (_kind, seen) => ({ ...seen, mtimeSeconds: 2 }) }) as DirectoryNode
+    return { other, own }
+  }
+  const treeOf = (other: TreeNode, own: TreeNode): DirectoryNode =>
+    directory({ nix: directory({ store: directory({ other, own }) }), etc: directory({ words: file(WORDS) }), zz: inMemory() })
+
+  it.each(CONTEXTS)('have the same bytes as without: %j', async (context) => {
+    const { other, own } = storePaths()
+    const tree = treeOf(other, own)
+    const digests = [digestOf(own, 'own', hostBytes), digestOf(other, 'other', hostBytes)]
+    expect(await pack(tree, { datasets, digests }, context)).toEqual(await pack(tree, { datasets }, context))
+  })
+
+  it.each(CONTEXTS)('HASH_MISMATCH for any of them: %j', async (context) => {
+    const { other, own } = storePaths()
+    const [first, last] = [digestOf(other, 'other', hostBytes), digestOf(own, 'own', hostBytes)]
+    const wrong = (digest: TreeDigest): TreeDigest => ({ ...digest, expected: Buffer.alloc(32) })
+    for (const digests of [
+      [wrong(first), last],
+      [first, wrong(last)],
+    ]) {
+      const name = digests.find(({ expected }) => expected.every((byte) => byte === 0))?.name
+      await expect(pack(treeOf(other, own), { datasets, digests }, context)).rejects.toMatchObject({ code: 'HASH_MISMATCH', path: name })
+    }
+  })
+
+  it('HASH_MISMATCH where nothing but framing is left', async () => {
+    const { own } = storePaths()
+    const right = digestOf(own, 'own', hostBytes)
+    const pieces = function* (): Generator<Uint8Array | FileNode> {
+      yield* right.pieces()
+      for (let index = 0; index < 40; index++) yield Buffer.alloc(100_000, index)
+    }
+    const tree = directory({ own })
+    await expect(pack(tree, { digests: [{ ...right, pieces }] }, {})).rejects.toMatchObject({ code: 'HASH_MISMATCH' })
+    const empty = directory({ nothing: file('') })
+    const digest = { ...digestOf(empty, 'empty', hostBytes), expected: Buffer.alloc(32) }
+    await expect(pack(directory({ empty }), { digests: [digest] }, {})).rejects.toMatchObject({ code: 'HASH_MISMATCH', path: 'empty' })
+  })
+
+  it('hold too where something was added to what they cover', async () => {
+    const { other, own } = storePaths()
+    const more = directory({ ...Object.fromEntries(own.entries.map(({ name, node }) => [String(name), node])), extra: file('extra') })
+    const tree = treeOf(other, more)
+    const digests = [digestOf(own, 'own', hostBytes), digestOf(other, 'other', hostBytes)]
+    expect(await pack(tree, { datasets, digests }, {})).toEqual(await pack(tree, { datasets }, {}))
+    const wrong = { ...digestOf(own, 'own', hostBytes), expected: Buffer.alloc(32) }
+    await expect(pack(tree, { datasets, digests: [wrong] }, {})).rejects.toMatchObject({ code: 'HASH_MISMATCH', path: 'own' })
+  })
+
+  it.each([{ jobs: 2 }, { threads: 'none' as const }])(
+    'in a file, to which threads write, the same bytes as elsewhere: %j',
+    async (context) => {
+      const { other, own } = storePaths()
+      const digests = [digestOf(own, 'own', hostBytes), digestOf(other, 'other', hostBytes)]
+      const paths = ['lent', 'kept'].map((name) => join(folder, name))
+      for (const options of [{}, { properties: { compression: 'zle', copies: '2' }, size: 'auto' as const, ashift: 13 }]) {
+        const pool = zfsPool(treeOf(other, own), { ...OPTIONS, ...options, datasets, digests })
+        for (const path of paths) {
+          const handle = await open(path, 'w+')
+          const target = new FileTarget(handle, path, false)
+          const kept: Target = {
+            write: (position, bytes) => target.write(position, bytes),
+            read: (position, length) => target.read(position, length),
+            setSize: (size) => target.setSize(size),
+          }
+          await pool.pack(path.endsWith('lent') ? target : kept, 4096, { jobs: 2, ...context })
+          await handle.close()
+        }
+        const [lent, others] = paths.map((path) => readFileSync(path))
+        expect(lent?.equals(others as Buffer)).toBe(true)
+      }
+    },
+  )
+
+  it('WRITE_FAILED where threads cannot write', async () => {
+    const { own } = storePaths()
+    const handle = await open('/dev/full', 'r+')
+    const target = new FileTarget(handle, 'the label', false)
+    const error: unknown = await zfsPool(directory({ own }), OPTIONS)
+      .pack(target, 0, { jobs: 2 })
+      .catch((caught: unknown) => caught)
+    await handle.close()
+    expect(error).toMatchObject({ code: 'WRITE_FAILED', message: expect.stringContaining('the label') })
   })
 })
 

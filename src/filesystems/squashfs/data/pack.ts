@@ -1,35 +1,22 @@
 /**
- * The data stage: reads every file once, checks digests, removes duplicates, compresses and writes.
- *
- * Workers read, hash, compare, compress and write; this thread decides, and writes where the target is no file.
- * Streams are read ahead of need, but their parts are placed in the order of the tree, and blocks in the order of
- * their files, so the image does not depend on the number or speed of the workers. Contents are bounded by two
- * pools of slots. A head that always may take the last slots keeps the pools from locking up.
+ * The data stage: every file is read once, digests are checked, duplicates removed, and blocks compressed and written, by
+ * a `Stage` of threads. This thread decides, and writes where the target is no file.
  */
 import type { CodecSpec } from '../../../codecs/codec.ts'
+import { planReads } from '../../../data/reads.ts'
+import { SEGMENT_FIELDS, Segment, SegmentFlag } from '../../../data/segments.ts'
+import type { ReadResult, SlotSetup } from '../../../data/slot-work.ts'
+import { SlotWriter } from '../../../data/slot-writer.ts'
+import { type Placeable, type Source, Stage, TASKS_PER_THREAD } from '../../../data/stage.ts'
+import { planStreams } from '../../../data/streams.ts'
 import type { BuildContext } from '../../../io/image.ts'
-import type { LentTarget, Target } from '../../../io/target.ts'
-import { Pool } from '../../../threads/pool.ts'
+import type { Target } from '../../../io/target.ts'
 import type { DirectoryNode, FileNode, TreeDigest } from '../../../tree/tree.ts'
-import { checkDigest } from '../../../tree/verified.ts'
 import { DATA_UNCOMPRESSED } from '../disk.ts'
 import type { StoredData } from '../stored.ts'
 import { changedTwin, identityOf, sizeTwins } from './identity.ts'
 import { type Job, Placement, SLOTS_OF_A_JOB, type Twins } from './placement.ts'
-import {
-  type CompressResult,
-  INPUT_SLOT_SIZE,
-  OUTPUT_SLOT_SIZE,
-  type ReadResult,
-  type Result,
-  SEGMENT_FIELDS,
-  Segment,
-  SegmentFlag,
-  type Task,
-  type WorkSetup,
-} from './protocol.ts'
-import { returnMemory, Slots, takeMemory } from './slots.ts'
-import { type PlannedRead, planReads, planStreams, type Stream } from './streams.ts'
+import { type CompressResult, type CompressTask, INPUT_SLOT_SIZE, OUTPUT_SLOT_SIZE, type WorkSetup } from './protocol.ts'
 import { work } from './work.ts'
 
 export interface PackRequest {
@@ -42,46 +29,15 @@ export interface PackRequest {
   readonly fragments: boolean
 }
 
-/** Streams that are read ahead of the head, a worker. */
-const STREAMS_AHEAD = 2
-/** Tasks a worker has in hand, so that it need not wait for this thread. */
-const TASKS_PER_WORKER = 2
 /**
  * Slots that no read may take: one may be filled with fragments, and one has to be free whenever a part is
  * placed. With two, no slot is free only while a full fragment slot is being compressed, which frees it.
  */
 const FRAGMENT_SLOTS = 2
-/** Jobs that one write takes at least, while others are under way. */
-const JOBS_A_WRITE = 4
 /** Slots that are kept for the head stream, beside those that hold what waits in unfinished fragments. */
 const HEAD_SLOTS = SLOTS_OF_A_JOB + 3
-
-/** What is known of a stream that is being read. */
-interface OpenStream {
-  readonly index: number
-  readonly stream: Stream
-  readonly reads: Iterator<PlannedRead, void>
-  next: PlannedRead | undefined
-  /** The worker that hashes it. */
-  worker: number | undefined
-  /** Reads that were sent, in order; placed from the front. */
-  readonly sent: SentRead[]
-}
-
-interface SentRead {
-  readonly read: PlannedRead
-  readonly slot: number
-  result: ReadResult | undefined
-  placedParts: number
-  /** Of the identities in the result, those that belong to parts that are placed. */
-  placedIdentities: number
-}
-
-interface SentJob {
-  readonly job: Job
-  outputSlot: number | undefined
-  result: CompressResult | undefined
-}
+/** Jobs that one write takes at least, while others are under way: a message each would cost this thread more than writing. */
+const JOBS_A_WRITE = 4
 
 /**
  * Pack the files of a tree. `start` is where the image begins in `target`, `position` where the data
@@ -109,30 +65,12 @@ class Packer {
   readonly #context: BuildContext
   readonly #start: number
   #position: number
-  readonly #inputs: Slots
-  readonly #outputs: Slots
+  readonly #stage: Stage<WorkSetup, Job, CompressTask, CompressResult>
   readonly #placement: Placement
-  readonly #pool: Pool<WorkSetup, Task, Result>
   readonly #identify: ReturnType<typeof sizeTwins>
-  readonly #streams: Iterator<Stream, void>
-  #streamCount = 0
-  #streamsLeft = true
-  readonly #open: OpenStream[] = []
-  /** Jobs in the order of the image; the first is the next to be written. */
-  readonly #jobs: SentJob[] = []
-  /** Jobs that no worker has got yet; a suffix of `#jobs`. */
-  readonly #waiting: SentJob[] = []
-  /** Comparisons under way. */
-  #comparing = 0
   #doneBytes = 0
-  #finished = false
-  /** Writes of workers under way. */
-  #writes = 0
-  /** The loop of this thread that writes, while it runs. */
-  #writing: Promise<void> | undefined
-  #error: unknown
-  #closed = false
-  #wake: (() => void) | undefined
+  /** Of what is being placed: parts that are placed, and identities that belong to them. */
+  #placed = { parts: 0, identities: 0 }
 
   constructor(request: PackRequest, target: Target, start: number, position: number, context: BuildContext) {
     this.#request = request
@@ -140,247 +78,124 @@ class Packer {
     this.#start = start
     this.#position = position
     this.#context = context
-    const { jobs, threads = 'workers', signal } = context
-    // Own threads work ahead of what is written; the caller's thread does one thing at a time.
-    const spare = threads === 'workers' ? 4 + 4 * jobs : TASKS_PER_WORKER
-    const slots = (count: number, size: number): Slots => new Slots(count, size, threads === 'none' ? takeMemory(count * size) : undefined)
-    this.#inputs = slots(FRAGMENT_SLOTS + HEAD_SLOTS + spare, INPUT_SLOT_SIZE)
-    this.#outputs = slots(spare, OUTPUT_SLOT_SIZE)
     const { blockSize, fragments, codec } = request
-    const setup = { codec, blockSize, inputSlots: this.#inputs.memory, outputSlots: this.#outputs.memory }
-    this.#pool = new Pool(work, setup, { count: jobs, threads, signal, onFailure: (error) => this.#fail(error) })
-    this.#pool.start()
+    this.#stage = new Stage(
+      {
+        work,
+        setup: (slots: SlotSetup): WorkSetup => ({ ...slots, codec, blockSize }),
+        sources: this.#sources(),
+        place: (placeable) => this.#place(placeable),
+        finish: () => this.#placement.finish(),
+        task: ({ runs }, outputSlot) => ({ kind: 'job', runs, outputSlot }),
+        kept: { always: FRAGMENT_SLOTS, forHead: HEAD_SLOTS },
+        inputSlotSize: INPUT_SLOT_SIZE,
+        outputSlotSize: OUTPUT_SLOT_SIZE,
+        // Own threads work ahead of what is written; the caller's thread does one thing at a time.
+        spareSlots: (jobs) => (jobs === 0 ? TASKS_PER_THREAD : 4 + 4 * jobs),
+      },
+      context,
+    )
+    this.#stage.start()
     // While the threads start.
     this.#identify = sizeTwins(request.files)
-    const [emit, compare] = [this.#queue.bind(this), this.#compare.bind(this)]
-    this.#placement = new Placement({ blockSize, fragments, emit, compare }, this.#inputs)
-    this.#streams = planStreams(request.root, request.digests)
+    const [emit, compare] = [(job: Job) => this.#stage.queue(job), (twins: Twins) => this.#compare(twins)]
+    this.#placement = new Placement({ blockSize, fragments, emit, compare }, this.#stage.inputs)
   }
 
   async run(): Promise<StoredData> {
-    while (!this.#step()) await new Promise<void>((resolve) => (this.#wake = resolve))
+    const { lent } = this.#target
+    if (lent === undefined) await this.#writeHere()
+    else await this.#writeByThreads(new SlotWriter(this.#stage, lent))
+    await this.#stage.settled()
     return { files: this.#placement.files, fragments: this.#placement.fragments, end: this.#position }
   }
 
   /** Afterwards nothing is written any more, and no file is open. */
-  async close(): Promise<void> {
-    this.#closed = true
-    await this.#pool.close()
-    await this.#writing
-    if (this.#context.threads === 'none') for (const { memory } of [this.#inputs, this.#outputs]) returnMemory(memory)
+  close(): Promise<void> {
+    return this.#stage.close()
   }
 
-  /** Do all that can be done now; true when everything is written. */
-  #step(): boolean {
-    if (this.#error !== undefined) throw this.#error
-    this.#openStreams()
-    while (this.#placeHead());
-    this.#dispatch()
-    this.#startWriting()
-    // A listener of progress may have cancelled meanwhile, and then nothing may be left that would wake this thread.
-    if (this.#error !== undefined) throw this.#error
-    return this.#finished && this.#jobs.length === 0 && this.#comparing === 0 && this.#writes === 0 && this.#writing === undefined
-  }
-
-  #fail(error: unknown): void {
-    this.#error ??= error
-    this.#notify()
-  }
-
-  #notify(): void {
-    this.#wake?.()
-    this.#wake = undefined
-  }
-
-  #openStreams(): void {
-    while (this.#streamsLeft && this.#open.length < 1 + STREAMS_AHEAD * this.#pool.size) {
-      const stream = this.#streams.next().value
-      if (stream === undefined) {
-        this.#streamsLeft = false
-        return
-      }
-      const reads = planReads(stream, this.#request.blockSize, this.#identify)
-      this.#open.push({ index: this.#streamCount++, stream, reads, next: reads.next().value ?? undefined, worker: undefined, sent: [] })
-    }
-  }
-
-  /** Place what the head stream has read; true when the next stream became the head. */
-  #placeHead(): boolean {
-    const head = this.#open[0]
-    if (head === undefined) {
-      if (!this.#finished && !this.#streamsLeft) {
-        this.#placement.finish()
-        this.#finished = true
-      }
-      return false
-    }
-    for (let sent = head.sent[0]; sent?.result; sent = head.sent[0]) {
-      if (!this.#placeRead(sent, sent.result)) return false
-      this.#inputs.release(sent.slot)
-      head.sent.shift()
-      if (sent.read.last) {
-        if (head.stream.digest) checkDigest(head.stream.digest, sent.result.digest ?? new Uint8Array(0))
-        this.#open.shift()
-        this.#openStreams()
-        return true
-      }
-    }
-    return false
+  *#sources(): Generator<Source<never>, void> {
+    const { root, digests, blockSize } = this.#request
+    const plan = { roomSize: INPUT_SLOT_SIZE, blockSize: () => blockSize, identify: this.#identify }
+    for (const stream of planStreams(root, digests)) yield { digest: stream.digest, reads: planReads(stream, plan) }
   }
 
   /** Place the parts of one read; false when it has to wait for a slot or for jobs to be done. */
-  #placeRead(sent: SentRead, result: ReadResult): boolean {
-    const { files, segments } = sent.read
-    for (; sent.placedParts < files.length; sent.placedParts++) {
-      if (!this.#placement.ready || this.#waiting.length > 8 * this.#pool.size) return false
-      const file = files[sent.placedParts] as FileNode
-      const at = sent.placedParts * SEGMENT_FIELDS
-      this.#placement.place(file, sent.slot, segments, at, this.#identity(file, segments[at + Segment.flags] as number, sent, result))
+  #place(placeable: Placeable<never>): boolean {
+    if (!('read' in placeable)) return true
+    const { read, result, slot } = placeable
+    const { files, segments } = read
+    const placed = this.#placed
+    for (; placed.parts < files.length; placed.parts++) {
+      if (!this.#placement.ready || this.#stage.isFull) return false
+      const file = files[placed.parts] as FileNode
+      const at = placed.parts * SEGMENT_FIELDS
+      this.#placement.place(file, slot, segments, at, this.#identity(file, segments[at + Segment.flags] as number, result))
       this.#doneBytes += segments[at + Segment.length] as number
     }
+    this.#placed = { parts: 0, identities: 0 }
     this.#placement.endSlot()
     this.#context.onProgress?.({ kind: 'bytes', stage: 'squashfs', doneBytes: this.#doneBytes })
     return true
   }
 
   /** Of a file with its first part, where one is wanted: SHA-256, one character a byte. */
-  #identity(file: FileNode, flags: number, sent: SentRead, { identities }: ReadResult): string | undefined {
+  #identity(file: FileNode, flags: number, { identities }: ReadResult): string | undefined {
     if ((flags & SegmentFlag.identify) !== 0) {
-      const at = 32 * sent.placedIdentities++
+      const at = 32 * this.#placed.identities++
       return Buffer.from(identities.buffer).toString('latin1', at, at + 32)
     }
     if ((flags & SegmentFlag.first) === 0 || file.content.kind !== 'bytes' || !this.#identify(file)) return undefined
     return identityOf(file.content.bytes)
   }
 
-  #queue(job: Job): void {
-    const sent: SentJob = { job, outputSlot: undefined, result: undefined }
-    this.#jobs.push(sent)
-    this.#waiting.push(sent)
-  }
-
-  /** Give every worker something to do: reads while few jobs wait, else the oldest job. */
-  #dispatch(): void {
-    for (let busy = true; busy; ) {
-      busy = false
-      for (let worker = 0; worker < this.#pool.size; worker++) {
-        if (this.#pool.inHand(worker) >= TASKS_PER_WORKER) continue
-        const few = this.#waiting.length < 2 * this.#pool.size
-        if ((few && this.#sendRead(worker)) || this.#sendJob(worker) || (!few && this.#sendRead(worker))) busy = true
-      }
-    }
-  }
-
-  #sendRead(worker: number): boolean {
-    for (const [position, open] of this.#open.entries()) {
-      if (open.next === undefined || (open.worker !== undefined && open.worker !== worker)) continue
-      const kept = position === 0 ? FRAGMENT_SLOTS : FRAGMENT_SLOTS + HEAD_SLOTS
-      if (this.#inputs.freeCount <= kept) return false
-      const sent: SentRead = { read: open.next, slot: this.#inputs.take(), result: undefined, placedParts: 0, placedIdentities: 0 }
-      const { segments, text, last } = open.next
-      open.worker = worker
-      open.sent.push(sent)
-      open.next = open.reads.next().value ?? undefined
-      const hashed = open.stream.digest !== undefined
-      const task: Task = { kind: 'read', stream: open.index, slot: sent.slot, segments, text, hashed, last }
-      this.#send(worker, task, [text.buffer], (result) => {
-        if (result.kind === 'read') sent.result = result
-      })
-      return true
-    }
-    return false
-  }
-
-  #sendJob(worker: number): boolean {
-    const sent = this.#waiting[0]
-    if (sent === undefined || this.#outputs.freeCount === 0) return false
-    this.#waiting.shift()
-    sent.outputSlot = this.#outputs.take()
-    const { runs, slots } = sent.job
-    this.#send(worker, { kind: 'compress', runs, outputSlot: sent.outputSlot }, [], (result) => {
-      if (result.kind !== 'compress') return
-      sent.result = result
-      for (const slot of slots) this.#inputs.release(slot)
-    })
-    return true
-  }
-
-  /** By whichever worker is free first. */
   #compare({ slot, comparison }: Twins): void {
-    this.#comparing++
     const { segments, text } = comparison.finish()
-    this.#send(undefined, { kind: 'compare', slot, segments, text }, [text.buffer], (result) => {
+    this.#stage.send({ kind: 'compare', slot, segments, text }, [text.buffer], (result) => {
       if (result.kind !== 'compare') return
-      this.#comparing--
-      this.#inputs.release(slot)
+      this.#stage.inputs.release(slot)
       const pair = comparison.pairs[result.different]
       // Equal digests of bytes that were read, and other bytes now: it is no accident.
-      if (pair !== undefined) this.#fail(changedTwin(...pair))
+      if (pair !== undefined) this.#stage.fail(changedTwin(...pair))
     })
   }
 
-  #send(thread: number | undefined, task: Task, moved: ArrayBuffer[], onResult: (result: Result) => void): void {
-    this.#pool
-      .run(task, { moved, ...(thread !== undefined && { thread }) })
-      .then((result) => {
-        onResult(result)
-        this.#notify()
-      })
-      .catch((error: unknown) => this.#fail(error))
-  }
-
-  #startWriting(): void {
-    if (this.#target.lent !== undefined) this.#sendWrites(this.#target.lent)
-    else if (this.#writing === undefined && this.#jobs[0]?.result) {
-      this.#writing = this.#write().finally(() => {
-        this.#writing = undefined
-        this.#notify()
-      })
+  /** Finished jobs in order, as many as there are, are written by a thread; their places are known now. */
+  async #writeByThreads(writer: SlotWriter): Promise<void> {
+    const { outputs } = this.#stage
+    let jobs = 0
+    const flush = (): void => {
+      writer.flush()
+      jobs = 0
     }
-  }
-
-  /** Finished jobs in order, as many as there are, are written by a worker; their places are known now. */
-  #sendWrites(lent: LentTarget): void {
-    let count = 0
-    while (this.#jobs[count]?.result) count++
-    // A message each would cost this thread more than the writing costs the worker.
-    if (count === 0 || (count < JOBS_A_WRITE && count < this.#jobs.length - this.#waiting.length && this.#outputs.freeCount > 2)) return
-    const slots: number[] = []
-    const position = this.#start + this.#position
-    for (const { job, result, outputSlot } of this.#jobs.splice(0, count)) {
-      if (result === undefined || outputSlot === undefined) continue
-      this.#record(job, result.words)
-      this.#position += result.length
-      slots.push(outputSlot, result.length)
-    }
-    this.#writes++
-    const { descriptor, label } = lent
-    this.#send(undefined, { kind: 'write', descriptor, label, position, slots }, [], () => {
-      this.#writes--
-      for (let index = 0; index < slots.length; index += 2) this.#outputs.release(slots[index] as number)
-      lent.written(slots.reduce((sum, value, index) => sum + (index % 2 === 1 ? value : 0), 0))
-    })
-  }
-
-  /** Where this thread has to write: finished jobs in order, one call at a time; never rejects. */
-  async #write(): Promise<void> {
-    try {
-      for (let sent = this.#jobs[0]; sent?.result && sent.outputSlot !== undefined && !this.#stopped; sent = this.#jobs[0]) {
-        this.#jobs.shift()
-        const { words, length } = sent.result
-        this.#record(sent.job, words)
-        if (length > 0) await this.#target.write(this.#start + this.#position, this.#outputs.view(sent.outputSlot, 0, length))
-        this.#position += length
-        this.#outputs.release(sent.outputSlot)
-        this.#notify()
+    for (;;) {
+      let done = this.#stage.ready()
+      if (done === undefined) {
+        if (jobs >= JOBS_A_WRITE || this.#stage.jobsUnderWay === 0 || outputs.freeCount <= 2) flush()
+        done = await this.#stage.next()
       }
-    } catch (error) {
-      this.#fail(error)
+      if (done === undefined) break
+      const { job, result, outputSlot } = done
+      this.#record(job, result.words)
+      if (result.length > 0) writer.add(this.#start + this.#position, outputSlot, 0, result.length)
+      this.#position += result.length
+      outputs.release(outputSlot)
+      jobs++
     }
+    flush()
   }
 
-  get #stopped(): boolean {
-    return this.#closed || this.#error !== undefined
+  /** Where this thread has to write: finished jobs in order, one call at a time. */
+  async #writeHere(): Promise<void> {
+    const { outputs } = this.#stage
+    for (let done = await this.#stage.next(); done !== undefined; done = await this.#stage.next()) {
+      const { words, length } = done.result
+      this.#record(done.job, words)
+      if (length > 0) await this.#target.write(this.#start + this.#position, outputs.view(done.outputSlot, 0, length))
+      this.#position += length
+      outputs.release(done.outputSlot)
+    }
   }
 
   #record({ owners, lengths }: Job, words: Uint32Array): void {

@@ -2,12 +2,13 @@
  * Where contents go: duplicates nowhere, small files into fragments, the rest into blocks. Parts come in
  * the order of the tree, so every decision is the same whatever the workers do.
  */
+import { Segment, SegmentFlag } from '../../../data/segments.ts'
+import type { Slots } from '../../../data/slots.ts'
 import type { FileNode } from '../../../tree/tree.ts'
 import { NO_INDEX } from '../disk.ts'
 import type { StoredFile, StoredFragment } from '../stored.ts'
-import { OUTPUT_SLOT_SIZE, RUN_FIELDS, Run, RunFlag, Segment, SegmentFlag } from './protocol.ts'
-import type { Slots } from './slots.ts'
-import { Comparison } from './streams.ts'
+import { Comparison } from './comparison.ts'
+import { OUTPUT_SLOT_SIZE, RUN_FIELDS, Run, RunFlag } from './protocol.ts'
 
 const NO_BLOCKS = new Uint32Array(0)
 
@@ -128,7 +129,7 @@ export class Placement {
   place(file: FileNode, slot: number, segments: Float64Array, at: number, identity: string | undefined): void {
     this.#slot = slot
     const length = segments[at + Segment.length] as number
-    const offset = segments[at + Segment.slotOffset] as number
+    const offset = segments[at + Segment.place] as number
     if (((segments[at + Segment.flags] as number) & SegmentFlag.first) !== 0) this.#fate = this.#begin(file, identity)
     const fate = this.#fate
     if (fate === 'fragment') this.#addToFragment(file, offset, length)

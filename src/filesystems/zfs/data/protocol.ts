@@ -1,31 +1,34 @@
 /**
- * What is said of batches of records. Records do not travel in messages: they lie one after the other in a slot of shared
- * memory, and what became of them in a slot of another.
+ * What is said of records that threads pack. Records do not travel in messages: they are made of what lies in an input
+ * slot, and lie as they are stored, one after the other, in an output slot.
  */
+import type { SlotSetup } from '../../../data/slot-work.ts'
 import type { PackingSpec } from '../packing.ts'
 
-export interface PackerSetup {
+export interface PackerSetup extends SlotSetup {
   readonly packings: readonly PackingSpec[]
-  /** Bytes of a slot of either memory. */
-  readonly slotSize: number
-  readonly input: SharedArrayBuffer
-  readonly output: SharedArrayBuffer
 }
 
-export interface RecordBatch {
+export interface PackTask {
+  readonly kind: 'job'
   readonly slot: number
+  readonly outputSlot: number
   /** Which of the packings. */
   readonly packing: number
-  /** Bytes of each record. */
-  readonly sizes: Int32Array<ArrayBuffer>
+  /** `PART_FIELDS` numbers a part of a file, see `PartField`. */
+  readonly parts: Int32Array<ArrayBuffer>
 }
 
-export interface PackedBatch {
-  /** Bytes of each record as it is stored, or `AS_IT_IS`: then they are those of the input. */
+/** A part begins with a record and takes whole ones; what it has no bytes for at its end is zero. */
+export const PART_FIELDS = 3
+export const PartField = { offset: 0, length: 1, recordSize: 2 } as const
+
+export interface PackedRecords {
+  readonly kind: 'job'
+  /** Of each record its bytes as it is stored; 0 when all are zero; negative when they are those of the record itself. */
   readonly sizes: Int32Array<ArrayBuffer>
   /** `CHECKSUM_SIZE` bytes a record. */
   readonly checksums: Uint8Array<ArrayBuffer>
 }
 
-export const AS_IT_IS = -1
 export const CHECKSUM_SIZE = 32

@@ -127,6 +127,17 @@ export function encodeAttributes(attributes: readonly Attribute[], layout: numbe
   return bytes
 }
 
+/** Where an attribute stands among those that are encoded together. */
+export function attributeOffset(attributes: readonly Attribute[], name: keyof typeof NUMBER): number {
+  let at = headerSizeOf(variableSizes(attributes))
+  for (const attribute of attributes) {
+    at = alignUp(at, 8)
+    if (attribute.number === NUMBER[name]) return at
+    at += sizeOf(attribute)
+  }
+  throw new RangeError(`no attribute ${name}`)
+}
+
 export function spillBlock(attributes: readonly Attribute[], layout: number): Uint8Array {
   const bytes = encodeAttributes(attributes, layout)
   const block = new Uint8Array(alignUp(bytes.length, SECTOR_SIZE))
@@ -135,7 +146,7 @@ export function spillBlock(attributes: readonly Attribute[], layout: number): Ui
 }
 
 /** By halves, as numbers are made into bigints slowly, and there are many. */
-function setWord(view: DataView, at: number, value: number): void {
+export function setWord(view: DataView, at: number, value: number): void {
   view.setUint32(at, value, true)
   view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
 }

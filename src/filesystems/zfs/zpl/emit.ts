@@ -3,7 +3,7 @@ import { throwIfAborted } from '../../../errors.ts'
 import { addSpace, type BlockPointer, type Space } from '../block-pointer.ts'
 import type { PackedStyle } from '../block-writer.ts'
 import { DNODE_SIZE, FILE_SYSTEM_VERSION, OBJECT_TYPE, OBJSET_TYPE, SECTOR_SIZE } from '../constants.ts'
-import type { RecordStream, StreamedFile } from '../data/stream.ts'
+import type { RecordStream } from '../data/records.ts'
 import { DNODE_FLAGS, OBJSET_FLAGS } from '../disk.ts'
 import { type DnodeContent, dnodeSpace, type ObjectData } from '../dnode.ts'
 import { PointerTree, type WriteContext, writeMetadata } from '../object-writer.ts'
@@ -15,12 +15,15 @@ import { ATTRIBUTES, encodeAttributes, layoutKey, placeAttributes, spillBlock } 
 import { recordShape } from './content.ts'
 import { directoryEntryValue } from './modes.ts'
 import { normalForm, normalizationFlags } from './name-rules.ts'
+import { PlainBonuses } from './plain-bonus.ts'
 import { type FileSystemPlan, type PlannedNode, SYSTEM_OBJECT } from './plan.ts'
 
 export interface FileSystemStyle {
   /** Of file contents. */
   readonly data: PackedStyle
   readonly recordSize: number
+  /** The number of the first node among the files of the record stream. */
+  readonly firstFile: number
   readonly accounts: Accounts
   /** Makes salts; another for each file system. */
   readonly seed: string
@@ -36,17 +39,10 @@ export interface WrittenObjset {
   readonly space: Space
 }
 
-/** The files whose contents `emitFileSystem` takes from a stream, in their order. */
-export function* streamedFiles({ nodes }: FileSystemPlan, recordSize: number): Generator<StreamedFile> {
-  for (const [key, { node, path }] of nodes.entries()) {
-    if (node.kind === 'file' && node.size > 0) yield { key, node, path, shape: recordShape(node.size, recordSize) }
-  }
-}
-
 /** Space and objects by owner. */
 type Usage = Map<number, { used: number; objects: number }>
 
-/** `records` has the contents of `streamedFiles`. Throws what it throws, LIMIT when the pool is full, and ABORTED. */
+/** `records` has the contents of all files. Throws what it throws, LIMIT when the pool is full, and ABORTED. */
 export async function emitFileSystem(
   plan: FileSystemPlan,
   context: WriteContext,
@@ -64,15 +60,16 @@ export async function emitFileSystem(
   const users: Usage = new Map()
   const groups: Usage = new Map()
   const projects: Usage = new Map()
+  const bonuses = new PlainBonuses(plan.layouts)
   for (const [index, planned] of plan.nodes.entries()) {
     throwIfAborted(style.signal)
     const { node } = planned
     const object = SYSTEM_OBJECT.root + index
     const hasContent = node.kind === 'file' && node.size > 0
     const data = hasContent
-      ? await emitContent(index, node.size, context, style, records)
+      ? await emitContent(style.firstFile + index, node.size, context, style, records)
       : emitNames(planned, object, plan, context, style)
-    const dnode = { ...emitNode(planned, data, plan, context, style), flags }
+    const dnode = { ...emitNode(planned, data, plan, context, style, bonuses), flags }
     const used = DNODE_SIZE + dnodeSpace(dnode).used
     count(users, node.uid, used)
     count(groups, node.gid, used)
@@ -147,15 +144,18 @@ function emitNode(
   plan: FileSystemPlan,
   context: WriteContext,
   { createdTxg }: FileSystemStyle,
+  bonuses: PlainBonuses,
 ): DnodeContent {
   const { node, parent, links, entries } = planned
   const size = node.kind === 'file' ? node.size : node.kind === 'symlink' ? node.target.length : entries ? entries.length + 2 : 0
   const generation = planned === plan.nodes[0] ? createdTxg : context.birthTxg
   const facts = { size, parent, links, generation, hasProjects: plan.hasProjects }
+  const type = node.kind === 'directory' ? OBJECT_TYPE.directory : OBJECT_TYPE.plainFile
+  const plain = bonuses.encode(node, facts)
+  if (plain !== undefined) return { type, data, bonus: { type: OBJECT_TYPE.systemAttributes, bytes: plain } }
   const { bonus, spill } = placeAttributes(node, facts)
   const layoutOf = (attributes: typeof bonus): number => plan.layouts.get(layoutKey(attributes)) as number
   const { birthTxg, writer, metadataStyle } = context
-  const type = node.kind === 'directory' ? OBJECT_TYPE.directory : OBJECT_TYPE.plainFile
   const identity = { type: OBJECT_TYPE.systemAttributes, level: 0, birthTxg, fill: 1 }
   return {
     type,
@@ -184,7 +184,7 @@ function emitNames(
 }
 
 async function emitContent(
-  key: number,
+  file: number,
   size: number,
   context: WriteContext,
   { recordSize, data, signal }: FileSystemStyle,
@@ -197,9 +197,9 @@ async function emitContent(
   const identity = { type, level: 0, birthTxg, fill: 1 }
   for (;;) {
     // Most records are there already, and a promise for each would cost more than writing it.
-    const record = records.ready(key) ?? (await records.next(key))
+    const record = records.ready(file) ?? (await records.next(file))
     if (record === undefined) return tree.finish()
-    tree.add(record.index, writer.writePacked(record, record.logicalSize, identity, data))
+    tree.add(record.index, writer.writePacked(record, record.logicalSize, identity, data, record))
     const wait = writer.drained()
     if (wait !== undefined) await wait
     throwIfAborted(signal)

@@ -1,13 +1,32 @@
-/** A pool of shared memory slots with reference counts, on the packer's side. */
-export class Slots {
+/** Slots of shared memory, in which bytes lie that no message carries. */
+
+/** As it is sent to threads. */
+export interface SlotMemory {
   readonly memory: SharedArrayBuffer
-  readonly #slotSize: number
+  /** Bytes. */
+  readonly slotSize: number
+}
+
+/** As threads see it. */
+export interface Slotted {
+  readonly bytes: Buffer
+  readonly slotSize: number
+}
+
+export function slotted({ memory, slotSize }: SlotMemory): Slotted {
+  return { bytes: Buffer.from(memory), slotSize }
+}
+
+/** A pool of slots with reference counts, on the side of whoever gives work to threads. */
+export class Slots implements SlotMemory {
+  readonly memory: SharedArrayBuffer
+  readonly slotSize: number
   readonly #bytes: Uint8Array
   readonly #references: Uint32Array
   readonly #free: number[]
 
   constructor(count: number, slotSize: number, memory = new SharedArrayBuffer(count * slotSize)) {
-    this.#slotSize = slotSize
+    this.slotSize = slotSize
     this.memory = memory
     this.#bytes = new Uint8Array(this.memory)
     this.#references = new Uint32Array(count)
@@ -38,12 +57,12 @@ export class Slots {
 
   /** Copy bytes of one slot to another. */
   copy(from: number, fromOffset: number, length: number, to: number, toOffset: number): void {
-    const start = from * this.#slotSize + fromOffset
-    this.#bytes.copyWithin(to * this.#slotSize + toOffset, start, start + length)
+    const start = from * this.slotSize + fromOffset
+    this.#bytes.copyWithin(to * this.slotSize + toOffset, start, start + length)
   }
 
   view(slot: number, offset: number, length: number): Uint8Array {
-    const start = slot * this.#slotSize + offset
+    const start = slot * this.slotSize + offset
     return this.#bytes.subarray(start, start + length)
   }
 }

@@ -1,6 +1,6 @@
 /** How a read task names a patched host file: its path, and the patches that matter for the part that is read. */
-import { firstPatchAfter } from '../../../tree/patch.ts'
-import type { Patch, PatchedContent } from '../../../tree/tree.ts'
+import { firstPatchAfter } from '../tree/patch.ts'
+import type { Patch, PatchedContent } from '../tree/tree.ts'
 
 /** Before the path its length; before the bytes of a patch where they go and how many there are. */
 const PATH_HEAD = 4
