@@ -2,11 +2,12 @@
  * Brings the files of checked trees to a file that was lent: threads read, hash and write them, and this one compares the
  * digests. What it is told are places; no byte of a file passes through it.
  */
-import type { CarriedGroup, CarriedPart, Carrier, CarryOrder } from '../io/image.ts'
+import { type ErrorCode, ImageError } from '../errors.ts'
+import type { CarriedLoad, CarriedPart, Carrier, CarryOrder } from '../io/image.ts'
 import { Pool } from '../threads/pool.ts'
 import type { TreeDigest } from '../tree/tree.ts'
 import { checkDigest, isVerifiedGroup } from '../tree/verified.ts'
-import { planCarrying } from './carry-plan.ts'
+import { type PlannedCarry, planCarrying } from './carry-plan.ts'
 import type { CarryResult, CarrySetup, CarryTask } from './carry-protocol.ts'
 import { work } from './carry-work.ts'
 
@@ -16,57 +17,66 @@ const TASKS_PER_THREAD = 3
 /** Bytes that are carried while a thread starts. */
 const WORTH_A_THREAD = 16 << 20
 
+/** What is wrong with one digest, and says nothing of the others. */
+const OF_INPUT: readonly ErrorCode[] = ['CHANGED', 'UNREADABLE', 'HASH_MISMATCH']
+
 /** For files of digests, see `verifiedTree`. */
 export const threadCarrier: Carrier = {
-  async carry(loads, order) {
+  async carry(load, order) {
     const { lent, jobs, threads, signal } = order
     const { descriptor, label } = lent
-    const size = [...loads.keys()].reduce((sum, group) => sum + group.size, 0)
-    const pool = new Pool<CarrySetup, CarryTask, CarryResult>(
+    const size = [...load.keys()].reduce((sum, group) => sum + group.size, 0)
+    const pool: CarryPool = new Pool(
       work,
       { descriptor, label },
       {
-        count: Math.min(jobs, loads.size, Math.ceil(size / WORTH_A_THREAD)),
+        count: Math.min(jobs, load.size, Math.ceil(size / WORTH_A_THREAD)),
         threads: size < WORTH_A_THREAD ? 'none' : threads,
         signal,
       },
     )
     try {
-      await new Carrying(pool, loads, order).run()
+      await new Carrying(pool, load, order).run()
     } finally {
       await pool.close()
     }
   },
 }
 
+type CarryPool = Pool<CarrySetup, CarryTask, CarryResult>
+
 /** What of a digest belongs where. */
-interface Load {
+interface DigestLoad {
   readonly digest: TreeDigest
   readonly parts: readonly CarriedPart[]
+  /** Where the first of its parts belongs. */
+  readonly position: number
 }
 
 class Carrying {
-  readonly #pool: Pool<CarrySetup, CarryTask, CarryResult>
+  readonly #pool: CarryPool
   readonly #order: CarryOrder
   /** The largest last, where they are taken from, so that no thread is left with one at the end. */
-  readonly #loads: Load[]
+  readonly #loads: DigestLoad[]
   #streamCount = 0
+  /** Of the digests that are wrong, the first in the file. */
+  #wrong: { readonly position: number; readonly error: unknown } | undefined
 
-  constructor(pool: Pool<CarrySetup, CarryTask, CarryResult>, loads: ReadonlyMap<CarriedGroup, readonly CarriedPart[]>, order: CarryOrder) {
+  constructor(pool: CarryPool, load: CarriedLoad, order: CarryOrder) {
     this.#pool = pool
     this.#order = order
-    const ascending = [...loads].sort(([a], [b]) => a.size - b.size)
+    const ascending = [...load].sort(([a], [b]) => a.size - b.size)
     this.#loads = ascending.map(([group, parts]) => {
       if (!isVerifiedGroup(group)) throw new RangeError('a group that is no digest')
-      return { digest: group.digest, parts }
+      return { digest: group.digest, parts, position: parts[0]?.start ?? 0 }
     })
   }
 
-  /** The first error ends all tasks. */
   async run(): Promise<void> {
     const threads = Array.from({ length: this.#pool.size }, (_, thread) => this.#occupy(thread))
     for (const each of threads) each.catch((error: unknown) => this.#pool.fail(error))
     await Promise.all(threads)
+    if (this.#wrong !== undefined) throw this.#wrong.error
   }
 
   /** A digest is hashed as a whole, so all its tasks go to one thread, in order. */
@@ -74,19 +84,36 @@ class Carrying {
     const inHand: Promise<void>[] = []
     for (let load = this.#loads.pop(); load !== undefined; load = this.#loads.pop()) {
       const stream = this.#streamCount++
-      for (const { outputSize, ...planned } of planCarrying(load.digest, load.parts)) {
+      for (const planned of planCarrying(load.digest, load.parts)) {
         if (inHand.length === TASKS_PER_THREAD) await inHand.shift()
-        const task: CarryTask = { ...planned, stream, hashed: true }
-        const done = this.#pool.run(task, { thread, moved: [planned.text.buffer] }).then((digest) => {
-          if (planned.last) checkDigest(load.digest, digest ?? new Uint8Array(0))
-          this.#order.lent.written(outputSize)
-          this.#order.onWritten(outputSize)
-        })
+        if (this.#isPast(load)) break
+        const done = this.#carry(load, planned, stream, thread)
         // It counts when it is awaited.
         done.catch(() => undefined)
         inHand.push(done)
       }
     }
     await Promise.all(inHand)
+  }
+
+  async #carry(load: DigestLoad, { outputSize, ...planned }: PlannedCarry, stream: number, thread: number): Promise<void> {
+    try {
+      const task: CarryTask = { ...planned, stream, hashed: true }
+      const digest = await this.#pool.run(task, { thread, moved: [planned.text.buffer] })
+      if (planned.last) checkDigest(load.digest, digest ?? new Uint8Array(0))
+    } catch (error) {
+      // What comes after the first error of a digest is a consequence of it.
+      if (this.#isPast(load)) return
+      if (!(error instanceof ImageError) || !OF_INPUT.includes(error.code)) throw error
+      this.#wrong = { position: load.position, error }
+      return
+    }
+    this.#order.lent.written(outputSize)
+    this.#order.onWritten(outputSize)
+  }
+
+  /** Whether a load would not count any more if it were wrong. */
+  #isPast({ position }: DigestLoad): boolean {
+    return this.#wrong !== undefined && this.#wrong.position <= position
   }
 }

@@ -2,6 +2,7 @@
 import {
   type CarriedContent,
   type CarriedGroup,
+  type CarriedLoad,
   type CarriedPart,
   type CarriedSource,
   type Carrier,
@@ -10,11 +11,13 @@ import {
   moveExtent,
 } from './image.ts'
 
-/** Parts of each group of a carrier; they count from where the image begins in its file. */
-type Loads = Map<CarriedGroup, CarriedPart[]>
+type Load = Map<CarriedGroup, CarriedPart[]>
 
 export interface SharedOut {
-  readonly loads: ReadonlyMap<Carrier, Loads>
+  /** Parts count from the beginning of the file. */
+  readonly loads: ReadonlyMap<Carrier, CarriedLoad>
+  /** Extents that lie before all that is carried. */
+  readonly before: readonly Extent[]
   /** The others, ascending. */
   readonly left: readonly Extent[]
 }
@@ -25,18 +28,25 @@ export interface SharedOut {
  */
 export function sharedOut({ extents }: Image, start: number): SharedOut {
   const kept = carriedExtents(extents)
-  const loads = new Map<Carrier, Loads>()
+  const loads = new Map<Carrier, Load>()
+  const before: Extent[] = []
   const left: Extent[] = []
+  let first = Number.POSITIVE_INFINITY
+  const addLeft = (extent: Extent): unknown => (start + extent.start < first ? before : left).push(extent)
   for (const extent of extents) {
     const carried = kept.get(extent)
     if (carried === undefined) {
-      left.push(extent)
+      addLeft(extent)
       continue
     }
-    for (const part of carried.parts()) addPart(loads, { ...part, start: start + extent.start + part.start })
-    for (const rest of carried.rest()) left.push(moveExtent(rest, extent.start))
+    for (const part of carried.parts()) {
+      const at = start + extent.start + part.start
+      first = Math.min(first, at)
+      addPart(loads, { ...part, start: at })
+    }
+    for (const rest of carried.rest()) addLeft(moveExtent(rest, extent.start))
   }
-  return { loads, left }
+  return { loads, before, left }
 }
 
 /** Those of which all groups are whole. */
@@ -68,7 +78,7 @@ function brokenGroups(contents: Iterable<CarriedContent>): Set<CarriedGroup> {
   return broken
 }
 
-function addPart(loads: Map<Carrier, Loads>, part: CarriedPart): void {
+function addPart(loads: Map<Carrier, Load>, part: CarriedPart): void {
   const { group } = part.source
   const ofCarrier = loads.get(group.carrier) ?? new Map<CarriedGroup, CarriedPart[]>()
   loads.set(group.carrier, ofCarrier)

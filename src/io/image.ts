@@ -70,10 +70,14 @@ export interface CarriedGroup {
 export interface Carrier {
   /**
    * Bring all parts, which count from the beginning of the file, to where they belong. Settles when no thread writes any
-   * more; rejects with what reading, checking and writing throw, WORKER_DIED and ABORTED.
+   * more; rejects with what reading, checking and writing throw, WORKER_DIED and ABORTED. Where several groups are wrong, the
+   * first of them in the file counts.
    */
-  carry(loads: ReadonlyMap<CarriedGroup, readonly CarriedPart[]>, order: CarryOrder): Promise<void>
+  carry(load: CarriedLoad, order: CarryOrder): Promise<void>
 }
+
+/** Of each group all its parts, in the order in which they lie in the file. */
+export type CarriedLoad = ReadonlyMap<CarriedGroup, readonly CarriedPart[]>
 
 export interface CarryOrder extends Pick<BuildContext, 'jobs' | 'threads' | 'signal'> {
   readonly lent: LentTarget

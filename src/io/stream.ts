@@ -3,7 +3,16 @@ import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import { ImageError, throwIfAborted } from '../errors.ts'
 import { sharedOut } from './carried.ts'
-import { type BuildContext, type ByteRun, type Extent, type GrowingImage, type Image, isGrowing } from './image.ts'
+import {
+  type BuildContext,
+  type ByteRun,
+  type CarriedLoad,
+  type Carrier,
+  type Extent,
+  type GrowingImage,
+  type Image,
+  isGrowing,
+} from './image.ts'
 import { regionImage } from './region.ts'
 import type { Target } from './target.ts'
 import { together } from './together.ts'
@@ -76,14 +85,28 @@ export async function writeImage(image: Image, target: Target, start: number, co
     onProgress?.({ kind: 'bytes', stage: 'write', doneBytes })
   }
   const { lent } = target
-  const { loads, left } = lent === undefined ? { loads: [], left: image.extents } : sharedOut(image, start)
+  const { loads, left, before } = lent === undefined ? { loads: [], left: image.extents, before: [] } : sharedOut(image, start)
   const order = { jobs, ...(threads && { threads }), onWritten }
+  let early = Promise.resolve()
+  const carry = async (carrier: Carrier, load: CarriedLoad, signal: AbortSignal): Promise<void> => {
+    try {
+      if (lent !== undefined) await carrier.carry(load, { ...order, lent, signal })
+    } catch (error) {
+      // What is wrong before all that is carried counts first, whoever is faster.
+      await early
+      throw error
+    }
+  }
   await together(context.signal, [
-    (signal) => writeExtents(left, target, start, signal, onWritten),
+    async (signal) => {
+      early = writeExtents(before, target, start, signal, onWritten)
+      await early
+      await writeExtents(left, target, start, signal, onWritten)
+    },
     ...[...loads].map(
       ([carrier, load]) =>
-        async (signal: AbortSignal) =>
-          lent && carrier.carry(load, { ...order, lent, signal }),
+        (signal: AbortSignal) =>
+          carry(carrier, load, signal),
     ),
   ])
   throwIfAborted(context.signal)

@@ -281,6 +281,21 @@ describe('a carried file', () => {
     }
   })
 
+  it('that is wrong counts by its place in the image, and not by its size or the speed of threads', async () => {
+    const wrong = async (name: string, tree: TreeNode): Promise<TreeNode> =>
+      verifiedTree({ ...(await digestOf(name, tree)), expected: new Uint8Array(32) }, threadCarrier)
+    const early = hostFile(join(folder, 'files', 'early'), noise(5000, 5))
+    for (const context of [{ jobs: 2 }, { jobs: 1 }, { threads: 'none' }] as const) {
+      const trees = { a: await wrong('first', small), b: await wrong('second', large), c: await wrong('third', small) }
+      expect(await failure(directory(trees), context)).toMatchObject({ code: 'HASH_MISMATCH', path: 'first' })
+      const right = { ...trees, a: verifiedTree(await digestOf('first', small), threadCarrier) }
+      expect(await failure(directory(right), context)).toMatchObject({ code: 'HASH_MISMATCH', path: 'second' })
+      // Before all of them lies what is read in order.
+      const changed = { ...early, size: 4999 }
+      expect(await failure(directory({ '0': changed, ...trees }), context)).toMatchObject({ code: 'CHANGED' })
+    }
+  })
+
   it('that grew, shrank or is gone is CHANGED', async () => {
     const root = directory({ tree: verifiedTree(await digestOf('/nix/store/x', large), threadCarrier) })
     const before = readFileSync(largeFile)

@@ -44,7 +44,7 @@ describe('an image that is shared out', () => {
         [c, 10, 5],
       ]),
     ]
-    const { loads, left } = sharedOut({ size: 100, extents }, 1000)
+    const { loads, before, left } = sharedOut({ size: 100, extents }, 1000)
     expect(loads.get(carrier)).toEqual(
       new Map([
         [
@@ -58,8 +58,8 @@ describe('an image that is shared out', () => {
         [other, [{ start: 1070, length: 5, source: c, offset: 0 }]],
       ]),
     )
+    expect(before).toEqual(extents.slice(0, 1))
     expect(left.map(({ start, length }) => [start, length])).toEqual([
-      [0, 3],
       [49, 1],
       [89, 1],
     ])
@@ -80,14 +80,11 @@ describe('an image that is shared out', () => {
       carried(40, 20, [[b, 0, 10, 10]]),
       carried(70, 20, [[c, 0, 5]]),
     ]
-    const { loads, left } = sharedOut({ size: 100, extents }, 0)
+    const { loads, before, left } = sharedOut({ size: 100, extents }, 0)
     expect([...(loads.get(carrier)?.keys() ?? [])]).toEqual([whole])
-    expect(left.map(({ start, length }) => [start, length])).toEqual([
-      [0, 30],
-      [40, 20],
-      [89, 1],
-    ])
-    expect(sharedOut({ size: 100, extents: extents.slice(0, 1) }, 0)).toEqual({ loads: new Map(), left: extents.slice(0, 1) })
+    expect(before).toEqual(extents.slice(0, 2))
+    expect(left.map(({ start, length }) => [start, length])).toEqual([[89, 1]])
+    expect(sharedOut({ size: 100, extents: extents.slice(0, 1) }, 0)).toEqual({ loads: new Map(), before: extents.slice(0, 1), left: [] })
   })
 
   it('knows a source that is all of an image', () => {
