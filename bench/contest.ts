@@ -35,30 +35,43 @@ export function requireClosure(): void {
   process.exit(1)
 }
 
-/** Run all of `contestants` in turn, `rounds` times; print the best of each and its ratio to that of the last. */
+/** Run all of `contestants` in turn, `rounds` times; print the median of each, and its ratios to that of the last. */
 export function contest(title: string, contestants: readonly Contestant[], rounds: number): void {
   const folder = mkdtempSync(join(process.env['BENCH_DIR'] ?? tmpdir(), 'kilnix-bench-'))
   try {
-    const best = new Map<string, Run>()
+    const runs = contestants.map((): Run[] => [])
     for (let round = 0; round < rounds; round++) {
-      for (const { name, command } of contestants) {
-        const run = measure(command, join(folder, 'out'))
-        const before = best.get(name)
-        if (before === undefined || run.seconds < before.seconds) best.set(name, run)
-      }
+      for (const [index, { command }] of contestants.entries()) runs[index]?.push(measure(command, join(folder, 'out')))
     }
-    const reference = best.get(contestants.at(-1)?.name ?? '')
-    console.log(`\n${title} (best of ${rounds})`)
-    for (const [name, run] of best) {
+    const medians = runs.map(medianRun)
+    const reference = medians.at(-1)
+    console.log(`\n${title} (medians of ${rounds})`)
+    for (const [index, { seconds, cpuSeconds, mebibytes, bytes }] of medians.entries()) {
       const ratio = (value: number, other: number | undefined): string => (other ? (value / other).toFixed(3) : '-')
       console.log(
-        `  ${name.padEnd(28)} ${run.seconds.toFixed(2).padStart(8)} s  x${ratio(run.seconds, reference?.seconds)}` +
-          `  CPU ${run.cpuSeconds.toFixed(1)} s  ${run.mebibytes.toFixed(0)} MiB resident  ${run.bytes} bytes x${ratio(run.bytes, reference?.bytes)}`,
+        `  ${(contestants[index]?.name ?? '').padEnd(28)} ${seconds.toFixed(2).padStart(8)} s  x${ratio(seconds, reference?.seconds)}` +
+          `  CPU ${cpuSeconds.toFixed(2)} s x${ratio(cpuSeconds, reference?.cpuSeconds)}` +
+          `  ${mebibytes.toFixed(0)} MiB resident  ${bytes} bytes x${ratio(bytes, reference?.bytes)}`,
       )
     }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+/** Each figure is the median of its own. */
+function medianRun(runs: readonly Run[]): Run {
+  const of = (figure: (run: Run) => number): number => median(runs.map(figure))
+  return {
+    seconds: of((run) => run.seconds),
+    cpuSeconds: of((run) => run.cpuSeconds),
+    mebibytes: of((run) => run.mebibytes),
+    bytes: of((run) => run.bytes),
+  }
+}
+
+export function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 }
 
 function published(): string {

@@ -17,7 +17,7 @@ const ROUNDS = Number(process.env['ROUNDS'] ?? 3)
 const CODECS: Readonly<Record<string, string>> = { zlib: 'gzip:6', zstd: 'zstd:3' }
 
 requireClosure()
-const input = `--closure ${LARGE} --root ${LARGE}/root --layout legacy+gpt --boot-loader none --jobs ${JOBS} --quiet`
+const input = `--closure ${LARGE} --root ${LARGE}/root --layout legacy+gpt --boot-loader none --jobs ${JOBS}`
 const [node = '', program = ''] = KILNIX.split(' ')
 const plan = JSON.parse(execFileSync(node, [program, 'disk', ...input.split(' '), '--dry-run', '--json'], { encoding: 'utf8' }))
 const root = plan.partitions.at(-1)

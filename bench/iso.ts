@@ -17,7 +17,7 @@ const toplevel = readFileSync(`${LARGE}/toplevel`, 'utf8').trim()
 for (const setting of process.argv.length > 2 ? process.argv.slice(2) : DEFAULT_SETTINGS) {
   const [compression = '', blockSize = ''] = setting.split('/')
   const [codec, level] = compression.split(':')
-  const ours = `${KILNIX} iso --closure ${LARGE} --root ${LARGE}/root --compression ${compression} --block-size ${blockSize} --jobs ${JOBS} --syslinux ${SYSLINUX} --efi-boot ${EFI} --quiet -o $OUT`
+  const ours = `${KILNIX} iso --closure ${LARGE} --root ${LARGE}/root --compression ${compression} --block-size ${blockSize} --jobs ${JOBS} --syslinux ${SYSLINUX} --efi-boot ${EFI} -o $OUT`
   contest(
     setting,
     [

@@ -18,8 +18,8 @@ const JOBS = process.env['JOBS'] ?? '2'
 contest(
   'all NAR hashes of the closure',
   [
-    { name: `kilnix, ${JOBS} threads`, command: `${KILNIX} closure check ${LARGE} --root ${LARGE}/root --jobs ${JOBS} --quiet > $OUT` },
-    { name: 'kilnix, 1 thread', command: `${KILNIX} closure check ${LARGE} --root ${LARGE}/root --jobs 1 --quiet > $OUT` },
+    { name: `kilnix, ${JOBS} threads`, command: `${KILNIX} closure check ${LARGE} --root ${LARGE}/root --jobs ${JOBS} > $OUT` },
+    { name: 'kilnix, 1 thread', command: `${KILNIX} closure check ${LARGE} --root ${LARGE}/root --jobs 1 > $OUT` },
     {
       name: 'nix-store --dump | sha256sum',
       command: `for path in $(cat ${LARGE}/store-paths); do nix-store --dump ${LARGE}/root$path | sha256sum; done > $OUT`,

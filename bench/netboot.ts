@@ -16,7 +16,7 @@ const QUESTIONS: Readonly<Record<string, () => void>> = { single, rebuild, initr
 
 requireClosure()
 const toplevel = readFileSync(`${LARGE}/toplevel`, 'utf8').trim()
-const input = `--closure ${LARGE} --root ${LARGE}/root --jobs ${JOBS} --quiet`
+const input = `--closure ${LARGE} --root ${LARGE}/root --jobs ${JOBS}`
 for (const name of process.argv.length > 2 ? process.argv.slice(2) : Object.keys(QUESTIONS)) QUESTIONS[name]?.()
 
 function single(): void {

@@ -17,7 +17,8 @@ import { readClosure } from '../src/nix/listing/read.ts'
 import { planReplacement } from '../src/nix/rewrite/replace.ts'
 import { contentAddressed } from '../src/nix/store/content-address.ts'
 import { formatNix32 } from '../src/nix/store/hash.ts'
-import { hostStorePath, storePolicy } from '../src/nix/store/store-tree.ts'
+import { storePolicy } from '../src/nix/store/store-policy.ts'
+import { hostStorePath } from '../src/nix/store/store-tree.ts'
 import { writeTree } from '../src/tree/host-write.ts'
 import { scanHost } from '../src/tree/scan.ts'
 import { removeTree } from '../test/remove-tree.ts'
@@ -58,7 +59,7 @@ try {
     script.push(`nix-store --dump ${root}/nix/store/${one} | sed -f '${folder}/${one}.sed' | nix-store --restore $OUT/${changed.get(one)}`)
   }
   writeFileSync(join(folder, 'sed.sh'), `set -o pipefail\nexport LC_ALL=C\n${script.join('\n')}\n`)
-  const input = `--closure ${folder}/closure.json --root ${folder}/root --replace ${old.path}=${made.path} --cutoff none --quiet`
+  const input = `--closure ${folder}/closure.json --root ${folder}/root --replace ${old.path}=${made.path} --cutoff none`
   contest(
     `replace ${name}`,
     [

@@ -10,7 +10,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { KILNIX, LARGE, requireClosure } from './contest.ts'
+import { KILNIX, LARGE, median, requireClosure } from './contest.ts'
 
 const DEFAULT_SETTINGS = ['squashfs zstd:3/128K', 'squashfs lz4/128K', 'zfs lz4', 'disk raw']
 const JOBS = process.env['JOBS'] ?? '2'
@@ -58,8 +58,4 @@ function measure(setting: string): Share {
   })
   const { main, all }: Share = JSON.parse(readFileSync(shareFile, 'utf8'))
   return { main: main / 1e6, all: all / 1e6 }
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
 }

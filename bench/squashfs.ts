@@ -19,7 +19,7 @@ for (const setting of process.argv.length > 2 ? process.argv.slice(2) : DEFAULT_
   const [compression = '', blockSize = ''] = setting.split('/')
   const [codec, level] = compression.split(':')
   const comp = level === undefined ? `-comp ${codec}` : `-comp ${codec} -Xcompression-level ${level}`
-  const ours = `${KILNIX} squashfs --closure ${LARGE} --root ${LARGE}/root --compression ${compression} --block-size ${blockSize} --jobs ${JOBS} --quiet -o $OUT`
+  const ours = `${KILNIX} squashfs --closure ${LARGE} --root ${LARGE}/root --compression ${compression} --block-size ${blockSize} --jobs ${JOBS} -o $OUT`
   const rounds = Number(process.env['ROUNDS'] ?? (Number(level ?? 1) > 9 ? 1 : 5))
   contest(
     setting,

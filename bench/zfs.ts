@@ -20,7 +20,7 @@ const ROUNDS = Number(process.env['ROUNDS'] ?? 3)
 const MACHINE = join(import.meta.dirname, '../.cache/zfs/machine-bookworm')
 
 requireClosure()
-const input = `--closure ${LARGE} --root ${LARGE}/root --boot-loader none --jobs ${JOBS} --quiet`
+const input = `--closure ${LARGE} --root ${LARGE}/root --boot-loader none --jobs ${JOBS}`
 const kilnix = (compression: string, more = ''): string =>
   `${KILNIX} zfs ${input} --root-size auto --fs-prop compression=${compression} ${more} -o $OUT`
 

@@ -4,17 +4,19 @@
  */
 import { writeFileSync } from 'node:fs'
 import type { Command } from '../src/cli/command.ts'
-import { COMMANDS } from '../src/cli/commands/index.ts'
+import { loadCommands } from '../src/cli/commands/index.ts'
 import { groupsOf, rowNotes, synopsis } from '../src/cli/help.ts'
 import type { NamedRow } from '../src/cli/row.ts'
 import { configSchema, toplevelSchema } from '../src/cli/schema.ts'
 import { ERROR_CODES } from '../src/errors.ts'
 
+const COMMANDS = await loadCommands()
+
 /** File below the project folder to its content. */
 export function generatedDocs(): ReadonlyMap<string, string> {
   return new Map([
     ['docs/cli.md', cliPage()],
-    ['docs/kilnix.schema.json', `${formattedJson(configSchema())}\n`],
+    ['docs/kilnix.schema.json', `${formattedJson(configSchema(COMMANDS))}\n`],
     ['docs/toplevel.schema.json', `${formattedJson(toplevelSchema())}\n`],
   ])
 }

@@ -1,7 +1,6 @@
 /** Help texts, made from the rows of the commands. */
 import type { Command } from './command.ts'
-import { COMMANDS } from './commands/index.ts'
-import { COMMAND_FAMILIES, type CommandFamily, familyMembers } from './commands.ts'
+import { COMMAND_FAMILIES, type CommandFamily } from './commands.ts'
 import { GROUPS, type NamedRow, type Row, rowList, writtenName } from './row.ts'
 import { HELP } from './rows.ts'
 import { formatSize } from './values.ts'
@@ -9,11 +8,11 @@ import { formatSize } from './values.ts'
 const WIDTH = 100
 const INDENT = 28
 
-export function generalHelp(): string {
+export function generalHelp(commands: readonly Command[]): string {
   return `kilnix turns a Nix store closure into bootable NixOS images: no host tools, no root, no KVM
 
 Usage:
-${COMMANDS.map(summaryLine).join('\n')}
+${commands.map(summaryLine).join('\n')}
   kilnix presets          List the presets of kilnix disk and zfs; with --json for programs
   kilnix schema           Print the JSON Schema of config files; schema toplevel: of specs
   kilnix help [COMMAND]   Print this help, or that of a command
@@ -24,9 +23,9 @@ Exit status: 0 done, 1 failed, 2 usage, 128 and the number of a signal that canc
 }
 
 /** Of the commands that begin with the same word. */
-export function familyHelp(family: CommandFamily): string {
-  const members = familyMembers(family).map(summaryLine)
-  return `${COMMAND_FAMILIES[family]}\n\nUsage:\n${members.join('\n')}\n\n'kilnix help ${family} COMMAND' prints the help of one of them.\n`
+export function familyHelp(family: CommandFamily, members: readonly Command[]): string {
+  const lines = members.map(summaryLine)
+  return `${COMMAND_FAMILIES[family]}\n\nUsage:\n${lines.join('\n')}\n\n'kilnix help ${family} COMMAND' prints the help of one of them.\n`
 }
 
 function summaryLine({ name, help }: Command): string {

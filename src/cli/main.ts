@@ -5,7 +5,9 @@
 import { readFileSync } from 'node:fs'
 import { nearest } from '../bytes/nearest.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
-import { COMMAND_FAMILIES, COMMAND_NAMES, commandOf, isFamily } from './commands.ts'
+import type { Command } from './command.ts'
+import { COMMAND_NAMES, loadCommand, loadCommands } from './commands/index.ts'
+import { COMMAND_FAMILIES, type CommandFamily, commandOf, familyMembers, isFamily } from './commands.ts'
 import { keepIgnoringHangUp } from './hang-up.ts'
 import { commandHelp, familyHelp, generalHelp } from './help.ts'
 import { flagOf } from './row.ts'
@@ -20,6 +22,9 @@ const BROKEN_PIPE_STATUS = 141
 
 /** What can stand in place of a command. */
 export const OTHER_COMMANDS = ['presets', 'schema', 'help', '--help', '-h', '--version', '-V']
+
+/** The command that runs, which spells the options in messages. */
+let running: Command | undefined
 
 /** Run the command; resolves to the exit status and never rejects. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -37,14 +42,15 @@ export async function main(args: readonly string[]): Promise<number> {
 async function dispatch(args: readonly string[]): Promise<number> {
   const found = commandOf(args)
   if (found) {
-    const given = readSettings(found.command, found.rest, process.env)
-    if (!given) return show(commandHelp(found.command))
+    running = await loadCommand(found.name)
+    const given = readSettings(running, found.rest, process.env)
+    if (!given) return show(commandHelp(running))
     const { run } = await import('./run.ts')
-    return run(found.command, given)
+    return run(running, given)
   }
   const [name, ...rest] = args
   if (isFamily(name) && (rest[0] === undefined || ['--help', '-h'].includes(rest[0]))) {
-    return show(familyHelp(name))
+    return showFamily(name)
   }
   switch (name) {
     case undefined:
@@ -61,10 +67,10 @@ async function dispatch(args: readonly string[]): Promise<number> {
       return presets(rest)
     case 'schema': {
       const [topic, ...more] = rest
-      if (['--help', '-h'].includes(topic ?? '')) return show(generalHelp())
+      if (['--help', '-h'].includes(topic ?? '')) return showAll()
       noMore(topic === 'toplevel' ? more : rest)
       const { configSchema, toplevelSchema } = await import('./schema.ts')
-      await printJson(topic === 'toplevel' ? toplevelSchema() : configSchema(), 2)
+      await printJson(topic === 'toplevel' ? toplevelSchema() : configSchema(await loadCommands()), 2)
       return 0
     }
     default:
@@ -81,7 +87,7 @@ function unknownCommand([first = '', second]: readonly string[]): Error {
 
 async function presets(rest: readonly string[]): Promise<number> {
   const [option, ...more] = rest
-  if (option === '--help' || option === '-h') return show(generalHelp())
+  if (option === '--help' || option === '-h') return showAll()
   if (option !== undefined && option !== '--json') throw usage(`'${option}' is not expected; --json is`)
   noMore(more)
   const { DISK_PRESETS } = await import('../images/disk/presets.ts')
@@ -101,18 +107,26 @@ async function presets(rest: readonly string[]): Promise<number> {
 
 async function help(rest: readonly string[]): Promise<number> {
   const [topic] = rest
-  if (topic === undefined || OTHER_COMMANDS.includes(topic)) return show(generalHelp())
+  if (topic === undefined || OTHER_COMMANDS.includes(topic)) return showAll()
   const found = commandOf(rest)
   if (found) {
     noMore(found.rest)
-    return show(commandHelp(found.command))
+    return show(commandHelp(await loadCommand(found.name)))
   }
-  if (isFamily(topic) && rest.length === 1) return show(familyHelp(topic))
+  if (isFamily(topic) && rest.length === 1) return showFamily(topic)
   throw unknownCommand(rest)
 }
 
 function noMore(rest: readonly string[]): void {
   if (rest[0] !== undefined) throw usage(`'${rest[0]}' is not expected`)
+}
+
+async function showAll(): Promise<number> {
+  return show(generalHelp(await loadCommands()))
+}
+
+async function showFamily(family: CommandFamily): Promise<number> {
+  return show(familyHelp(family, await loadCommands(familyMembers(family))))
 }
 
 /** A text that ends in a line feed. */
@@ -129,10 +143,9 @@ function version(): string {
 
 /** Options in messages are spelled as this command line has them. */
 function report(error: unknown, args: readonly string[]): number {
-  const command = commandOf(args)?.command
-  const message = error instanceof ImageError ? error.messageWith((key) => `--${flagOf(key, command?.rows[key])}`) : ''
+  const message = error instanceof ImageError ? error.messageWith((key) => `--${flagOf(key, running?.rows[key])}`) : ''
   if (error instanceof ImageError && error.code === 'USAGE') {
-    const name = command?.name ?? (isFamily(args[0]) ? args[0] : undefined)
+    const name = running?.name ?? (isFamily(args[0]) ? args[0] : undefined)
     say(`kilnix: ${message}`)
     say(`Try 'kilnix ${name ? `${name} ` : ''}--help'.`)
     return 2

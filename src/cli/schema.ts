@@ -1,6 +1,5 @@
 /** The JSON Schema (2020-12) of config files, made from the rows of the commands that read one. */
 import type { Command } from './command.ts'
-import { COMMANDS } from './commands/index.ts'
 import { configurable, type Row } from './row.ts'
 import type { JsonSchema } from './values.ts'
 
@@ -9,8 +8,8 @@ export { toplevelSchema } from '../system/assemble/spec.ts'
 export const SCHEMA_ID = 'https://unpkg.com/kilnix/docs/kilnix.schema.json'
 
 /** A file is of one command: it has the options of that. `$defs` has a schema a command. */
-export function configSchema(): JsonSchema {
-  const commands: readonly Command[] = COMMANDS.filter(({ rows }) => 'config' in rows)
+export function configSchema(all: readonly Command[]): JsonSchema {
+  const commands = all.filter(({ rows }) => 'config' in rows)
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     $id: SCHEMA_ID,

@@ -6,7 +6,6 @@ import { ImageError, systemErrorCode } from '../errors.ts'
 import { readSmallFile } from '../io/small-file.ts'
 import { isObject, parseJson } from '../json/parse.ts'
 import type { Command } from './command.ts'
-import { COMMANDS } from './commands/index.ts'
 import { configurable, type Given, type NamedRow, type Row, type Rows, rowList } from './row.ts'
 import { HELP } from './rows.ts'
 import { usage } from './values.ts'
@@ -111,10 +110,8 @@ function fromConfig({ name, rows }: Command, file: string): Values {
 }
 
 function unknownKey(spelled: string, file: string, command: string, own: ReadonlyMap<string, NamedRow>): ImageError {
-  const isOfAnother = COMMANDS.some(({ rows }) => configurable(rows).has(spelled))
-  if (isOfAnother) return usage(`${file}: '${spelled}' is no option of kilnix ${command}`)
   const near = nearest(spelled, [...own.keys()])
-  return usage(`${file}: there is no option '${spelled}'${near === undefined ? '' : `; did you mean '${near}'?`}`)
+  return usage(`${file}: there is no option '${spelled}' of kilnix ${command}${near === undefined ? '' : `; did you mean '${near}'?`}`)
 }
 
 function fromJson(row: Row, value: unknown, name: string, folder: string): unknown {

@@ -2,6 +2,7 @@
 import type { CodecName, CodecSpec } from '../codecs/codec.ts'
 import { ImageError } from '../errors.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
+import type { ProgressListener } from '../io/progress.ts'
 import type { RandomAccessSource } from '../io/source.ts'
 
 /** Bytes by which a format is known. */
@@ -27,6 +28,12 @@ export interface ContainerOptions {
   readonly compression?: CodecSpec
 }
 
+export interface ReadOptions {
+  readonly signal?: AbortSignal
+  /** Gets notes: what of the file could be meant otherwise. */
+  readonly onProgress?: ProgressListener
+}
+
 /** The disk in its container. Throws what the format throws. */
 export type ContainerWriter = (disk: Image, options: ContainerOptions) => Image | GrowingImage
 
@@ -50,7 +57,7 @@ export interface Container {
   readonly holdsPool?: boolean
   writer?(): Promise<ContainerWriter>
   /** The virtual disk. Throws BAD_INPUT for a damaged one, UNSUPPORTED for features that are not read, and what the source throws. */
-  read?(source: RandomAccessSource, options: { readonly signal?: AbortSignal }): Promise<Image>
+  read?(source: RandomAccessSource, options: ReadOptions): Promise<Image>
 }
 
 /** Names of those that have a property of this shape. */
@@ -83,7 +90,7 @@ export interface ContainerRegistry<OutputFormat extends string, InputFormat exte
    */
   probe(source: RandomAccessSource): Promise<InputFormat>
   /** The disk in a container, which is probed unless it is given. Throws what `probe` and the container's `read` throw. */
-  open(source: RandomAccessSource, given?: InputFormat, options?: { readonly signal?: AbortSignal }): Promise<OpenedDisk<InputFormat>>
+  open(source: RandomAccessSource, given?: InputFormat, options?: ReadOptions): Promise<OpenedDisk<InputFormat>>
 }
 
 export function containerRegistry<const List extends readonly Container[]>(

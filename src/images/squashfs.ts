@@ -46,7 +46,7 @@ export function packedStore(store: LoadedStore, packing: StorePacking, mtimeSeco
   return squashfs(tree, {
     codec: packing.compression ?? SQUASHFS_DEFAULTS.codec,
     blockSize: packing.blockSize ?? SQUASHFS_DEFAULTS.blockSize,
-    modificationTimeSeconds: mtimeSeconds,
+    timeSeconds: mtimeSeconds,
     digests,
   })
 }

@@ -22,6 +22,8 @@ export interface StoreInput {
    * left out, so that every kind of listing gives the same image; what is made on the way has its content address all the same.
    */
   readonly provenance?: boolean
+  /** Threads that look through a large store, 1 to 256; default one a core. */
+  readonly jobs?: number
   readonly stdin?: AsyncIterable<Uint8Array>
   readonly signal?: AbortSignal
   readonly onProgress?: ProgressListener

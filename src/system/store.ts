@@ -158,10 +158,17 @@ export function checkedStore({ scanned, digests }: LoadedStore, check: StoreChec
 
 function scannedStore(
   closure: Closure,
-  { root = '/', caseHack = false, signal }: StoreInput,
+  { root = '/', caseHack = false, jobs, signal }: StoreInput,
   overlay?: StoreOverlay,
 ): Promise<DirectoryNode> {
-  return storeTree(closure, { root, mtimeSeconds: STORE_TIME, caseHack, ...(overlay && { overlay }), ...(signal && { signal }) })
+  return storeTree(closure, {
+    root,
+    mtimeSeconds: STORE_TIME,
+    caseHack,
+    ...(overlay && { overlay }),
+    ...(jobs !== undefined && { jobs }),
+    ...(signal && { signal }),
+  })
 }
 
 /** `nix-path-registration`, which NixOS loads into its database at the first boot. */

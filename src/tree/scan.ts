@@ -9,10 +9,11 @@
  * Buffer and sort by bytes.
  */
 import { lstatSync, readdirSync, readlinkSync, type Stats } from 'node:fs'
-import { compareBytes } from '../bytes/order.ts'
 import { printable } from '../bytes/text.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
+import { undoCaseHack } from './case-hack.ts'
 import { TREE_DEPTH_LIMIT, tooDeep } from './depth.ts'
+import { HostContent, type HostPlace, placeOf } from './host-content.ts'
 import type { Attributes, DirectoryNode, Entry, FileNode, TreeNode } from './tree.ts'
 
 export interface ScanPolicy {
@@ -51,37 +52,13 @@ interface Scan extends ScanPolicy {
   readonly linked: Map<string, FileNode> | undefined
 }
 
-/** Content of a host file that costs 48 bytes: folder and name are shared with the rest of the tree. */
-class HostContent {
-  readonly kind = 'hostFile'
-  readonly #folder: Uint8Array
-  readonly #name: Uint8Array
-
-  constructor(folder: Uint8Array, name: Uint8Array) {
-    this.#folder = folder
-    this.#name = name
-  }
-
-  get path(): Uint8Array {
-    const path = new Uint8Array(this.#folder.length + this.#name.length)
-    path.set(this.#folder)
-    path.set(this.#name, this.#folder.length)
-    return path
-  }
-}
-
 /** Bytes of a path that is too long for a message, from the root of the scan on. */
 const SHOWN_LENGTH = 80
 
-interface Place {
-  readonly folder: Uint8Array
-  readonly name: Uint8Array
-}
-
-function scanNode(path: string, stats: Stats, policy: Scan, place?: Place, level = 0): TreeNode {
+function scanNode(path: string, stats: Stats, policy: Scan, place?: HostPlace, level = 0): TreeNode {
   const host: Attributes = { mode: stats.mode & 0o7777, uid: stats.uid, gid: stats.gid, mtimeSeconds: Math.floor(stats.mtimeMs / 1000) }
   if (stats.isFile()) {
-    return scanFile(path, stats, policy, policy.attributes('file', host, path), place ?? splitPath(path))
+    return scanFile(path, stats, policy, policy.attributes('file', host, path), place ?? placeOf(Buffer.from(path, 'latin1')))
   }
   if (stats.isDirectory()) {
     return { kind: 'directory', ...policy.attributes('directory', host, path), entries: scanEntries(path, policy, level) }
@@ -96,7 +73,7 @@ function scanNode(path: string, stats: Stats, policy: Scan, place?: Place, level
   })
 }
 
-function scanFile(path: string, stats: Stats, { linked }: Scan, attributes: Attributes, { folder, name }: Place): FileNode {
+function scanFile(path: string, stats: Stats, { linked }: Scan, attributes: Attributes, { folder, name }: HostPlace): FileNode {
   const { mode, uid, gid, mtimeSeconds } = attributes
   const node: FileNode = { kind: 'file', mode, uid, gid, mtimeSeconds, size: stats.size, content: new HostContent(folder, name) }
   if (linked === undefined || stats.nlink < 2) return node
@@ -122,32 +99,7 @@ function scanEntries(path: string, policy: Scan, level: number): DirectoryNode['
     const stats = guarded(child, 'CHANGED', () => lstatSync(hostPath(child)))
     entries[index] = { name, node: scanNode(child, stats, policy, { folder, name }, level + 1) }
   }
-  return policy.caseHack === true ? undoCaseHack(entries, path) : entries
-}
-
-const CASE_HACK = Buffer.from('~nix~case~hack~')
-
-/** Cut each name at the suffix and sort again (`libutil/archive.cc`). */
-function undoCaseHack(entries: readonly Entry[], path: string): Entry[] {
-  const clean = entries.map(({ name, node }) => {
-    const at = Buffer.from(name.buffer, name.byteOffset, name.length).indexOf(CASE_HACK)
-    return { name: at === -1 ? name : name.subarray(0, at), node }
-  })
-  clean.sort((a, b) => compareBytes(a.name, b.name))
-  for (const [index, entry] of clean.entries()) {
-    const before = clean[index - 1]
-    if (before !== undefined && compareBytes(before.name, entry.name) === 0) {
-      throw new ImageError('BAD_INPUT', `${shown(path)}: two entries are named ${printable(entry.name)} once ~nix~case~hack~ is cut off`, {
-        path: shown(path),
-      })
-    }
-  }
-  return clean
-}
-
-function splitPath(path: string): Place {
-  const cut = path.lastIndexOf('/') + 1
-  return { folder: Buffer.from(path.slice(0, cut), 'latin1'), name: Buffer.from(path.slice(cut), 'latin1') }
+  return policy.caseHack === true ? undoCaseHack(entries, shown(path)) : entries
 }
 
 /** Run a system call on `path`; `missing` is the code if nothing is there. */

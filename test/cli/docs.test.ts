@@ -1,13 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { EXAMPLE_CONFIG, generatedDocs } from '../../scripts/docs.ts'
-import { COMMANDS } from '../../src/cli/commands/index.ts'
-import { COMMAND_NAMES } from '../../src/cli/commands.ts'
+import { COMMAND_NAMES, loadCommands } from '../../src/cli/commands/index.ts'
 import { commandHelp, generalHelp } from '../../src/cli/help.ts'
 import { type NamedRow, rowList, writtenName } from '../../src/cli/row.ts'
 import { HELP } from '../../src/cli/rows.ts'
 import { configSchema } from '../../src/cli/schema.ts'
 import { violations } from './json-schema.ts'
+
+const COMMANDS = await loadCommands()
 
 const commandNamed = (name: string) => {
   const command = COMMANDS.find((one) => one.name === name)
@@ -44,12 +45,12 @@ describe('help', () => {
   })
 
   test('the general help names every command', () => {
-    for (const command of [...COMMAND_NAMES, 'schema', 'help', '--version']) expect(generalHelp()).toContain(`kilnix ${command}`)
+    for (const command of [...COMMAND_NAMES, 'schema', 'help', '--version']) expect(generalHelp(COMMANDS)).toContain(`kilnix ${command}`)
   })
 })
 
 describe('schema', () => {
-  const schema = configSchema()
+  const schema = configSchema(COMMANDS)
   const definitions = schema.$defs as Record<string, { properties: Record<string, { description: string; default?: unknown }> }>
 
   test('is 2020-12, with a closed definition a command, of every option that a config file may have', () => {

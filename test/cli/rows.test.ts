@@ -6,7 +6,7 @@ import { afterAll, describe, expect, expectTypeOf, it } from 'vitest'
 import type { Command } from '../../src/cli/command.ts'
 import type convert from '../../src/cli/commands/convert.ts'
 import type disk from '../../src/cli/commands/disk.ts'
-import { COMMANDS } from '../../src/cli/commands/index.ts'
+import { loadCommands } from '../../src/cli/commands/index.ts'
 import type initrd from '../../src/cli/commands/initrd.ts'
 import type iso from '../../src/cli/commands/iso.ts'
 import type netboot from '../../src/cli/commands/netboot.ts'
@@ -96,6 +96,7 @@ function requiredArgs(command: Command, except: string): string[] {
   return needed.flatMap(({ key, flag }) => [`--${flag}`, SAMPLES[key]?.[0] ?? '/a/file'])
 }
 
+const COMMANDS = await loadCommands()
 const CONFIGURED = COMMANDS.filter(({ rows }) => 'config' in rows)
 
 const CASES = CONFIGURED.flatMap((command) =>

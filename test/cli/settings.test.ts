@@ -3,13 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { nearest } from '../../src/bytes/nearest.ts'
-import { COMMANDS, type CommandName } from '../../src/cli/commands/index.ts'
+import { type CommandName, loadCommands } from '../../src/cli/commands/index.ts'
 import { type Environment, readSettings as readGiven } from '../../src/cli/settings.ts'
 import { splitAddress } from '../../src/cli/values.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'kilnix-settings-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 
+const COMMANDS = await loadCommands()
 const MINIMAL = ['--closure', 'c', '-o', 'out']
 
 type Settings = Readonly<Record<string, unknown>>
@@ -324,7 +325,7 @@ describe('config files', () => {
   test.each([
     ['{', /is not JSON/],
     [[], /must hold a JSON object/],
-    [{ volumeID: 'X' }, /no option 'volumeID'; did you mean 'volumeId'\?/],
+    [{ volumeID: 'X' }, /no option 'volumeID' of kilnix iso; did you mean 'volumeId'\?/],
     [{ dryRun: true }, /no option 'dryRun'/],
     [{ config: 'x' }, /no option 'config'/],
     [{ 'volume-id': 'X' }, /no option 'volume-id'/],
@@ -344,7 +345,7 @@ describe('config files', () => {
   })
 
   test('an option of the other command, and a file that is not there', () => {
-    expect(() => read(config({ volumeId: 'X' }), {}, 'squashfs')).toThrow(usageError(/'volumeId' is no option of kilnix squashfs/))
+    expect(() => read(config({ volumeId: 'X' }), {}, 'squashfs')).toThrow(usageError(/no option 'volumeId' of kilnix squashfs/))
     expect(() => read(['--config', join(folder, 'nowhere.json')])).toThrow(usageError(/cannot be read: ENOENT/))
   })
 })

@@ -4,8 +4,7 @@ import { once } from 'node:events'
 import { closeSync, globSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { COMMANDS, type CommandName } from '../../src/cli/commands/index.ts'
-import { COMMAND_NAMES } from '../../src/cli/commands.ts'
+import { COMMAND_NAMES, type CommandName, loadCommands } from '../../src/cli/commands/index.ts'
 import { OTHER_COMMANDS } from '../../src/cli/main.ts'
 import { type Commands, everyCommand } from '../faults/commands.ts'
 import { BIN, type Ended, errorLine, finish, kilnix, leftIn, NO_MOUNT, start, withDisk } from '../faults/support.ts'
@@ -26,6 +25,7 @@ const TEXTS: readonly (readonly string[])[] = [
   ['schema', 'toplevel'],
 ]
 
+const COMMANDS = await loadCommands()
 const having = (key: string): readonly CommandName[] => COMMANDS.filter(({ rows }) => key in rows).map(({ name }) => name)
 const DRY = having('dryRun')
 const JSON_TOO = having('json').filter((name) => !DRY.includes(name))

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { formatPathInfo } from '../../src/nix/listing/path-info.ts'
 import { readClosure } from '../../src/nix/listing/read.ts'
 import { nixDatabase } from '../../src/nix/store/database.ts'
+import { formatSri, parseNix32 } from '../../src/nix/store/hash.ts'
 import { loadClosure } from '../../src/system/store.ts'
 import type { Report, Request } from '../faults/every-output.ts'
 import { kilnix, smallWork, type Work } from '../faults/support.ts'
@@ -59,7 +60,12 @@ beforeAll(async () => {
   const base = (path: string): string => path.slice('/nix/store/'.length)
   const formatTwo = infos.map(({ path, references, deriver = null, ...info }) => [
     base(path),
-    { ...info, ca: { method: 'nar', hash: `sha256:${DIGEST}` }, deriver: deriver && base(deriver), references: references.map(base) },
+    {
+      ...info,
+      ca: { method: 'nar', hash: formatSri(parseNix32(DIGEST, 32) ?? new Uint8Array()) },
+      deriver: deriver && base(deriver),
+      references: references.map(base),
+    },
   ])
   listings = new Map([
     ['closure-info', at('info')],
@@ -109,6 +115,24 @@ describe('a closure', () => {
       expect(kept.paths.filter(({ ca }) => ca !== undefined).length, kind).toBeGreaterThan(0)
       const written = await readClosure(listings.get('path-info, format 1') ?? '')
       if (kind === 'path-info, format 1') expect(nixDatabase(kept)).toEqual(nixDatabase(written))
+    }
+    const listed = JSON.parse(readFileSync(listings.get('path-info, format 2') ?? '', 'utf8'))
+    const file = join(work.folder, 'strange-address.json')
+    const [info] = Object.values<{ ca: unknown }>(listed.info)
+    for (const ca of [
+      { method: 'tree', hash: 'sha256-IytGadZ77OWET6Hqn131SIpbuA1QkAbuaIJQZGiDdkk=' },
+      { method: 'nar', hash: 'crc32-AAAA' },
+      'fixed:x',
+    ]) {
+      Object.assign(info ?? {}, { ca })
+      writeFileSync(file, JSON.stringify(listed))
+      expect((await loadClosure({ closure: file, root })).closure.paths).toEqual(
+        (await loadClosure({ closure: listings.get('registration') ?? '', root })).closure.paths,
+      )
+      await expect(loadClosure({ closure: file, root, provenance: true })).rejects.toMatchObject({
+        code: 'UNSUPPORTED',
+        message: expect.stringMatching(/content address of \S+ is .*of a kind that is not known.*leave provenance out/),
+      })
     }
     const args = ['--closure', listings.get('registration') ?? '', '--root', root, '--replace', pair]
     const { status, stderr } = await kilnix(['replace', ...args, '--provenance', '-o', join(work.folder, 'never')])

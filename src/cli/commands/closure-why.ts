@@ -88,7 +88,8 @@ async function holdersOf(
 ): Promise<NamedHolders> {
   const { referenceHolders } = await import('../../nix/inspect/holders.ts')
   const { STORE_DIRECTORY } = await import('../../nix/store/store-path.ts')
-  const { hostStorePath, storePolicy } = await import('../../nix/store/store-tree.ts')
+  const { hostStorePath } = await import('../../nix/store/store-tree.ts')
+  const { storePolicy } = await import('../../nix/store/store-policy.ts')
   const { scanHost } = await import('../../tree/scan.ts')
   const baseNameOf = (path: string): string => path.slice(STORE_DIRECTORY.length + 1)
   const found = new Map<string, Awaited<ReturnType<typeof referenceHolders>>>()

@@ -1,27 +1,39 @@
-/** The commands, in the order of help and documentation: a line each. They load what they work with when they run. */
+/** The commands, in the order of help and documentation: a line each. One that is run loads no other. */
 import type { Command } from '../command.ts'
 
-const modules = await Promise.all([
-  import('./iso.ts'),
-  import('./squashfs.ts'),
-  import('./initrd.ts'),
-  import('./netboot.ts'),
-  import('./serve.ts'),
-  import('./disk.ts'),
-  import('./zfs.ts'),
-  import('./convert.ts'),
-  import('./toplevel.ts'),
-  import('./replace.ts'),
-  import('./nar-dump.ts'),
-  import('./nar-hash.ts'),
-  import('./nar-restore.ts'),
-  import('./nar-ls.ts'),
-  import('./closure-show.ts'),
-  import('./closure-why.ts'),
-  import('./closure-diff.ts'),
-  import('./closure-check.ts'),
-])
+const IMPORTERS = {
+  iso: () => import('./iso.ts'),
+  squashfs: () => import('./squashfs.ts'),
+  initrd: () => import('./initrd.ts'),
+  netboot: () => import('./netboot.ts'),
+  serve: () => import('./serve.ts'),
+  disk: () => import('./disk.ts'),
+  zfs: () => import('./zfs.ts'),
+  convert: () => import('./convert.ts'),
+  toplevel: () => import('./toplevel.ts'),
+  replace: () => import('./replace.ts'),
+  'nar dump': () => import('./nar-dump.ts'),
+  'nar hash': () => import('./nar-hash.ts'),
+  'nar restore': () => import('./nar-restore.ts'),
+  'nar ls': () => import('./nar-ls.ts'),
+  'closure show': () => import('./closure-show.ts'),
+  'closure why': () => import('./closure-why.ts'),
+  'closure diff': () => import('./closure-diff.ts'),
+  'closure check': () => import('./closure-check.ts'),
+}
 
-export type CommandName = (typeof modules)[number]['default']['name']
+export type CommandName = keyof typeof IMPORTERS
 
-export const COMMANDS: readonly (Command & { readonly name: CommandName })[] = modules.map((module) => module.default)
+export const COMMAND_NAMES = Object.keys(IMPORTERS) as readonly CommandName[]
+
+export type NamedCommand = Command & { readonly name: CommandName }
+
+export async function loadCommand(name: CommandName): Promise<NamedCommand> {
+  const { default: command }: { readonly default: NamedCommand } = await IMPORTERS[name]()
+  if (command.name !== name) throw new RangeError(`the file of kilnix ${name} has kilnix ${command.name}`)
+  return command
+}
+
+export function loadCommands(names: readonly CommandName[] = COMMAND_NAMES): Promise<readonly NamedCommand[]> {
+  return Promise.all(names.map(loadCommand))
+}

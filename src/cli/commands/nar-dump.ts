@@ -33,7 +33,7 @@ export default runCommand({
     const { narImage } = await import('../../nix/nar/dump.ts')
     const { streamToStdout } = await import('../image-stdout.ts')
     if (member === undefined) {
-      const { storePolicy } = await import('../../nix/store/store-tree.ts')
+      const { storePolicy } = await import('../../nix/store/store-policy.ts')
       const { scanHost } = await import('../../tree/scan.ts')
       await streamToStdout(narImage(scanHost(input, storePolicy(1, caseHack)), input), { signal })
       return 0

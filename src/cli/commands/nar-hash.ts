@@ -42,7 +42,7 @@ export default runCommand({
         return hashNarStream(standardInput(signal), { name: shownName(input), algorithm, signal })
       }
       const { hashNar } = await import('../../nix/nar/digest.ts')
-      const { storePolicy } = await import('../../nix/store/store-tree.ts')
+      const { storePolicy } = await import('../../nix/store/store-policy.ts')
       const { scanHost } = await import('../../tree/scan.ts')
       return hashNar(scanHost(input, storePolicy(1, caseHack)), input, { algorithm, signal })
     }

@@ -28,8 +28,8 @@ export const OVA = {
         ...(compression?.level !== undefined && { level: compression.level }),
       })
   },
-  async read(source) {
+  async read(source, options) {
     const { openOva } = await import('./index.ts')
-    return openOva(source)
+    return openOva(source, options)
   },
 } as const satisfies Container

@@ -3,7 +3,8 @@
  * disk (DMTF DSP0243 1.1, section 5).
  *
  * Not supported: further disks, certificates, VirtualBox's own settings (where the firmware is chosen: a machine
- * imported there begins with BIOS, VMware takes `efi` from the descriptor). Read are archives with one VMDK in them.
+ * imported there begins with BIOS, VMware takes `efi` from the descriptor). Read are archives with one VMDK in them,
+ * whose files are compared with the manifest; a certificate is not looked at.
  */
 import { createHash, type Hash } from 'node:crypto'
 import { alignUp } from '../../bytes/align.ts'

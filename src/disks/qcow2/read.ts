@@ -4,7 +4,7 @@ import { decode } from '../../bytes/decode.ts'
 import { unpackRawDeflate, unpackZstd } from '../../codecs/unpack.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
-import { mappedImage, type Piece, PieceList, type PieceMap, usedTwice } from '../../io/mapped.ts'
+import { type DiskMap, type MappedRange, mappedImage, RangeList, usedTwice } from '../../io/mapped.ts'
 import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
 import { UsedRanges } from '../../io/used-ranges.ts'
 import {
@@ -48,13 +48,13 @@ export async function openQcow2(source: RandomAccessSource): Promise<Image> {
   const volume = await readHeader(source)
   await checkL1(volume)
   const { size, clusterSize, compressionType } = volume
-  const map: PieceMap = {
+  const map: DiskMap = {
     what: 'qcow2',
     size,
     // The last cluster of a file may be shorter than it is (docs/interop/qcow2.rst leaves it open, qemu-img does it).
     mayEndEarly: true,
     packedMinimum: packedMinimum(clusterSize, compressionType),
-    pieces: (from, end) => pieces(volume, from, end),
+    ranges: (from, end) => ranges(volume, from, end),
     unpack(packed, { position }) {
       const what = `qcow2: the compressed cluster at ${position}`
       if (compressionType === COMPRESSION_TYPE.zstd) return unpackZstd(packed, clusterSize, what)
@@ -157,7 +157,7 @@ function offsetAt(view: DataView, at: number): number {
   return (view.getUint32(at) & HIGH.offset) * 2 ** 32 + ((view.getUint32(at + 4) & ~511) >>> 0)
 }
 
-async function* pieces(volume: Volume, from: number, end: number): AsyncGenerator<readonly Piece[]> {
+async function* ranges(volume: Volume, from: number, end: number): AsyncGenerator<readonly MappedRange[]> {
   const { source, clusterSize } = volume
   const entriesPerTable = clusterSize / ENTRY_SIZE
   const firstCluster = Math.floor(from / clusterSize)
@@ -175,15 +175,15 @@ async function* pieces(volume: Volume, from: number, end: number): AsyncGenerato
       const first = Math.max(0, firstCluster - tableStart)
       const last = Math.min(entriesPerTable, endCluster - tableStart)
       for await (const l2 of tableChunks(source, { position, entrySize: ENTRY_SIZE, what }, first, last)) {
-        const list = new PieceList()
+        const list = new RangeList()
         for (let entry = 0; entry < l2.count; entry++) addCluster(list, volume, tableStart + l2.first + entry, l2.view, entry * ENTRY_SIZE)
-        yield list.pieces
+        yield list.ranges
       }
     }
   }
 }
 
-function addCluster(list: PieceList, volume: Volume, cluster: number, view: DataView, at: number): void {
+function addCluster(list: RangeList, volume: Volume, cluster: number, view: DataView, at: number): void {
   const { source, clusterSize, clusterBits } = volume
   const high = view.getUint32(at)
   const low = view.getUint32(at + 4)

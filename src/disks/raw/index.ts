@@ -6,7 +6,7 @@
  */
 import { throwIfAborted } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
-import { mappedImage, type Piece, PieceList } from '../../io/mapped.ts'
+import { type MappedRange, mappedImage, RangeList } from '../../io/mapped.ts'
 import type { RandomAccessSource } from '../../io/source.ts'
 
 export interface RawOptions {
@@ -28,25 +28,25 @@ export async function openRaw(source: RandomAccessSource, options: RawOptions = 
   return mappedImage(source, {
     what: 'raw disk',
     size,
-    async *pieces(from, end) {
-      if (!isSearched) yield* dataPieces(source, options.signal)
+    async *ranges(from, end) {
+      if (!isSearched) yield* dataRanges(source, options.signal)
       else if (end > from) yield [{ start: from, length: end - from, position: from }]
       isSearched = true
     },
   })
 }
 
-async function* dataPieces(source: RandomAccessSource, signal: AbortSignal | undefined): AsyncGenerator<readonly Piece[]> {
+async function* dataRanges(source: RandomAccessSource, signal: AbortSignal | undefined): AsyncGenerator<readonly MappedRange[]> {
   for (let at = 0; at < source.size; at += CHUNK_SIZE) {
     throwIfAborted(signal)
     const chunk = await source.read(at, Math.min(CHUNK_SIZE, source.size - at))
     if (isZero(chunk)) continue
-    const list = new PieceList()
+    const list = new RangeList()
     for (let done = 0; done < chunk.length; done += UNIT) {
       const unit = chunk.subarray(done, done + UNIT)
       if (!isZero(unit)) list.add(at + done, unit.length, at + done)
     }
-    yield list.pieces
+    yield list.ranges
   }
 }
 

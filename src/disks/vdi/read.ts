@@ -3,7 +3,7 @@ import { unitsFor } from '../../bytes/align.ts'
 import { decode } from '../../bytes/decode.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
-import { mappedImage, type Piece, PieceList } from '../../io/mapped.ts'
+import { type MappedRange, mappedImage, RangeList } from '../../io/mapped.ts'
 import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
 import { ENTRY_SIZE, header, IMAGE_TYPE, SECTOR_SIZE, SIGNATURE, VERSION, ZERO } from './disk.ts'
 
@@ -21,7 +21,7 @@ interface Volume {
  */
 export async function openVdi(source: RandomAccessSource): Promise<Image> {
   const volume = await readHeader(source)
-  return mappedImage(source, { what: 'vdi', size: volume.size, pieces: (from, end) => pieces(volume, from, end) })
+  return mappedImage(source, { what: 'vdi', size: volume.size, ranges: (from, end) => ranges(volume, from, end) })
 }
 
 async function readHeader(source: RandomAccessSource): Promise<Volume> {
@@ -48,11 +48,11 @@ async function readHeader(source: RandomAccessSource): Promise<Volume> {
   return { source, size, blockSize, blocksOffset, dataOffset }
 }
 
-async function* pieces(volume: Volume, from: number, end: number): AsyncGenerator<readonly Piece[]> {
+async function* ranges(volume: Volume, from: number, end: number): AsyncGenerator<readonly MappedRange[]> {
   const { source, blockSize, blocksOffset, dataOffset } = volume
   const table = { position: blocksOffset, entrySize: ENTRY_SIZE, what: 'vdi: block map' } as const
   for await (const { first, count, view } of tableChunks(source, table, Math.floor(from / blockSize), unitsFor(end, blockSize))) {
-    const list = new PieceList()
+    const list = new RangeList()
     for (let index = 0; index < count; index++) {
       const place = view.getUint32(index * ENTRY_SIZE, true)
       if (place >= ZERO) continue
@@ -65,6 +65,6 @@ async function* pieces(volume: Volume, from: number, end: number): AsyncGenerato
       }
       list.add((first + index) * blockSize, blockSize, position)
     }
-    yield list.pieces
+    yield list.ranges
   }
 }

@@ -18,9 +18,9 @@ export const VHD = {
     const { dynamicVhd, VHD_DEFAULTS } = await import('./index.ts')
     return (disk, { seed, timeSeconds = 0 }) => dynamicVhd(disk, { seed, timeSeconds: Math.max(timeSeconds, VHD_DEFAULTS.timeSeconds) })
   },
-  async read(source) {
+  async read(source, options) {
     const { openVhd } = await import('./index.ts')
-    return openVhd(source)
+    return openVhd(source, options)
   },
 } as const satisfies Container
 

@@ -59,8 +59,8 @@ export const EPOCH_SECONDS = 946684800
 export const SIZE_LIMIT = 2040 * 2 ** 30
 
 /**
- * As Windows writes them. Readers that know "win " take the current size as it is; for most other names, and those
- * of Virtual PC, they compute it from the geometry, which is rounded down (QEMU, block/vpc.c).
+ * As Windows writes them. Every reader takes the current size after "win "; after a name that it does not know, an older QEMU
+ * takes the geometry, which is rounded down (block/vpc.c before version 10).
  */
 export const CREATOR = {
   creatorApplication: ascii('win ', 'VHD creator'),
@@ -68,8 +68,11 @@ export const CREATOR = {
   creatorHostOs: ascii('Wi2k', 'VHD creator'),
 } as const
 
-/** Creators after which the current size counts. */
-export const EXACT_CREATORS: readonly string[] = ['win ', 'qem2', 'd2v ', 'CTXS', 'tap\0', 'wa\0\0']
+/**
+ * Creators whose disks end where their geometry ends, whatever size they state: Virtual PC, and QEMU as long as it called
+ * itself so (QEMU, block/vpc.c). After all others the current size counts, for VirtualBox, 7-Zip and libvhdi as well.
+ */
+export const GEOMETRY_CREATORS: readonly string[] = ['vpc ', 'qemu']
 
 export interface Geometry {
   readonly cylinders: number

@@ -3,16 +3,18 @@ import { unitsFor } from '../../bytes/align.ts'
 import { decode } from '../../bytes/decode.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
-import { mappedImage, type Piece, PieceList } from '../../io/mapped.ts'
+import { type MappedRange, mappedImage, RangeList } from '../../io/mapped.ts'
+import type { ProgressListener } from '../../io/progress.ts'
 import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
+import type { ReadOptions } from '../container.ts'
 import {
   checksum,
   DISK_TYPE,
   dynamicHeader,
   ENTRY_SIZE,
-  EXACT_CREATORS,
   FOOTER_COOKIE,
   footer,
+  GEOMETRY_CREATORS,
   HEADER_COOKIE,
   LARGEST_GEOMETRY,
   SECTOR_SIZE,
@@ -29,26 +31,27 @@ interface Volume {
 }
 
 /**
- * The virtual disk: one extent for a fixed one, extents for allocated blocks for a dynamic one. Throws BAD_INPUT for
+ * The virtual disk: one extent for a fixed one, extents for allocated blocks for a dynamic one. `onProgress` gets a note where
+ * the stated size is not what counts. Throws BAD_INPUT for
  * what contradicts the specification or the file's own size, UNSUPPORTED for what `index.ts` lists.
  */
-export async function openVhd(source: RandomAccessSource): Promise<Image> {
+export async function openVhd(source: RandomAccessSource, { onProgress }: Pick<ReadOptions, 'onProgress'> = {}): Promise<Image> {
   const record = await readFooter(source)
   const { diskType } = record
-  const size = sizeOf(record)
+  const size = sizeOf(record, onProgress)
   if (diskType === DISK_TYPE.fixed) {
     if (size > source.size - footer.size) {
       throw new ImageError('BAD_INPUT', `vhd: the disk has ${size} bytes, the file ${source.size}; it was cut short`)
     }
-    const piece = { start: 0, length: size, position: 0 }
-    return mappedImage(source, { what: 'vhd', size, pieces: (_from, end) => once(end === 0 ? [] : [piece]) })
+    const range = { start: 0, length: size, position: 0 }
+    return mappedImage(source, { what: 'vhd', size, ranges: (_from, end) => once(end === 0 ? [] : [range]) })
   }
   if (diskType !== DISK_TYPE.dynamic) {
     const kind = diskType === DISK_TYPE.differencing ? 'a differencing disk, which needs its parent' : `of type ${diskType}`
     throw new ImageError('UNSUPPORTED', `vhd: the disk is ${kind}; merge it into a dynamic or fixed one first`)
   }
   const volume = await readDynamicHeader(source, record.dataOffset, size)
-  return mappedImage(source, { what: 'vhd', size, pieces: (from, end) => pieces(volume, from, end) })
+  return mappedImage(source, { what: 'vhd', size, ranges: (from, end) => ranges(volume, from, end) })
 }
 
 async function* once<T>(value: T): AsyncGenerator<T> {
@@ -76,14 +79,24 @@ async function readFooter(source: RandomAccessSource): Promise<FooterRecord> {
   throw new ImageError('BAD_INPUT', `vhd: ${why}; it is damaged or was cut short`)
 }
 
-/** The current size, or what the geometry says if Virtual PC or an old QEMU made the disk: their sizes are too large. */
-function sizeOf(record: FooterRecord): number {
-  const { currentSize, cylinders, heads, sectorsPerTrack, creatorApplication } = record
+/** The current size, or what the geometry says of a disk whose maker means that. Where they differ it is said. */
+function sizeOf(record: FooterRecord, onProgress: ProgressListener | undefined): number {
+  const { currentSize, cylinders, heads, sectorsPerTrack } = record
+  if (!Number.isSafeInteger(Number(currentSize))) {
+    throw new ImageError('BAD_INPUT', `vhd: the disk's size is ${currentSize} bytes, beyond 2^53`)
+  }
+  const stated = Number(currentSize)
+  const creator = Buffer.from(record.creatorApplication).toString('latin1')
   const isLargest =
     cylinders === LARGEST_GEOMETRY.cylinders && heads === LARGEST_GEOMETRY.heads && sectorsPerTrack === LARGEST_GEOMETRY.sectorsPerTrack
-  const isExact = isLargest || EXACT_CREATORS.includes(Buffer.from(creatorApplication).toString('latin1'))
-  const size = isExact ? Math.floor(currentSize / SECTOR_SIZE) * SECTOR_SIZE : cylinders * heads * sectorsPerTrack * SECTOR_SIZE
-  if (!Number.isSafeInteger(size)) throw new ImageError('BAD_INPUT', `vhd: the disk's size is ${currentSize} bytes, beyond 2^53`)
+  if (isLargest || !GEOMETRY_CREATORS.includes(creator)) return stated
+  const size = cylinders * heads * sectorsPerTrack * SECTOR_SIZE
+  if (size !== stated) {
+    onProgress?.({
+      kind: 'note',
+      message: `vhd: its footer states ${stated} bytes, and a geometry of ${size}, which is what counts in a disk made by '${creator.trim()}'`,
+    })
+  }
   return size
 }
 
@@ -104,11 +117,11 @@ async function readDynamicHeader(source: RandomAccessSource, position: number, s
   return { source, size, tableOffset, blockSize, bitmapSize }
 }
 
-async function* pieces(volume: Volume, from: number, end: number): AsyncGenerator<readonly Piece[]> {
+async function* ranges(volume: Volume, from: number, end: number): AsyncGenerator<readonly MappedRange[]> {
   const { source, blockSize, bitmapSize, tableOffset } = volume
   const table = { position: tableOffset, entrySize: ENTRY_SIZE, what: 'vhd: block allocation table' }
   for await (const { first, count, view } of tableChunks(source, table, Math.floor(from / blockSize), unitsFor(end, blockSize))) {
-    const list = new PieceList()
+    const list = new RangeList()
     for (let index = 0; index < count; index++) {
       const sector = view.getUint32(index * ENTRY_SIZE)
       if (sector === UNUSED) continue
@@ -121,6 +134,6 @@ async function* pieces(volume: Volume, from: number, end: number): AsyncGenerato
       }
       list.add((first + index) * blockSize, blockSize, position)
     }
-    yield list.pieces
+    yield list.ranges
   }
 }

@@ -5,7 +5,7 @@ import { guidToText } from '../../bytes/guid.ts'
 import type { Fields, Struct } from '../../bytes/struct.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
-import { mappedImage, type Piece, PieceList } from '../../io/mapped.ts'
+import { type MappedRange, mappedImage, RangeList } from '../../io/mapped.ts'
 import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
 import {
   BAT_ENTRY_SIZE,
@@ -60,7 +60,7 @@ export async function openVhdx(source: RandomAccessSource): Promise<Image> {
   await checkHeader(source)
   const { bat, metadata } = await readRegions(source)
   const volume = await readMetadata(source, metadata, bat)
-  return mappedImage(source, { what: 'vhdx', size: volume.size, pieces: (from, end) => pieces(volume, from, end) })
+  return mappedImage(source, { what: 'vhdx', size: volume.size, ranges: (from, end) => ranges(volume, from, end) })
 }
 
 /** The header in force is the sound one with the higher number (MS-VHDX 2.2.2). */
@@ -170,7 +170,7 @@ async function readMetadata(source: RandomAccessSource, region: Region, bat: Reg
   return { source, size, blockSize, chunkRatio: ratio, bat }
 }
 
-async function* pieces(volume: Volume, from: number, end: number): AsyncGenerator<readonly Piece[]> {
+async function* ranges(volume: Volume, from: number, end: number): AsyncGenerator<readonly MappedRange[]> {
   const { source, blockSize, bat } = volume
   const perChunk = volume.chunkRatio + 1
   const entryOf = (block: number): number => block + Math.floor(block / volume.chunkRatio)
@@ -178,7 +178,7 @@ async function* pieces(volume: Volume, from: number, end: number): AsyncGenerato
   const firstEntry = entryOf(Math.floor(from / blockSize))
   const endEntry = end === 0 ? 0 : entryOf(unitsFor(end, blockSize) - 1) + 1
   for await (const { first, count, view } of tableChunks(source, table, firstEntry, endEntry)) {
-    const list = new PieceList()
+    const list = new RangeList()
     for (let index = 0; index < count; index++) {
       const entry = first + index
       if (entry % perChunk === volume.chunkRatio) continue
@@ -191,7 +191,7 @@ async function* pieces(volume: Volume, from: number, end: number): AsyncGenerato
       }
       list.add(block * blockSize, blockSize, position)
     }
-    yield list.pieces
+    yield list.ranges
   }
 }
 

@@ -4,7 +4,7 @@ import { decode } from '../../bytes/decode.ts'
 import { unpackZlib } from '../../codecs/unpack.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
-import { mappedImage, type Piece, PieceList, type PieceMap, usedTwice } from '../../io/mapped.ts'
+import { type DiskMap, type MappedRange, mappedImage, RangeList, usedTwice } from '../../io/mapped.ts'
 import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
 import { UsedRanges } from '../../io/used-ranges.ts'
 import { checkNoParent } from './descriptor.ts'
@@ -47,14 +47,14 @@ export async function openVmdk(source: RandomAccessSource): Promise<Image> {
   const volume = await readHeader(source)
   await checkDirectory(volume)
   const { size, grainSize, isCompressed } = volume
-  const map: PieceMap = {
+  const map: DiskMap = {
     what: 'vmdk',
     size,
     // The last grain is as long as what was written of it.
     mayEndEarly: !isCompressed,
     packedMinimum: SECTOR_SIZE,
-    pieces: (from, end) => pieces(volume, from, end),
-    unpack: (packed, piece) => unpack(packed, piece, grainSize),
+    ranges: (from, end) => ranges(volume, from, end),
+    unpack: (packed, range) => unpack(packed, range, grainSize),
   }
   return mappedImage(source, map)
 }
@@ -136,7 +136,7 @@ function directory({ directoryPosition }: Volume): { position: number; entrySize
   return { position: directoryPosition, entrySize: ENTRY_SIZE, what: 'vmdk: grain directory' }
 }
 
-async function* pieces(volume: Volume, from: number, end: number): AsyncGenerator<readonly Piece[]> {
+async function* ranges(volume: Volume, from: number, end: number): AsyncGenerator<readonly MappedRange[]> {
   const { source, grainSize, entriesPerTable } = volume
   const firstGrain = Math.floor(from / grainSize)
   const endGrain = unitsFor(end, grainSize)
@@ -149,17 +149,17 @@ async function* pieces(volume: Volume, from: number, end: number): AsyncGenerato
       const table = { position, entrySize: ENTRY_SIZE, what: `vmdk: grain table ${first + index}` }
       const entries = tableChunks(source, table, Math.max(0, firstGrain - tableStart), Math.min(entriesPerTable, endGrain - tableStart))
       for await (const chunk of entries) {
-        const list = new PieceList()
+        const list = new RangeList()
         for (let entry = 0; entry < chunk.count; entry++) {
           addGrain(list, volume, tableStart + chunk.first + entry, chunk.view.getUint32(entry * ENTRY_SIZE, true))
         }
-        yield list.pieces
+        yield list.ranges
       }
     }
   }
 }
 
-function addGrain(list: PieceList, volume: Volume, grain: number, sector: number): void {
+function addGrain(list: RangeList, volume: Volume, grain: number, sector: number): void {
   const { source, size, grainSize, isCompressed } = volume
   if (sector === 0 || (volume.hasZeroedGrains && sector === ZEROED_GRAIN)) return
   const start = grain * grainSize
@@ -179,14 +179,14 @@ function addGrain(list: PieceList, volume: Volume, grain: number, sector: number
 }
 
 /** A marker and a zlib stream; the last grain may have no more than the disk needs. */
-function unpack(packed: Uint8Array, piece: Piece, grainSize: number): Uint8Array {
-  const what = `vmdk: the grain at ${piece.position}`
+function unpack(packed: Uint8Array, range: MappedRange, grainSize: number): Uint8Array {
+  const what = `vmdk: the grain at ${range.position}`
   const { sector, size } = decode(grainMarker, packed, 0, what)
-  if (sector * SECTOR_SIZE !== piece.start || size > packed.length - grainMarker.size) {
+  if (sector * SECTOR_SIZE !== range.start || size > packed.length - grainMarker.size) {
     throw new ImageError(
       'BAD_INPUT',
-      `${what}: its marker says sector ${sector} and ${size} bytes, it should be of sector ${piece.start / SECTOR_SIZE}`,
+      `${what}: its marker says sector ${sector} and ${size} bytes, it should be of sector ${range.start / SECTOR_SIZE}`,
     )
   }
-  return unpackZlib(packed.subarray(grainMarker.size, grainMarker.size + size), grainSize, what).subarray(0, piece.length)
+  return unpackZlib(packed.subarray(grainMarker.size, grainMarker.size + size), grainSize, what).subarray(0, range.length)
 }

@@ -32,7 +32,7 @@ export interface SpaceNeed {
 
 export interface GeometryOptions {
   readonly size: number | undefined
-  readonly minimumFreeBytes: number
+  readonly freeSize: number
   readonly roundTo: number
   readonly type: FatType | undefined
   readonly sectorSize: 512 | 4096
@@ -202,7 +202,7 @@ function sectorsPerFat({ type }: Candidate, clusterCount: number, { sectorSize }
 }
 
 function neededClusters({ type, clusterSize }: Candidate, need: SpaceNeed, options: GeometryOptions): number {
-  return need.clusters(type, clusterSize) + unitsFor(options.minimumFreeBytes, clusterSize)
+  return need.clusters(type, clusterSize) + unitsFor(options.freeSize, clusterSize)
 }
 
 function holds(geometry: FatGeometry, need: SpaceNeed, options: GeometryOptions): boolean {

@@ -12,7 +12,7 @@ export interface FatOptions {
   /** Of the volume in bytes, a multiple of the sector size; without it the smallest that holds the tree. */
   readonly size?: number
   /** Bytes that stay free, in whole clusters. */
-  readonly minimumFreeBytes?: number
+  readonly freeSize?: number
   /** A computed size is a multiple of this many bytes; default: the sector size. */
   readonly roundTo?: number
   /** Without it by size, as Windows does: FAT12 up to 16 MiB, FAT16 up to 512 MiB, then FAT32. */
@@ -38,7 +38,7 @@ export interface FatOptions {
 }
 
 export const FAT_DEFAULTS = {
-  minimumFreeBytes: 0,
+  freeSize: 0,
   sectorSize: 512,
   mtimeSeconds: 0,
   volumeSerial: 0,
@@ -150,7 +150,7 @@ function checkOptions(options: FatOptions): GeometryOptions {
     clusterSize,
     sectorSize,
     roundTo,
-    minimumFreeBytes: checkRange('minimumFreeBytes', options.minimumFreeBytes ?? FAT_DEFAULTS.minimumFreeBytes, 0, Number.MAX_SAFE_INTEGER),
+    freeSize: checkRange('freeSize', options.freeSize ?? FAT_DEFAULTS.freeSize, 0, Number.MAX_SAFE_INTEGER),
     rootEntryCount: checkRange('rootEntryCount', options.rootEntryCount ?? FAT_DEFAULTS.rootEntryCount, 1, 65520),
     alignData: options.alignData ?? FAT_DEFAULTS.alignData,
   }

@@ -75,12 +75,12 @@ export async function emitTables(
   await out.write(new Uint8Array(paddedSize - bytesUsed))
 
   // Section 3, and 3.1 right after it.
-  const { blockSize, codec, modificationTimeSeconds } = plan.options
+  const { blockSize, codec, timeSeconds } = plan.options
   const optionsBlock = compressorOptionsBlock(plan.options)
   const head = superblock.encode({
     magic: MAGIC,
     inodeCount: plan.inodes.length,
-    modificationTimeSeconds,
+    modificationTimeSeconds: timeSeconds,
     blockSize,
     fragmentCount: stored.fragments.length,
     compressor: COMPRESSOR[codec.name],

@@ -19,7 +19,7 @@ export interface SquashfsOptions {
   /** For data and metadata alike; `none` stores every block as it is. Default zstd, level 19. */
   readonly codec?: CodecSpec
   /** Time of the image itself, in the superblock: seconds since 1970, 0 to 2^32 - 1. Default 0. */
-  readonly modificationTimeSeconds?: number
+  readonly timeSeconds?: number
   /** Write the table that NFS export needs, from inode numbers to inodes. Default true. */
   readonly exportable?: boolean
   /** Pack files smaller than a block together into fragment blocks. Default true. */
@@ -32,7 +32,7 @@ export type ResolvedSquashfsOptions = Readonly<Required<SquashfsOptions>>
 export const SQUASHFS_DEFAULTS: ResolvedSquashfsOptions = {
   blockSize: 1024 * 1024,
   codec: { name: 'zstd', level: 19 },
-  modificationTimeSeconds: 0,
+  timeSeconds: 0,
   exportable: true,
   fragments: true,
 }
@@ -43,7 +43,7 @@ export const SQUASHFS_DEFAULTS: ResolvedSquashfsOptions = {
  */
 export function resolveOptions(options: SquashfsOptions): ResolvedSquashfsOptions {
   const resolved = { ...SQUASHFS_DEFAULTS, ...options }
-  const { blockSize, codec, modificationTimeSeconds } = resolved
+  const { blockSize, codec, timeSeconds } = resolved
   if (!Object.hasOwn(COMPRESSOR, codec.name)) {
     throw new ImageError('UNSUPPORTED', `squashfs: no compressor '${codec.name}'; there are ${Object.keys(COMPRESSOR).join(', ')}`)
   }
@@ -51,11 +51,8 @@ export function resolveOptions(options: SquashfsOptions): ResolvedSquashfsOption
   if (!Number.isInteger(blockLog) || blockSize < BLOCK_SIZE_MINIMUM || blockSize > BLOCK_SIZE_MAXIMUM) {
     throw new ImageError('USAGE', `squashfs: block size is ${blockSize} bytes; it must be a power of two from 4096 to 1048576`)
   }
-  if (!Number.isInteger(modificationTimeSeconds) || modificationTimeSeconds < 0 || modificationTimeSeconds > U32_MAXIMUM) {
-    throw new ImageError(
-      'LIMIT',
-      `squashfs: modification time is ${modificationTimeSeconds} s; the superblock holds whole seconds 0 to ${U32_MAXIMUM}`,
-    )
+  if (!Number.isInteger(timeSeconds) || timeSeconds < 0 || timeSeconds > U32_MAXIMUM) {
+    throw new ImageError('LIMIT', `squashfs: modification time is ${timeSeconds} s; the superblock holds whole seconds 0 to ${U32_MAXIMUM}`)
   }
   return { ...resolved, codec: checkCodecSpec(codec) }
 }

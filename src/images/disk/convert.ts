@@ -41,13 +41,13 @@ export interface ConvertPlan {
  * throw, NOT_FOUND, UNREADABLE.
  */
 export async function convertDisk(options: ConvertOptions): Promise<ImageProduct<ConvertPlan>> {
-  const { input, signal, fileName = basename(input) } = options
+  const { input, signal, onProgress, fileName = basename(input) } = options
   const format = options.format ?? CONTAINERS.formatOfName(options.fileName ?? '') ?? 'raw'
-  options.onProgress?.({ kind: 'stage', stage: 'scan' })
+  onProgress?.({ kind: 'stage', stage: 'scan' })
   const write = await CONTAINERS.writer(format)
   const source = await FileSource.open(input)
   try {
-    const opened = await CONTAINERS.open(source, options.inputFormat, signal && { signal })
+    const opened = await CONTAINERS.open(source, options.inputFormat, { ...(signal && { signal }), ...(onProgress && { onProgress }) })
     const image = write(opened.image, {
       seed: options.seed ?? fileName,
       fileName,

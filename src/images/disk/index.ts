@@ -187,7 +187,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   if (rootFileSystem === 'squashfs') {
     // What no root would fit in is found before one is packed.
     finish(diskWith({ size: MEBIBYTE, extents: [] }))
-    const partition = squashfs(root, { codec: SQUASHFS_DEFAULTS.codec, modificationTimeSeconds: mtimeSeconds, digests })
+    const partition = squashfs(root, { codec: SQUASHFS_DEFAULTS.codec, timeSeconds: mtimeSeconds, digests })
     const diskSize = typeof settings.size === 'number' ? settings.size : undefined
     const sizeLimit = diskSize ?? diskSizeFor(layout, start, partition.sizeLimit)
     const raw = packedInPlace({ partition, start, sizeLimit, ...(diskSize !== undefined && { leastSize: diskSize }), diskWith })

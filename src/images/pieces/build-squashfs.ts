@@ -15,7 +15,7 @@ export async function buildSquashfs(
   { root, digest }: StorePathContent,
   { signal, onProgress }: TaskControl,
 ): Promise<Built> {
-  const image = squashfs(root, { codec, blockSize, modificationTimeSeconds: 0, digests: digest ? [digest] : [] })
+  const image = squashfs(root, { codec, blockSize, timeSeconds: 0, digests: digest ? [digest] : [] })
   const target = new FileTarget(lentFile(descriptor), label, false)
   const packed = await image.pack(target, 0, {
     jobs: 1,

@@ -1,6 +1,7 @@
 /** The content of a piece: one store path, scanned, and what its NAR has to be. */
 import { utf8 } from '../../bytes/text.ts'
-import { storePathDigest, storePolicy } from '../../nix/store/store-tree.ts'
+import { storePolicy } from '../../nix/store/store-policy.ts'
+import { storePathDigest } from '../../nix/store/store-tree.ts'
 import { scanHost } from '../../tree/scan.ts'
 import type { DirectoryNode, TreeDigest } from '../../tree/tree.ts'
 import type { BuildTask } from './protocol.ts'

@@ -6,7 +6,7 @@ import { NarDigester } from '../nar/digest.ts'
 import { narSize } from '../nar/serialize.ts'
 import { referenceScanner } from '../store/reference-scan.ts'
 import { sortNames, storePath } from '../store/store-path.ts'
-import { storePolicy } from '../store/store-tree.ts'
+import { storePolicy } from '../store/store-policy.ts'
 import { checkAddress } from './address.ts'
 import type { CheckSetup, CheckTask, FoundContents, TaskResult } from './protocol.ts'
 

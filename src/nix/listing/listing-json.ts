@@ -149,7 +149,7 @@ function parseInfo(baseName: string, entry: unknown, where: string, table: NameT
   }
 }
 
-/** Text up to format 1; `method` and `hash` since. What cannot be read stays as it is: only a check of contents needs it. */
+/** Text up to format 1; `method` and `hash` since. What cannot be read stays as it is; who hands it on refuses it (`requireProvenance`). */
 function contentAddress(ca: unknown): string {
   if (typeof ca === 'string') return ca
   if (!isObject(ca) || typeof ca.method !== 'string') return JSON.stringify(ca)
@@ -157,6 +157,7 @@ function contentAddress(ca: unknown): string {
     ['text', 'text'],
     ['flat', 'fixed'],
     ['nar', 'fixed:r'],
+    ['git', 'fixed:git'],
   ]).get(ca.method)
   const hash = typeof ca.hash === 'string' ? respelledHash(ca.hash) : undefined
   return prefix === undefined || hash === undefined ? JSON.stringify(ca) : `${prefix}:${hash}`

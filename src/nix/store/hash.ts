@@ -79,7 +79,7 @@ export function formatHash(algorithm: string, digest: Uint8Array, spelling: Hash
 }
 
 /** Bytes of the digests that Nix knows. */
-const DIGEST_BYTES: Readonly<Record<string, number>> = { md5: 16, sha1: 20, sha256: 32, sha512: 64 }
+const DIGEST_BYTES: Readonly<Record<string, number>> = { md5: 16, sha1: 20, sha256: 32, sha512: 64, blake3: 32 }
 
 /** An SRI hash of any algorithm that Nix knows as `<algorithm>:<nix32>`, as content addresses have it; undefined for anything else. */
 export function respelledHash(sri: string): string | undefined {
@@ -95,6 +95,13 @@ export function parseTypedNix32(text: string): { readonly algorithm: string; rea
   const length = DIGEST_BYTES[algorithm]
   const digest = length === undefined ? undefined : parseNix32(digits, length)
   return digest && { algorithm, digest }
+}
+
+/** `<method>:<algorithm>:<nix32>` of the methods that Nix has (`libstore/content-address.cc`): text, file, NAR, Git tree. */
+export function isContentAddress(text: string): boolean {
+  const [, method, hash = ''] = /^(text|fixed|fixed:r|fixed:git):([a-z0-9]+:[^:]*)$/.exec(text) ?? []
+  const typed = parseTypedNix32(hash)
+  return typed !== undefined && (method !== 'text' || typed.algorithm === 'sha256')
 }
 
 /** A digest, or why the text is none. */

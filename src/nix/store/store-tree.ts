@@ -1,14 +1,16 @@
 /** The store of a closure as a tree: one entry a listed path, everything as Nix itself would have left it. */
 import { lstatSync } from 'node:fs'
-import { setImmediate } from 'node:timers/promises'
+import { availableParallelism } from 'node:os'
 import { utf8 } from '../../bytes/text.ts'
 import { ImageError, throwIfAborted } from '../../errors.ts'
+import { checkJobs } from '../../io/image.ts'
 import { Turns } from '../../io/turns.ts'
 import { unreadableError } from '../../tree/host-file.ts'
-import { type ScanPolicy, scanHost } from '../../tree/scan.ts'
-import type { Attributes, DirectoryNode, Entry, TreeNode } from '../../tree/tree.ts'
+import type { DirectoryNode, Entry, TreeNode } from '../../tree/tree.ts'
 import type { Closure } from '../listing/closure.ts'
 import { type NarDigest, narDigest } from '../nar/serialize.ts'
+import { isWorthThreads, scanHere, scanInThreads } from './scan-paths.ts'
+import { EXECUTABLE_MODE } from './store-policy.ts'
 
 /** Trees of store paths by base name: of those whose files are not on the host, or not as they are to be. */
 export type StoreOverlay = ReadonlyMap<string, TreeNode>
@@ -25,34 +27,17 @@ export interface StoreTreeOptions {
   readonly mtimeSeconds?: number
   /** The store was written by Nix on a file system that ignores case (macOS): cut `~nix~case~hack~N` off names. */
   readonly caseHack?: boolean
+  /** Threads that scan a large store; default one a core. */
+  readonly jobs?: number
   readonly signal?: AbortSignal
 }
 
 /** Missing paths that a message names; the others are counted. */
 const NAMED_MISSING = 10
 
-/** Modes of canonical store files (`libstore/posix-fs-canonicalise.cc`): no write bits; x for all or for none. */
-const FILE_MODE = 0o444
-const EXECUTABLE_MODE = 0o555
-
 /** Where a listed path lies on the host. */
 export function hostStorePath(root: string, path: string): string {
   return `${root.replace(/\/+$/, '')}${path}`
-}
-
-/** Attributes as Nix writes them: owner 0:0, 0444 or 0555 by the owner's execute bit, one time for all. */
-export function storePolicy(mtimeSeconds = 1, caseHack = false): ScanPolicy {
-  const shared = { uid: 0, gid: 0, mtimeSeconds }
-  const plain: Attributes = { ...shared, mode: FILE_MODE }
-  const executable: Attributes = { ...shared, mode: EXECUTABLE_MODE }
-  const symlink: Attributes = { ...shared, mode: 0o777 }
-  return {
-    caseHack,
-    attributes: (kind, host) => {
-      if (kind === 'symlink') return symlink
-      return kind === 'directory' || (host.mode & 0o100) !== 0 ? executable : plain
-    },
-  }
 }
 
 /**
@@ -73,19 +58,29 @@ export function storePathDigest(path: string, node: TreeNode, listed: { readonly
  * Scan the listed paths, and nothing else, below `root`. The result is the store directory (mode 0555)
  * with base names as names, sorted; each path of the host is a node of its own, whatever its link count.
  *
- * Throws NOT_FOUND before scanning if listed paths are missing, and what `scanHost` throws. Lets the event
- * loop run between store paths.
+ * Throws USAGE for a number of jobs that is none, NOT_FOUND before scanning if listed paths are missing, and what `scanHost` throws: of several paths for the first.
+ * Lets the event loop run between store paths.
  */
 export async function storeTree(closure: Closure, options: StoreTreeOptions): Promise<DirectoryNode> {
-  await checkPresent(closure, options, options.signal)
-  const policy = storePolicy(options.mtimeSeconds, options.caseHack)
+  const { root, overlay = NO_OVERLAY, mtimeSeconds = 1, caseHack = false, jobs = availableParallelism(), signal } = options
+  checkJobs(jobs)
+  await checkPresent(closure, options, signal)
+  const cancelled = 'cancelled while the store was scanned'
+  const paths = closure.paths.filter(({ baseName }) => !overlay.has(baseName))
+  const scan = isWorthThreads(paths) ? scanInThreads : scanHere
+  const scanned = scan(
+    paths.map(({ path, narSize = 0 }) => ({ path: hostStorePath(root, path), narSize })),
+    { mtimeSeconds, caseHack, jobs, signal, cancelled },
+  )
   const entries: Entry[] = []
-  for (const { path, baseName } of closure.paths) {
-    await setImmediate()
-    throwIfAborted(options.signal, 'cancelled while the store was scanned')
-    entries.push({ name: utf8(baseName), node: options.overlay?.get(baseName) ?? scanHost(hostStorePath(options.root, path), policy) })
+  for (const { baseName } of closure.paths) {
+    const node = overlay.get(baseName) ?? (await scanned.next()).value
+    if (node === undefined) throw new RangeError(`${baseName}: was not scanned`)
+    entries.push({ name: utf8(baseName), node })
   }
-  return { kind: 'directory', mode: EXECUTABLE_MODE, uid: 0, gid: 0, mtimeSeconds: options.mtimeSeconds ?? 1, entries }
+  await scanned.return()
+  throwIfAborted(signal, cancelled)
+  return { kind: 'directory', mode: EXECUTABLE_MODE, uid: 0, gid: 0, mtimeSeconds, entries }
 }
 
 /** The two parts of it. */

@@ -11,7 +11,8 @@ import type { DirectoryNode, TreeNode } from '../../tree/tree.ts'
 import { isProven, provenTree } from '../../tree/verified.ts'
 import { type Closure, type ClosurePath, listedPath } from '../listing/closure.ts'
 import { storePath } from './store-path.ts'
-import { hostStorePath, type StoreOverlay, storePathDigest, storePolicy } from './store-tree.ts'
+import { storePolicy } from './store-policy.ts'
+import { hostStorePath, type StoreOverlay, storePathDigest } from './store-tree.ts'
 
 export interface StoreTreesOptions {
   /** The folder in which `nix/store` lies. */

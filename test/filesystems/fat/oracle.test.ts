@@ -12,11 +12,7 @@ import { readFat } from '../../readers/fat-reader.ts'
 import { directory, file, imageBytes, MTIME, noise, paths, withFolder, writeImageFile } from './support.ts'
 import { TREES } from './trees.ts'
 
-const VOLUMES: readonly FatOptions[] = [
-  { type: 12 },
-  { type: 16, label: 'KILNIX ESP' },
-  { type: 32, label: 'ESP', minimumFreeBytes: 12345 },
-]
+const VOLUMES: readonly FatOptions[] = [{ type: 12 }, { type: 16, label: 'KILNIX ESP' }, { type: 32, label: 'ESP', freeSize: 12345 }]
 const CASES = Object.entries(TREES).flatMap(([name, tree]) =>
   VOLUMES.map((options) => [`${name}, ${JSON.stringify(options)}`, tree, options] as const),
 )
@@ -52,7 +48,7 @@ describe.skipIf(oracle('fsck.fat').skip)('fat by fsck.fat', () => {
     ['aligned, fixed size', { size: 40 << 20, alignData: true, label: 'A B' }],
     ['FAT32 of a partition size', { size: 1021 << 20, label: 'ESP', hiddenSectors: 2048 }],
     ['sectors of 4096 bytes', { sectorSize: 4096, type: 16 }],
-    ['rounded to MiB', { roundTo: 2 ** 20, minimumFreeBytes: 2 ** 20 }],
+    ['rounded to MiB', { roundTo: 2 ** 20, freeSize: 2 ** 20 }],
   ] as [string, FatOptions][])('%s', async (_, options) => {
     await withFolder(async (folder) => {
       const tree = TREES.esp as DirectoryNode

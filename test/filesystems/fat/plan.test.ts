@@ -89,7 +89,7 @@ describe('fat: computed sizes', () => {
     { clusterSize: 32768 },
     { sectorSize: 4096 },
     { alignData: true },
-    { minimumFreeBytes: 1_000_000 },
+    { freeSize: 1_000_000 },
   ]
   for (const [name, tree] of Object.entries(trees)) {
     it.each(options.map((option) => [JSON.stringify(option), option] as const))(`is the smallest for ${name}, %s`, (_, option) => {
@@ -105,13 +105,13 @@ describe('fat: computed sizes', () => {
       }
       const same = planFat(tree, { ...option, size: plan.size, type: plan.type, clusterSize: plan.clusterSize })
       expect(same).toEqual(plan)
-      expect(plan.freeClusterCount * plan.clusterSize).toBeGreaterThanOrEqual(option.minimumFreeBytes ?? 0)
+      expect(plan.freeClusterCount * plan.clusterSize).toBeGreaterThanOrEqual(option.freeSize ?? 0)
       expect(() => planFat(tree, { ...option, size: plan.size - plan.sectorSize })).toThrow(`needs ${plan.size} bytes`)
     })
   }
 
   it('is a multiple of roundTo and leaves what was asked for free', () => {
-    const plan = planFat(directory({ X: hole(5_000_000) }), { roundTo: 2 ** 20, minimumFreeBytes: 3_000_000 })
+    const plan = planFat(directory({ X: hole(5_000_000) }), { roundTo: 2 ** 20, freeSize: 3_000_000 })
     expect(plan.size).toBe(8 * 2 ** 20)
     expect(plan.freeClusterCount * plan.clusterSize).toBeGreaterThanOrEqual(3_000_000)
   })
@@ -220,7 +220,7 @@ describe('fat: what is refused', () => {
     [{ hiddenSectors: 0.5 }, 'USAGE'],
     [{ headCount: 256 }, 'USAGE'],
     [{ sectorsPerTrack: 64 }, 'USAGE'],
-    [{ minimumFreeBytes: -1 }, 'USAGE'],
+    [{ freeSize: -1 }, 'USAGE'],
     [{ rootEntryCount: 70_000 }, 'USAGE'],
   ] as [FatOptions, string][])('options %j', (options, code) => {
     expect(() => planFat(directory({}), options)).toThrow(coded(code))

@@ -13,7 +13,7 @@ const VOLUMES: readonly FatOptions[] = [
   {},
   { type: 12, label: 'ESP', clusterSize: 4096 },
   { type: 16, label: 'KILNIX ESP', volumeSerial: 0xcafe1234 },
-  { type: 32, label: 'ESP', minimumFreeBytes: 12345 },
+  { type: 32, label: 'ESP', freeSize: 12345 },
 ]
 
 async function contentOf(node: FileNode): Promise<Buffer> {

@@ -18,11 +18,11 @@ describe('a squashfs image, read back', () => {
     ['zstd 19, blocks of 1 MiB', { codec: { name: 'zstd', level: 19 }, blockSize: 2 ** 20 }],
     ['no compression', { codec: { name: 'none' } }],
     ['neither fragments nor export table', { fragments: false, exportable: false }],
-    ['a time', { modificationTimeSeconds: 0xffffffff }],
+    ['a time', { timeSeconds: 0xffffffff }],
   ])('holds one of everything: %s', async (_what, options) => {
     const image = await roundTrip(everything(), options)
     expect(image.superblock).toMatchObject({
-      modificationTimeSeconds: options.modificationTimeSeconds ?? 0,
+      modificationTimeSeconds: options.timeSeconds ?? 0,
       blockSize: options.blockSize ?? 4096,
     })
     expect(new Set(image.nodes.map(({ inode }) => inode.type + (inode.extended ? 7 : 0)))).toEqual(

@@ -102,10 +102,7 @@ describe.skipIf(oracle('unsquashfs').skip || !root)('unsquashfs', () => {
   })
 
   it('reads the superblock', async () => {
-    const { text } = runOk('unsquashfs', [
-      '-s',
-      store(await ours(everything(), { codec: { name: 'gzip', level: 4 }, modificationTimeSeconds: 86400 })),
-    ])
+    const { text } = runOk('unsquashfs', ['-s', store(await ours(everything(), { codec: { name: 'gzip', level: 4 }, timeSeconds: 86400 }))])
     for (const line of [
       'last append time Fri Jan  2 00:00:00 1970',
       'compression-level 4',

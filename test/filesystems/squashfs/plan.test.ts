@@ -194,6 +194,6 @@ describe('limits of squashfs', () => {
 
   it('refuses other compressors and an impossible time', () => {
     expect(() => planSquashfs(directory({}), { codec: { name: 'lzo' as 'xz' } })).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
-    expect(() => planSquashfs(directory({}), { modificationTimeSeconds: 2 ** 32 })).toThrow(expect.objectContaining({ code: 'LIMIT' }))
+    expect(() => planSquashfs(directory({}), { timeSeconds: 2 ** 32 })).toThrow(expect.objectContaining({ code: 'LIMIT' }))
   })
 })

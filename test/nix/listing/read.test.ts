@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { type Closure, listedPath } from '../../../src/nix/listing/closure.ts'
 import { readClosure } from '../../../src/nix/listing/read.ts'
 import { formatRegistration } from '../../../src/nix/listing/registration.ts'
-import { formatSri } from '../../../src/nix/store/hash.ts'
+import { formatSri, isContentAddress } from '../../../src/nix/store/hash.ts'
 import { scratchFolder } from '../scratch.ts'
 
 const listing = (name: string): string => new URL(`../../../fixtures/listings/${name}`, import.meta.url).pathname
@@ -60,6 +60,27 @@ describe('readClosure', () => {
       }
     }
     expect(new Set([...known.values()].map((ca) => ca.slice(0, ca.indexOf('sha'))))).toEqual(new Set(['text:', 'fixed:', 'fixed:r:']))
+  })
+
+  // The same paths as Nix 2.34.8 lists them in format 2 and in format 1.
+  it.each([
+    ['flat', 'md5-dk76iD3aHhHbR2ccSju9ng==', 'fixed:md5:4yplxll7378zdi27ns7n4glkkn'],
+    ['flat', 'sha1-VcpihuPk9Pul0ESDM/qZ/FpASnM=', 'fixed:sha1:fd540npwk7x370s4s2jzpx74wf365jjm'],
+    ['flat', 'sha256-mOpuTyFvL7S2n/+bOkSELDhobKaF8/VdxIxdP7EQe+Q=', 'fixed:sha256:1r3v22qkypccqifzbww5lrn6hf1chi23m6zzkyvb8bvg457nxslq'],
+    ['git', 'sha1-FMrcsqLhWawRZovQQZD5ka30LKg=', 'fixed:git:sha1:m0ng9bciz6843l4bcq8sqng1lardrjhl'],
+    ['nar', 'blake3-Q4vGoEnYSlkxFXA2STHpC+dm7iQsQn8qjFbJjwW2iqc=', 'fixed:r:blake3:19wanq2qzjanihm7yhic4kp6drqbx4qljdkh2lqmjjnq96hcd2s3'],
+    [
+      'nar',
+      'sha512-OGRCepEEShq6izl337yf7LOH6XipVh2B/IVVvkPWfVzA4vfwRX+2nXycLkUzPcglChoSA8xB781dCtxObX7wkQ==',
+      'fixed:r:sha512:28z0zkd9vf0lpfdxx0wq0qj3852bj1x6d2jx73wknv7yighyzic0p3xsr1vwmc5zj0ismm9g3lqgczckyydyxrrifx1ljh4j5x44r1q',
+    ],
+    ['text', 'sha256-SG6kYiTRu0+2gPNPfJrZao8k7Ii+c+qOWmxlJg6cuKc=', 'text:sha256:19xqkh72crbcba7flwxyi3n293vav6d7qkzkh2v4zfyi4iia8vj8'],
+  ])('spells a content address by %s, %s, as Nix registers it', async (method, hash, text) => {
+    const two = JSON.parse(readFileSync(listing('path-info-format-2.json'), 'utf8'))
+    for (const info of Object.values<{ ca: unknown }>(two.info)) info.ca = { method, hash }
+    const { paths } = await read(JSON.stringify(two))
+    expect(new Set(paths.map(({ ca }) => ca))).toEqual(new Set([text]))
+    expect(isContentAddress(text)).toBe(true)
   })
 
   it('keeps a content address that it does not know as it is', async () => {

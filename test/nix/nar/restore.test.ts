@@ -3,7 +3,7 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, 
 import { afterEach, describe, expect, it } from 'vitest'
 import { narChunks } from '../../../src/nix/nar/dump.ts'
 import { type RestoreOptions, restoreNar } from '../../../src/nix/nar/restore.ts'
-import { storePolicy } from '../../../src/nix/store/store-tree.ts'
+import { storePolicy } from '../../../src/nix/store/store-policy.ts'
 import { scanHost } from '../../../src/tree/scan.ts'
 import { removeTree } from '../../remove-tree.ts'
 import { makeNastyTree } from '../nasty-tree.ts'
