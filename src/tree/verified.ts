@@ -2,7 +2,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { ImageError, throwIfAborted } from '../errors.ts'
-import type { CarriedContent, CarriedGroup, CarriedSource, Carrier, Extent, ImmediateReader } from '../io/image.ts'
+import type { CarriedContent, CarriedGroup, CarriedPart, CarriedSource, Carrier, Extent, ImmediateReader } from '../io/image.ts'
 import { Proof } from '../io/proven.ts'
 import { imageSlice } from '../io/slice.ts'
 import { imageChunks } from '../io/stream.ts'
@@ -32,8 +32,8 @@ export function isVerifiedGroup(group: CarriedGroup): group is VerifiedGroup {
   return 'digest' in group
 }
 
-/** A file of a digest, for a carrier. */
-export class VerifiedFile implements CarriedSource {
+/** A file of a digest, for a carrier, which brings all of it. */
+export class VerifiedFile implements CarriedSource, CarriedContent {
   readonly group: VerifiedGroup
   readonly file: FileNode
 
@@ -44,6 +44,14 @@ export class VerifiedFile implements CarriedSource {
 
   get size(): number {
     return this.file.size
+  }
+
+  parts(): readonly CarriedPart[] {
+    return [{ start: 0, length: this.size, source: this, offset: 0 }]
+  }
+
+  rest(): readonly Extent[] {
+    return []
   }
 }
 
@@ -166,13 +174,9 @@ function withContents(node: TreeNode, pass: DigestPass, group: VerifiedGroup | u
     read: () => pass.read(node, 0, node.size),
     readRange,
     openNow: () => pass.open(node),
-    ...(group && { carried: carriedWhole(new VerifiedFile(group, node)) }),
+    ...(group && { carried: new VerifiedFile(group, node) }),
   }
   return { ...node, content: { kind: 'image', image: { size: node.size, extents: [extent] } } }
-}
-
-function carriedWhole(source: CarriedSource): CarriedContent {
-  return { parts: () => [{ start: 0, length: source.size, source, offset: 0 }], rest: () => [] }
 }
 
 /** What the digest covers need not be hashed twice. */
