@@ -17,6 +17,9 @@ const TASKS_PER_THREAD = 3
 /** Bytes that are carried while a thread starts. */
 const WORTH_A_THREAD = 16 << 20
 
+/** What is more than one of so many parts of a thread's share is large. */
+const LARGE_PARTS = 4
+
 /** What is wrong with one digest, and says nothing of the others. */
 const OF_INPUT: readonly ErrorCode[] = ['CHANGED', 'UNREADABLE', 'HASH_MISMATCH']
 
@@ -49,15 +52,27 @@ type CarryPool = Pool<CarrySetup, CarryTask, CarryResult>
 interface DigestLoad {
   readonly digest: TreeDigest
   readonly parts: readonly CarriedPart[]
+  /** Bytes of its files. */
+  readonly size: number
   /** Where the first of its parts belongs. */
   readonly position: number
+}
+
+/**
+ * In the order of the file, so that it is written from its beginning to its end; but first those that are so large that a
+ * thread would be left with one at the end.
+ */
+function inTurn(loads: readonly DigestLoad[], threadCount: number): DigestLoad[] {
+  const large = loads.reduce((sum, { size }) => sum + size, 0) / (LARGE_PARTS * threadCount)
+  const rank = ({ size }: DigestLoad): number => (size > large ? size : 0)
+  return [...loads].sort((a, b) => rank(b) - rank(a) || a.position - b.position)
 }
 
 class Carrying {
   readonly #pool: CarryPool
   readonly #order: CarryOrder
-  /** The largest last, where they are taken from, so that no thread is left with one at the end. */
-  readonly #loads: DigestLoad[]
+  /** In the order in which they are taken. */
+  readonly #loads: Iterator<DigestLoad, undefined>
   #streamCount = 0
   /** Of the digests that are wrong, the first in the file. */
   #wrong: { readonly position: number; readonly error: unknown } | undefined
@@ -65,11 +80,11 @@ class Carrying {
   constructor(pool: CarryPool, load: CarriedLoad, order: CarryOrder) {
     this.#pool = pool
     this.#order = order
-    const ascending = [...load].sort(([a], [b]) => a.size - b.size)
-    this.#loads = ascending.map(([group, parts]) => {
+    const loads = [...load].map(([group, parts]): DigestLoad => {
       if (!isVerifiedGroup(group)) throw new RangeError('a group that is no digest')
-      return { digest: group.digest, parts, position: parts[0]?.start ?? 0 }
+      return { digest: group.digest, parts, size: group.size, position: parts[0]?.start ?? 0 }
     })
+    this.#loads = inTurn(loads, pool.size)[Symbol.iterator]()
   }
 
   async run(): Promise<void> {
@@ -82,7 +97,7 @@ class Carrying {
   /** A digest is hashed as a whole, so all its tasks go to one thread, in order. */
   async #occupy(thread: number): Promise<void> {
     const inHand: Promise<void>[] = []
-    for (let load = this.#loads.pop(); load !== undefined; load = this.#loads.pop()) {
+    for (let load = this.#loads.next().value; load !== undefined; load = this.#loads.next().value) {
       const stream = this.#streamCount++
       for (const planned of planCarrying(load.digest, load.parts)) {
         if (inHand.length === TASKS_PER_THREAD) await inHand.shift()
