@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { defineConfig } from 'vitest/config'
 import { filesOf, type Project, ROOT } from './test/projects.ts'
@@ -11,7 +12,8 @@ process.env.NODE_COMPILE_CACHE ??= join(ROOT, 'node_modules/.cache/node')
 export default defineConfig({
   test: {
     pool: 'forks',
-    maxWorkers: 2,
+    // One more than processors, up to four: now and then each waits, for a disk, a signal or a tool. A file may run two machines at a time.
+    maxWorkers: Math.min(4, availableParallelism() + 1),
     projects: PROJECTS.map((name) => ({
       extends: true,
       test: { name, include: filesOf(name), testTimeout: 60_000, hookTimeout: 600_000 },

@@ -85,6 +85,14 @@ export const CUTOFFS = row({
   about: 'Store path that is not rewritten, whatever it refers to, such as one whose content is compressed; none for no such path',
 })
 
+export const STRICT = row({
+  type: flag(),
+  group: 'Input',
+  default: false,
+  needs: 'replacements',
+  about: 'Fail where a replacement changes nothing, or leaves a name of what it replaces behind, instead of saying so',
+})
+
 export const WHOLE_STORE = row({
   type: flag(),
   group: 'Output',
@@ -254,7 +262,7 @@ export const FREE_SIZE = row({
 })
 
 /** Of commands that read the files of a closure: what takes the place of its paths, and how they are checked. */
-export const STORE_FILES = { replacements: REPLACEMENTS, cutoffs: CUTOFFS, verify: VERIFY, caseHack: CASE_HACK } as const
+export const STORE_FILES = { replacements: REPLACEMENTS, cutoffs: CUTOFFS, strict: STRICT, verify: VERIFY, caseHack: CASE_HACK } as const
 
 /** Of commands that make something of a system. */
 export const SYSTEM = { closure: CLOSURE, root: ROOT, toplevel: TOPLEVEL, toplevelSpec: TOPLEVEL_SPEC, ...STORE_FILES } as const

@@ -77,6 +77,8 @@ export interface ContainerRegistry<OutputFormat extends string, InputFormat exte
   readonly poolFormats: readonly PoolFormat[]
   /** `stem` with the usual ending of the container. */
   fileName(stem: string, format: OutputFormat): string
+  /** What a file name may say of it. */
+  named(format: OutputFormat): { readonly what: string; readonly endings: readonly string[] }
   /** The container that a file name asks for by its ending, or undefined. */
   formatOfName(fileName: string): OutputFormat | undefined
   /**
@@ -115,6 +117,7 @@ export function containerRegistry<const List extends readonly Container[]>(
     inputFormats: containers.filter(({ read }) => read).map(({ name }) => name as InputFormat),
     poolFormats: containers.filter(({ holdsPool }) => holdsPool).map(({ name }) => name as NameWith<List, { readonly holdsPool: true }>),
     fileName: (stem, format) => `${stem}.${named(format).endings[0]}`,
+    named: (format) => ({ what: `a disk as ${format}`, endings: named(format).endings }),
     formatOfName(fileName) {
       const name = fileName.toLowerCase()
       const found = containers.find(({ writer, endings }) => writer && endings.some((ending) => name.endsWith(`.${ending}`)))
@@ -155,7 +158,9 @@ function checkCodec({ name, codecs }: Container, compression: CodecSpec | undefi
   throw new ImageError('UNSUPPORTED', `${name} cannot be compressed by ${compression.name}; choose ${codecs.join(' or ')}`)
 }
 
-/** What disks are packed in, and how to get them out. */
+const OTHER_CONTAINER = 'which is not read; convert it to raw or qcow2 where it was made'
+
+/** What disks are packed in, and how to get them out; containers of others (QEMU, block/; hdiutil's trailer). */
 const WRAPPINGS: readonly (Mark & { readonly remedy: string })[] = [
   {
     ...mark(257, 'ustar'),
@@ -164,6 +169,16 @@ const WRAPPINGS: readonly (Mark & { readonly remedy: string })[] = [
   { ...mark(0, '\x1f\x8b\x08'), remedy: "compressed by gzip; unpack it with 'gunzip', or 'tar -xzf' a .tar.gz" },
   { ...mark(0, '\x28\xb5\x2f\xfd'), remedy: "compressed by zstd; unpack it with 'unzstd'" },
   { ...mark(0, '\xfd7zXZ\0'), remedy: "compressed by xz; unpack it with 'unxz'" },
+  { ...mark(0, 'BZh'), remedy: "compressed by bzip2; unpack it with 'bunzip2'" },
+  { ...mark(0, '\x04\x22\x4d\x18'), remedy: "compressed by lz4; unpack it with 'unlz4'" },
+  { ...mark(0, 'PK\x03\x04'), remedy: 'a zip archive; unpack it and give the disk in it' },
+  { ...mark(0, 'QED\0'), remedy: `a QED disk, ${OTHER_CONTAINER}` },
+  { ...mark(0, 'WithoutFreeSpace'), remedy: `a Parallels disk, ${OTHER_CONTAINER}` },
+  { ...mark(0, 'WithouFreSpacExt'), remedy: `a Parallels disk, ${OTHER_CONTAINER}` },
+  { ...mark(0, 'Bochs Virtual HD Image'), remedy: `a disk of Bochs, ${OTHER_CONTAINER}` },
+  { ...mark(0, '#!/bin/sh\n#V2.0 Format\n'), remedy: `a cloop image, ${OTHER_CONTAINER}` },
+  { ...mark(0, 'LUKS\xba\xbe'), remedy: 'encrypted by LUKS; decrypt it first' },
+  { ...mark(-512, 'koly'), remedy: `a disk image of macOS (DMG), ${OTHER_CONTAINER}` },
 ]
 
 /**

@@ -7,6 +7,7 @@ export { type DiskOptions, type DiskPlan, disk, type RootFileSystem } from '../i
 export type { PartitionRole } from '../images/disk/layout.ts'
 export type { BootLoader, DiskLayout } from '../images/disk/names.ts'
 export { DISK_PRESETS, type DiskPreset } from '../images/disk/presets.ts'
+export type { NamedImage } from '../images/endings.ts'
 export { type InitrdOptions, type InitrdPlan, initrd, type Link } from '../images/initrd.ts'
 export { type IsoOptions, type IsoPlan, iso } from '../images/iso.ts'
 export { type Netboot, type NetbootOptions, netboot } from '../images/netboot/index.ts'

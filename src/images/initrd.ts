@@ -88,12 +88,24 @@ export async function initrd(options: InitrdOptions): Promise<ImageProduct<Initr
   }
   return imageProduct({
     name: 'initrd',
+    named: archive === undefined ? PREPENDED : { what: `an archive compressed by ${compression.name}`, endings: ENDINGS[compression.name] },
     image: sizeChecked(concatGrowing(parts, MEMBER_ALIGNMENT), initrdSizeRule('initrd', options.onProgress)),
     plan,
     inputs: [...(store?.inputs ?? []), ...prepend, ...add.map(({ source }) => source)],
     source: { narBytes: plan.narBytes, verified: plan.verified },
   })
 }
+
+const ENDINGS: Readonly<Record<CodecSpec['name'], readonly string[]>> = {
+  none: ['cpio'],
+  gzip: ['gz', 'cpio.gz'],
+  zstd: ['zst', 'cpio.zst', 'zstd'],
+  xz: ['xz', 'cpio.xz'],
+  lz4: ['lz4', 'cpio.lz4'],
+}
+
+/** They are as they were given, compressed or not. */
+const PREPENDED = { what: 'archives as they were given', endings: Object.values(ENDINGS).flat() }
 
 /** What `makeInitrd` of nixpkgs lays out around a closure. */
 const MOUNT_POINTS = ['dev', 'proc', 'sys']

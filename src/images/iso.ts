@@ -144,6 +144,7 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
   const { narBytes, verified } = plan.store
   return imageProduct({
     name: 'nixos.iso',
+    named: { what: 'an ISO image', endings: ['iso'] },
     image: iso9660(tree, format),
     plan,
     inputs: [...store.inputs, ...given],

@@ -1,6 +1,7 @@
 /** What every recipe returns. */
 import type { FolderFile } from '../io/folder.ts'
 import type { BuildContext, GrowingImage, Image } from '../io/image.ts'
+import type { NamedImage } from './endings.ts'
 
 /** What a product was made from, to compare it with. */
 export interface ProductSource {
@@ -30,6 +31,8 @@ export interface Product<Plan extends object = object> {
 /** A product that is one image: `files` gives just that. */
 export interface ImageProduct<Plan extends object = object> extends Product<Plan> {
   readonly image: Image | GrowingImage
+  /** What a file name may say of it. */
+  readonly named: NamedImage
 }
 
 export function isImageProduct<Plan extends object>(product: Product<Plan>): product is ImageProduct<Plan> {
@@ -37,7 +40,7 @@ export function isImageProduct<Plan extends object>(product: Product<Plan>): pro
 }
 
 /** What a recipe of one image has found out; `name` is that of the file where nobody names it. */
-export interface ImageParts<Plan extends object> extends Pick<ImageProduct<Plan>, 'image' | 'plan' | 'inputs' | 'source'> {
+export interface ImageParts<Plan extends object> extends Pick<ImageProduct<Plan>, 'image' | 'named' | 'plan' | 'inputs' | 'source'> {
   readonly name: string
   close?(): Promise<void>
 }
@@ -45,11 +48,12 @@ export interface ImageParts<Plan extends object> extends Pick<ImageProduct<Plan>
 export function imageProduct<Plan extends object>({
   name,
   image,
+  named,
   plan,
   inputs,
   source,
   close = async () => undefined,
 }: ImageParts<Plan>): ImageProduct<Plan> {
   const files: readonly FolderFile[] = [{ path: name, content: { kind: 'image', image } }]
-  return { image, plan, inputs, source, replaceable: [name], files: async () => files, close }
+  return { image, named, plan, inputs, source, replaceable: [name], files: async () => files, close }
 }

@@ -4,6 +4,7 @@ import { checkFolderDestination, type FolderFile, type SavedFile, saveFolder } f
 import { isGrowing, leastSizeOf } from '../io/image.ts'
 import { buildContext, type SaveOptions, saveImage } from '../io/output.ts'
 import { dataBytes, isMostlyHoles } from '../io/stream.ts'
+import { checkEnding } from './endings.ts'
 import { type ImageProduct, isImageProduct, type Product } from './product.ts'
 
 export interface SaveProductOptions extends SaveOptions {
@@ -15,7 +16,7 @@ export interface SaveProductOptions extends SaveOptions {
  * Write a product and close it: one image to the file `path`, others to the folder `path`, which appears whole or not at
  * all. With `force` a file is replaced, and a folder that holds no files but those of `replaceable`. The path of the result
  * is `path` for a file, and within the folder else. Throws EXISTS, WRITE_FAILED, ABORTED, USAGE for a folder that is to be
- * compressed as a whole, and what the product throws.
+ * compressed as a whole and for a file whose ending says something else, and what the product throws.
  */
 export async function saveProduct(product: ImageProduct, path: string, options?: SaveProductOptions): Promise<[SavedFile]>
 export async function saveProduct(product: Product, path: string, options?: SaveProductOptions): Promise<SavedFile[]>
@@ -25,6 +26,7 @@ export async function saveProduct(product: Product, path: string, options: SaveP
     if (!isImageProduct(product) && options.zstdLevel !== undefined) {
       throw new ImageError('USAGE', `${path}: becomes a folder, which cannot be compressed as a whole`, { path })
     }
+    if (isImageProduct(product)) checkEnding(path, product.named, { isCompressed: options.zstdLevel !== undefined })
     const replacing = { force: options.force === true, replaceable: product.replaceable }
     if (!isImageProduct(product)) await checkFolderDestination(path, replacing, options.onProgress)
     const files = await product.files(context)

@@ -36,7 +36,8 @@ export async function storeSquashfs(options: StoreSquashfsOptions): Promise<Imag
   const store = await loadStore(options)
   const image = packedStore(store, options, options.mtimeSeconds ?? 0)
   const plan = storeSummary(store, image)
-  return imageProduct({ name: 'nix-store.squashfs', image, plan, inputs: store.inputs, source: sourceOf(store) })
+  const named = { what: 'a squashfs', endings: ['squashfs', 'sqsh', 'sfs'] }
+  return imageProduct({ name: 'nix-store.squashfs', named, image, plan, inputs: store.inputs, source: sourceOf(store) })
 }
 
 /** One entry a store path, and `nix-path-registration`. */

@@ -1,5 +1,5 @@
 /** A target that is a file, and the rule that nothing stands at the final path before it is whole. */
-import { fdatasync, ftruncate, read, write } from 'node:fs'
+import { fdatasync, ftruncate, read, type Stats, statSync, write } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -181,7 +181,26 @@ export function checkDestination(path: string, force: boolean): void {
   if (!status.isFile() && !status.isSymbolicLink()) {
     throw new ImageError('UNSUPPORTED', `${path}: is not a regular file; write to a file, or stream with '-o -' and redirect`, { path })
   }
+  if (status.isSymbolicLink()) checkLink(path)
   if (!force) throw existsError(path)
+}
+
+/** A link is replaced like a file; but one that leads to a device, as those below /dev/disk do, stands for that. */
+function checkLink(path: string): void {
+  let target: Stats | undefined
+  try {
+    target = statSync(path, { throwIfNoEntry: false })
+  } catch {
+    // A circle, or a folder that may not be looked into: it leads to nothing that could be meant.
+    return
+  }
+  if (target === undefined || target.isFile() || target.isDirectory()) return
+  const kind = target.isBlockDevice() || target.isCharacterDevice() ? 'a device' : 'a pipe or socket'
+  throw new ImageError(
+    'UNSUPPORTED',
+    `${path}: leads to ${kind}, which would not be written to but replaced by a file; write to a file, or stream with '-o -' and redirect`,
+    { path },
+  )
 }
 
 /** A scratch file without a name, so that even a killed process leaves nothing behind. */

@@ -25,24 +25,29 @@ export interface LentTarget {
 
 /** A target in memory, for tests and small images. */
 export class BufferTarget implements Target {
+  /** Zeros behind the size: room to grow into, so that many writes at the end do not copy the whole each time. */
   #buffer = new Uint8Array(0)
+  #size = 0
 
   async write(position: number, bytes: Uint8Array): Promise<void> {
-    if (position + bytes.length > this.#buffer.length) await this.setSize(position + bytes.length)
+    if (position + bytes.length > this.#size) await this.setSize(position + bytes.length)
     this.#buffer.set(bytes, position)
   }
 
   async read(position: number, length: number): Promise<Uint8Array> {
-    return this.#buffer.slice(position, position + length)
+    return this.#buffer.slice(position, Math.min(position + length, this.#size))
   }
 
   async setSize(size: number): Promise<void> {
-    const next = new Uint8Array(size)
-    next.set(this.#buffer.subarray(0, size))
-    this.#buffer = next
+    if (size > this.#buffer.length) {
+      const next = new Uint8Array(Math.max(size, 2 * this.#size))
+      next.set(this.#buffer.subarray(0, this.#size))
+      this.#buffer = next
+    } else if (size < this.#size) this.#buffer.fill(0, size, this.#size)
+    this.#size = size
   }
 
   get bytes(): Uint8Array {
-    return this.#buffer
+    return this.#buffer.subarray(0, this.#size)
   }
 }

@@ -1,5 +1,7 @@
 /** Replacing paths in a store that was loaded. */
+
 import { printable } from '../bytes/text.ts'
+import { ImageError } from '../errors.ts'
 import { planReplacement, type ReplacedClosure, type ReplaceOptions, replaceDependencies } from '../nix/rewrite/replace.ts'
 import { storePath } from '../nix/store/store-path.ts'
 import { storePolicy } from '../nix/store/store-policy.ts'
@@ -46,7 +48,7 @@ export async function replacedStore(store: ReplaceableStore, input: StoreInput):
     onBegin: (totalBytes) => onProgress?.({ kind: 'stage', stage: 'replace', totalBytes }),
     onBytes: (doneBytes) => onProgress?.({ kind: 'bytes', stage: 'replace', doneBytes }),
   })
-  for (const message of replaced.warnings) onProgress?.({ kind: 'note', message })
+  tellWarnings(replaced.warnings, input)
   return replaced
 }
 
@@ -71,6 +73,7 @@ export async function planStoreReplacement(
   const { closure } = store.trees
   const options = await replaceOptions(store, input)
   const plan = await planReplacement(closure, options)
+  if (input.strict) tellWarnings(plan.warnings, input)
   const rewritten = new Set(plan.rewritten)
   return {
     roots: plan.roots.map(storePath),
@@ -81,6 +84,12 @@ export async function planStoreReplacement(
     keptCount: plan.kept.length,
     warnings: plan.warnings,
   }
+}
+
+/** Throws BAD_INPUT where they count as errors. */
+function tellWarnings(warnings: readonly string[], { strict = false, onProgress }: StoreInput): void {
+  if (strict && warnings.length > 0) throw new ImageError('BAD_INPUT', warnings.join('\n'))
+  for (const message of warnings) onProgress?.({ kind: 'note', message })
 }
 
 async function replaceOptions({ trees, roots }: Pick<ReplaceableStore, 'trees' | 'roots'>, input: StoreInput): Promise<ReplaceOptions> {

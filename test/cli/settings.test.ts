@@ -54,6 +54,7 @@ describe('arguments', () => {
       hybrid: 'gpt',
       progress: 'auto',
       quiet: false,
+      strict: false,
     })
   })
 

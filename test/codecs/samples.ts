@@ -13,7 +13,9 @@ export function randomWords(seed: number): () => number {
 
 export function noise(length: number, seed = 1): Uint8Array {
   const next = randomWords(seed)
-  return Uint8Array.from({ length }, () => next() & 0xff)
+  const bytes = new Uint8Array(length)
+  for (let at = 0; at < length; at++) bytes[at] = next()
+  return bytes
 }
 
 const WORDS = 'the store path of a closure is a name with a hash and every file in it has a time of one second'.split(' ')

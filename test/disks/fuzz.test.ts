@@ -36,16 +36,28 @@ function interesting(bytes: Uint8Array, limit: number): number[] {
 
 const VALUES = [0, 1, 2, 0x7f, 0x80, 0xfe, 0xff]
 
-function damaged(original: Uint8Array, places: readonly number[], next: (limit: number) => number): Uint8Array {
-  const bytes = original.slice()
+interface Damage {
+  /** Of the same memory as what was damaged. */
+  readonly bytes: Uint8Array
+  mend(): void
+}
+
+function damage(bytes: Uint8Array, places: readonly number[], next: (limit: number) => number): Damage {
+  const kept: { readonly at: number; readonly bytes: Uint8Array }[] = []
   for (let count = 1 + next(4); count > 0; count--) {
     const place = places[next(next(2) === 0 ? Math.min(160, places.length) : places.length)] ?? 0
     const at = Math.max(0, place - next(4))
     const width = [1, 1, 4, 8][next(4)] ?? 1
     const value = next(3) === 0 ? next(256) : (VALUES[next(VALUES.length)] ?? 0)
+    kept.unshift({ at, bytes: bytes.slice(at, at + width) })
     bytes.fill(value, at, at + width)
   }
-  return next(10) === 0 ? bytes.subarray(0, next(bytes.length)) : bytes
+  return {
+    bytes: next(10) === 0 ? bytes.subarray(0, next(bytes.length)) : bytes,
+    mend: () => {
+      for (const { at, bytes: before } of kept) bytes.set(before, at)
+    },
+  }
 }
 
 /** Counts what is read, and refuses to be read beyond its end or in too large pieces. */
@@ -81,7 +93,8 @@ describe.each(CONTAINERS.filter(({ name }) => name !== 'vhdx'))('$name', ({ writ
     const next = random(2026)
     let refused = 0
     for (let round = 0; round < ROUNDS; round++) {
-      const source = guarded(damaged(original, places, next))
+      const { bytes, mend } = damage(original, places, next)
+      const source = guarded(bytes)
       try {
         await REGISTRY.probe(source)
         const image = await open(source)
@@ -97,6 +110,8 @@ describe.each(CONTAINERS.filter(({ name }) => name !== 'vhdx'))('$name', ({ writ
         if (!(error instanceof ImageError)) throw new Error(`round ${round}: ${error instanceof Error ? error.stack : error}`)
         expect(['BAD_INPUT', 'UNSUPPORTED']).toContain(error.code)
         refused++
+      } finally {
+        mend()
       }
     }
     expect(refused).toBeGreaterThan(ROUNDS / 50)

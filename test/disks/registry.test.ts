@@ -100,6 +100,42 @@ describe('containers', () => {
     await expect(CONTAINERS.open(bytesSource(content), 'raw.tar.gz' as 'raw')).rejects.toMatchObject({ code: 'USAGE' })
   })
 
+  it.each([
+    ['gzip', '\x1f\x8b\x08', 0],
+    ['zstd', '\x28\xb5\x2f\xfd', 0],
+    ['xz', '\xfd7zXZ\0', 0],
+    ['bzip2', 'BZh91AY', 0],
+    ['lz4', '\x04\x22\x4d\x18', 0],
+    ['a zip archive', 'PK\x03\x04', 0],
+    ['a QED disk', 'QED\0', 0],
+    ['a Parallels disk', 'WithoutFreeSpace', 0],
+    ['a Parallels disk', 'WithouFreSpacExt', 0],
+    ['a disk of Bochs', 'Bochs Virtual HD Image\0', 0],
+    ['a cloop image', '#!/bin/sh\n#V2.0 Format\nmodprobe cloop', 0],
+    ['encrypted by LUKS', 'LUKS\xba\xbe\0\x02', 0],
+    ['a disk image of macOS', 'koly\0\0\0\x04', 4096 - 512],
+    ['a tar archive', 'ustar', 257],
+  ])('of others are no raw disks: %s', async (what, text, position) => {
+    const bytes = Buffer.alloc(4096)
+    bytes.write(text, position, 'latin1')
+    await expect(CONTAINERS.probe(bytesSource(bytes))).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringMatching(new RegExp(`the input is (compressed by )?${what}.* is read with inputFormat raw`)),
+    })
+    expect((await CONTAINERS.open(bytesSource(bytes), 'raw')).image.size).toBe(4096)
+  })
+
+  it('whose marks are gone are no raw disks either, when their names say what they were', async () => {
+    writeFileSync(at('cut.vhd'), content)
+    await expect(convertDisk({ input: at('cut.vhd'), fileName: 'x' })).rejects.toMatchObject({
+      code: 'BAD_INPUT',
+      message: expect.stringMatching(/cut\.vhd: its name says vhd, and nothing in it does.*inputFormat raw/),
+    })
+    const asRaw = await convertDisk({ input: at('cut.vhd'), inputFormat: 'raw', fileName: 'x' })
+    expect(asRaw.plan.diskSize).toBe(MEBIBYTE)
+    await asRaw.close()
+  })
+
   it('are told apart where two have the same mark, and the beginning counts before the end', async () => {
     const named = (first: string): Buffer => {
       const bytes = Buffer.alloc(2048)

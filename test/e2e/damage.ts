@@ -1,5 +1,10 @@
-/** An image with one byte changed, in the content of a chosen file: what every check of the content has to notice. */
+/**
+ * An image with one byte changed, in the content of a chosen file: what every check of the content has to notice. The live system
+ * that boots from it names that file and nothing else, so such a boot also shows that all else is whole.
+ */
 import { constants, copyFile, open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Closure, storePathNamed } from './closures.ts'
 
 const WINDOW = 1 << 22
 const SAMPLE = 64
@@ -26,6 +31,31 @@ export async function damagedCopy(image: string, target: string, file: string): 
     await copy.close()
   }
 }
+
+/** The content of the live system's closure that is damaged, in every sample of it. */
+export function damagedContent(live: Closure): string {
+  return join(live.root, storePathNamed(live.folder, 'incompressible'), 'data')
+}
+
+/** What the live system says where that file is another, and nothing else of its `paths`. */
+export function damagedLines(live: Closure, paths: number): RegExp[] {
+  const path = storePathNamed(live.folder, 'incompressible')
+  return [
+    // One file that should be and one that is
+    new RegExp(`LIVE-CHECK paths=${paths} verify=FAIL files=\\d+ objects=\\d+ mismatches=2 `),
+    new RegExp(`path '${path}' was modified! expected hash`),
+    new RegExp(`fail: manifest: (?:file [0-9a-f]{32} {2}${path}/data\\r?\\n){2}LIVE-`),
+    /LIVE-CHECK RESULT FAIL/,
+  ]
+}
+
+/** The complaints of the live system, by their first words. */
+export function complaintsIn(serial: string): string[] {
+  return [...serial.matchAll(/LIVE-INFO fail: ([^:\r\n]*)/g)].map(([, words = '']) => words)
+}
+
+/** Those of a system that finds one file damaged, by both of its checks. */
+export const DAMAGE_COMPLAINTS: readonly string[] = ['nix-store --verify', 'manifest']
 
 async function find(image: Awaited<ReturnType<typeof open>>, sample: Buffer): Promise<number | undefined> {
   const { size } = await image.stat()

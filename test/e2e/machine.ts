@@ -61,11 +61,12 @@ export async function runMachine(describe: (folder: string) => Promise<string[]>
 
 /**
  * A processor without SSSE3 and AVX: what programs and the kernel choose to do with those takes longer in emulation, hashing
- * twice as long. And only one of it: two that are emulated spend time on waiting for each other.
+ * twice as long. With RDRAND, else the kernel runs on until its random numbers are good. And only one of it: two that are emulated
+ * spend time on waiting for each other.
  */
 function commonArguments(monitor: string, memoryMiB: number): string[] {
   return [
-    ['-nodefaults', '-accel', 'tcg', '-cpu', 'qemu64', '-smp', '1', '-m', String(memoryMiB)],
+    ['-nodefaults', '-accel', 'tcg', '-cpu', 'qemu64,+rdrand', '-smp', '1', '-m', String(memoryMiB)],
     ['-display', 'none', '-vga', 'std', '-serial', 'stdio', '-monitor', `unix:${monitor},server,nowait`],
     ['-no-reboot', '-rtc', 'base=2026-01-01T12:00:00', '-device', 'virtio-rng-pci'],
   ].flat()

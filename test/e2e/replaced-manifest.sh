@@ -25,18 +25,18 @@ END
 
 find "$@" -type f -exec grep -l -F -f $work/patterns {} + | grep -v -x -F "$0" > $work/files
 while read -r file; do
-  echo "$(sed -f $work/sed "$file" | sha256sum | cut -d ' ' -f 1)  $file"
+  echo "$(sed -f $work/sed "$file" | md5sum | cut -d ' ' -f 1)  $file"
 done < $work/files > $work/sums
 echo "@hash@  $0" >> $work/sums
 echo "LIVE-REPLACED names=$(wc -l < $work/patterns) files=$(wc -l < $work/files)" > /dev/ttyS0
 
 {
-  find "$@" -type f ! -perm -100 -exec sha256sum {} + | sed 's/^/file /'
-  find "$@" -type f -perm -100 -exec sha256sum {} + | sed 's/^/program /'
+  find "$@" -type f ! -perm -100 -exec md5sum {} + | sed 's/^/file /'
+  find "$@" -type f -perm -100 -exec md5sum {} + | sed 's/^/program /'
 } > $work/hashes
-# A line is a kind, a blank, 64 digits, two blanks and a path.
-awk 'NR == FNR { sum[substr($0, 67)] = substr($0, 1, 64); next }
-  { path = substr($0, length($1) + 68) }
+# A line is a kind, a blank, 32 digits, two blanks and a path.
+awk 'NR == FNR { sum[substr($0, 35)] = substr($0, 1, 32); next }
+  { path = substr($0, length($1) + 36) }
   path in sum { $0 = $1 " " sum[path] "  " path }
   { print }' $work/sums $work/hashes
 find "$@" -type d | sed 's/^/directory /'

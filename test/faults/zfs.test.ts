@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { saveProduct } from '../../src/images/save.ts'
 import { type ZfsOptions, zfs } from '../../src/images/zfs/index.ts'
 import type { BuildContext } from '../../src/io/image.ts'
+import { randomBytes } from '../server/sample.ts'
 import { flipByte, type HarmableStore, harmableStore, removed } from './harm.ts'
 import {
   type Ended,
@@ -176,11 +177,7 @@ describe('a build that fails', () => {
 
   it('because the pool is full, with a size that would do', async () => {
     const add = [{ target: '/root/noise', source: join(work.folder, 'noise') }]
-    const random = randomNumbers(1)
-    writeFileSync(
-      join(work.folder, 'noise'),
-      Uint8Array.from({ length: 100 * MEBIBYTE }, () => 256 * random()),
-    )
+    writeFileSync(join(work.folder, 'noise'), randomBytes(100 * MEBIBYTE, 1))
     const tooSmall = { add, rootSize: 96 * MEBIBYTE }
     const refused = await zfs({ ...base, ...tooSmall }).catch((error: unknown) => error)
     const error = refused instanceof Error ? refused : ((await save(tooSmall)) as Error)

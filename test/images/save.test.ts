@@ -15,7 +15,8 @@ let closed = 0
 const closing = { close: async () => void closed++ }
 
 function one(image: Image | GrowingImage): ImageProduct {
-  return imageProduct({ name: 'one', image, plan: {}, inputs: [], source: { narBytes: 0, verified: true }, ...closing })
+  const named = { what: 'an ISO image', endings: ['iso'] }
+  return imageProduct({ name: 'one', named, image, plan: {}, inputs: [], source: { narBytes: 0, verified: true }, ...closing })
 }
 
 function several(files: readonly FolderFile[], more: Partial<Product> = {}): Product {

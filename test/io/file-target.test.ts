@@ -1,6 +1,6 @@
 /** Output that appears whole or not at all, on file systems that misbehave. */
 import { once } from 'node:events'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -79,6 +79,17 @@ describe('a file', () => {
     const image = bytesImage(Buffer.from('x'))
     expect(await failure(saveImage(image, at('folder'), { force: true }))).toMatchObject({ code: 'EXISTS' })
     expect(await failure(saveImage(image, '/dev/null', { force: true }))).toMatchObject({ code: 'UNSUPPORTED' })
+    // As the names of sticks below /dev/disk/by-id are.
+    symlinkSync('/dev/null', at('device'))
+    symlinkSync(at('device'), at('twice'))
+    for (const name of ['device', 'twice']) {
+      for (const force of [false, true]) {
+        const message = expect.stringMatching(/leads to a device, which would not be written to but replaced by a file/)
+        expect(await failure(saveImage(image, at(name), { force }))).toMatchObject({ code: 'UNSUPPORTED', message })
+      }
+      expect(lstatSync(at(name)).isSymbolicLink()).toBe(true)
+    }
+    for (const name of ['device', 'twice']) rmSync(at(name))
     expect(await failure(saveImage(image, at('missing/file')))).toMatchObject({ code: 'WRITE_FAILED' })
     expect(await failure(saveImage(image, at('x'.repeat(256))))).toMatchObject({ code: 'WRITE_FAILED' })
   })

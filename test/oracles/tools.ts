@@ -74,6 +74,7 @@ export function oracle(...tools: readonly string[]): Oracle {
 export interface ToolResult {
   readonly status: number
   readonly stdout: Buffer
+  /** Of standard output, made when it is asked for: some tools print a whole closure. */
   readonly text: string
   readonly stderr: string
 }
@@ -90,10 +91,14 @@ export function run(
     env: { ...process.env, PATH: SEARCH_PATH.join(delimiter), LC_ALL: 'C', TZ: 'UTC', ...options.env },
   })
   if (result.error) throw new Error(`${tool}: ${result.error.message}`)
+  let text: string | undefined
   return {
     status: result.status ?? -1,
     stdout: result.stdout,
-    text: result.stdout.toString('utf8'),
+    get text() {
+      text ??= result.stdout.toString('utf8')
+      return text
+    },
     stderr: result.stderr.toString('utf8'),
   }
 }

@@ -53,6 +53,19 @@ function pathsIn(folder: string): string[] {
     .map((name) => `/nix/store/${name}`)
 }
 
+describe('a replacement the wrong way round', () => {
+  const swapped = (): StoreInput => ({ ...input, replacements: [{ oldPath: twin.newPath, newPath: twin.oldPath }] })
+
+  it('is said, and is an error where replacements are strict', async () => {
+    const notes: string[] = []
+    const onProgress = (event: ProgressEvent): void => void (event.kind === 'note' && notes.push(event.message))
+    expect((await loadClosure({ ...swapped(), onProgress })).overlay.size).toBe(0)
+    expect(notes).toEqual([expect.stringContaining(`the other way round it is ${twin.oldPath}=${twin.newPath}`)])
+    await failure(() => loadClosure({ ...swapped(), strict: true }), 'BAD_INPUT', /the other way round it is/)
+    expect((await loadClosure({ ...input, strict: true })).overlay.size).toBe(store.overlay.size)
+  })
+})
+
 describe('saveStore', () => {
   it('writes what is new, or all, and the listings of the whole closure', async () => {
     const listed = store.closure.paths.map(({ path }) => path)

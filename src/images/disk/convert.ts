@@ -2,6 +2,7 @@
 import { basename } from 'node:path'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS, type InputFormat, type OutputFormat } from '../../disks/containers.ts'
+import { ImageError } from '../../errors.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { FileSource } from '../../io/source.ts'
 import { dataBytes } from '../../io/stream.ts'
@@ -48,6 +49,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
   const source = await FileSource.open(input)
   try {
     const opened = await CONTAINERS.open(source, options.inputFormat, { ...(signal && { signal }), ...(onProgress && { onProgress }) })
+    if (options.inputFormat === undefined && opened.format === 'raw') checkName(input)
     const image = write(opened.image, {
       seed: options.seed ?? fileName,
       fileName,
@@ -57,6 +59,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
     const plan = { input, inputFormat: opened.format, format, diskSize: opened.image.size, dataBytes: dataBytes(opened.image) }
     return imageProduct({
       name: fileName,
+      named: CONTAINERS.named(format),
       image,
       plan,
       inputs: [input],
@@ -67,4 +70,18 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
     await source.close()
     throw error
   }
+}
+
+/** A VHD without its footer, say, looks like a raw disk. Throws BAD_INPUT for a name that promises a container. */
+function checkName(input: string): void {
+  const promised = CONTAINERS.list.find(
+    ({ name, endings }) => name !== 'raw' && endings.some((ending) => input.toLowerCase().endsWith(`.${ending}`)),
+  )
+  if (promised === undefined) return
+  throw new ImageError(
+    'BAD_INPUT',
+    (option) =>
+      `${input}: its name says ${promised.name}, and nothing in it does: it is damaged or was cut short; a raw disk of that name is read with ${option('inputFormat')} raw`,
+    { path: input },
+  )
 }

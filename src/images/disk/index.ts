@@ -179,6 +179,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const product = (image: Image | GrowingImage, own: Pick<DiskPlan, 'diskSize' | 'partitions' | 'rootFreeBytes'>) =>
     imageProduct({
       name: options.fileName ?? 'nixos.img',
+      named: CONTAINERS.named(plan.format),
       image,
       plan: { ...plan, ...own },
       inputs: [...store.inputs, ...installedInputs(options)],

@@ -66,11 +66,21 @@ export async function planReplacement(closure: Closure, options: ReplaceOptions)
     (index, add) => [...graph.edges(index), graph.standIns[index] as number].forEach(add),
     turns,
   )
-  for (const name of standIns.keys()) {
-    if (reached[listedIndex(closure, name) ?? NO_PATH] !== 1)
-      warnings.push(`${storePath(name)}: is to be replaced, but nothing in the closure refers to it`)
-  }
   const used = await usedPaths(graph, rootIndexes, changes, turns)
+  const without =
+    standIns.size === 0
+      ? reached
+      : await reach(
+          graph,
+          rootIndexes.filter((index) => graph.standIns[index] === NO_PATH),
+          (index, add) => graph.edges(index).forEach(add),
+          turns,
+        )
+  const effects = { graph, roots: new Set(rootIndexes), reached, rewritten: used.rewritten, without }
+  for (const [from, to] of standIns) {
+    const warning = warningOfNothing(effects, from, to)
+    if (warning !== undefined) warnings.push(warning)
+  }
   const rewritten = Array.from(
     changes.order.filter((index) => used.rewritten[index] === 1),
     nameOf,
@@ -86,6 +96,34 @@ export async function planReplacement(closure: Closure, options: ReplaceOptions)
   }
   const kept = closure.paths.filter((_, index) => used.kept[index] === 1).map(({ baseName }) => baseName)
   return { rewritten, kept, standIns, roots, warnings }
+}
+
+/** What comes of replacements; of all paths by index. */
+interface Effects {
+  readonly graph: ReplaceGraph
+  readonly roots: ReadonlySet<number>
+  /** By references and replacements, from the roots. */
+  readonly reached: Uint8Array
+  readonly rewritten: Uint8Array
+  /** By references alone, from the roots that are not replaced. */
+  readonly without: Uint8Array
+}
+
+/** Of a replacement that changes nothing: what was probably meant. */
+function warningOfNothing({ graph, roots, reached, rewritten, without }: Effects, from: string, to: string): string | undefined {
+  const [own, other] = [listedIndex(graph.closure, from) ?? NO_PATH, listedIndex(graph.closure, to) ?? NO_PATH]
+  if (reached[own] !== 1) return `${storePath(from)}: is to be replaced, but nothing in the closure refers to it`
+  const isReferredTo = (isCounted: (index: number) => boolean): boolean =>
+    graph.closure.paths.some((_, index) => isCounted(index) && graph.edges(index).includes(own))
+  if (isReferredTo((index) => rewritten[index] === 1) || graph.standIns.includes(own)) return undefined
+  if (isReferredTo((index) => without[index] === 1)) {
+    return `${storePath(from)}: is to be replaced with ${storePath(to)}, but all that refers to it is left alone, so nothing changes`
+  }
+  if (!roots.has(own) || without[other] !== 1) return undefined
+  return (
+    `${storePath(from)}: is to be replaced with ${storePath(to)}, but nothing refers to it, and the closure refers to that already; ` +
+    `the other way round it is ${storePath(to)}=${storePath(from)}`
+  )
 }
 
 function standInsOf(closure: Closure, replacements: readonly Replacement[], warnings: string[]): Map<string, string> {

@@ -184,7 +184,7 @@ describe('packing ends', () => {
       close: () => handle.close(),
     }
     const target = new FileTarget(failing, path)
-    const tree = directory({ a: file(noise(200 * MEBIBYTE, 1), FIXED) })
+    const tree = directory({ a: file(new Uint8Array(200 * MEBIBYTE).fill(1), FIXED) })
     expect(await end(tree, { ...FAST, blockSize: MEBIBYTE, codec: { name: 'none' } }, { jobs: 2 }, target)).toMatchObject({
       code: 'WRITE_FAILED',
       message: expect.stringContaining('EIO'),

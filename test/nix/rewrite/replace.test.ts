@@ -121,7 +121,9 @@ describe('replaceDependencies', () => {
     expect(await faults(samples, result)).toEqual([])
     const all = await replace(samples, { replacements: [SSL], cutoffs: [at('initrd'), at('tool')] })
     expect(all.overlay.size).toBe(0)
-    expect(all.warnings).toEqual([])
+    expect(all.warnings).toEqual([
+      `${at('ssl-1.0')}: is to be replaced with ${at('ssl-1.1')}, but all that refers to it is left alone, so nothing changes`,
+    ])
     expect(names(all)).toEqual(['docs', 'initrd', 'libc-1', 'ssl-1.0', 'system', 'tool'])
     expect((await replace(samples, { replacements: [SSL], cutoffs: [at('nothing')] })).warnings).toEqual([
       `${at('nothing')}: is to be left alone, but is not in the closure`,
@@ -155,6 +157,18 @@ describe('replaceDependencies', () => {
     expect(within.warnings).toEqual([`${at('libc-2')}: is to be replaced, but nothing in the closure refers to it`])
     const apart = await replace(samples, { replacements: [SSL], roots: [at('docs')] })
     expect(apart.warnings).toEqual([`${at('ssl-1.0')}: is to be replaced, but nothing in the closure refers to it`])
+  })
+
+  it('warns of a replacement the wrong way round', async () => {
+    const closure = await closureFrom(sampleStore())
+    const { warnings, rewritten } = await planReplacement(closure, { replacements: [{ oldPath: SSL.newPath, newPath: SSL.oldPath }] })
+    expect(rewritten).toEqual([])
+    expect(warnings).toEqual([
+      `${SSL.newPath}: is to be replaced with ${SSL.oldPath}, but nothing refers to it, and the closure refers to that already; ` +
+        `the other way round it is ${SSL.oldPath}=${SSL.newPath}`,
+    ])
+    expect((await planReplacement(closure, { replacements: [SSL] })).warnings).toEqual([])
+    expect((await planReplacement(closure, { replacements: [SSL, LIBC] })).warnings).toEqual([])
   })
 
   it('refuses what cannot be done', async () => {
