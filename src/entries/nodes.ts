@@ -1,5 +1,18 @@
 /** The types of trees, which every format of files takes. */
-export type { ByteRun, Extent, Image, ImmediateReader, SparseContent } from '../io/image.ts'
+export type {
+  ByteRun,
+  CarriedContent,
+  CarriedGroup,
+  CarriedLoad,
+  CarriedPart,
+  CarriedSource,
+  Carrier,
+  CarryOrder,
+  Extent,
+  Image,
+  ImmediateReader,
+  SparseContent,
+} from '../io/image.ts'
 export type { Proof, Reading as ProofReading } from '../io/proven.ts'
 export type {
   Attributes,

@@ -3,7 +3,7 @@
  */
 import { ImageError } from '../errors.ts'
 import type { ProgressListener } from './progress.ts'
-import type { Target } from './target.ts'
+import type { LentTarget, Target } from './target.ts'
 
 /** A run of bytes of an image. `read` may be called more than once and yields exactly `length` bytes. */
 export interface Extent {
@@ -20,6 +20,8 @@ export interface Extent {
   openNow?(): ImmediateReader | undefined
   /** Of an extent that stands for many runs of data with zeros between them. */
   readonly sparse?: SparseContent
+  /** Of an extent whose bytes need not pass through the thread that writes it. */
+  readonly carried?: CarriedContent
 }
 
 /** A run of bytes; within an extent `start` counts from its beginning. */
@@ -34,6 +36,53 @@ export interface SparseContent {
   runs(): Iterable<ByteRun>
   /** All bytes of the extent in order; a number stands for so many zeros. */
   read(): AsyncIterable<Uint8Array | number>
+}
+
+/**
+ * What of an extent a carrier can bring to a file. `parts` and `rest` together are all of the extent; both ascend, count
+ * from its beginning, and are the same at every call.
+ */
+export interface CarriedContent {
+  parts(): Iterable<CarriedPart>
+  /** What has to be read all the same. */
+  rest(): Iterable<Extent>
+}
+
+/** Bytes of a source from `offset` on; what is longer than the source is zero. */
+export interface CarriedPart extends ByteRun {
+  readonly source: CarriedSource
+  readonly offset: number
+}
+
+export interface CarriedSource {
+  readonly size: number
+  readonly group: CarriedGroup
+}
+
+/** Sources that are checked as a whole: all of them are carried, or none. */
+export interface CarriedGroup {
+  /** Bytes of all sources, each as often as it stands in the group. */
+  readonly size: number
+  readonly carrier: Carrier
+}
+
+/** Has threads read, check and write what they are told, so that nobody else touches it. */
+export interface Carrier {
+  /**
+   * Bring all parts, which count from the beginning of the file, to where they belong. Settles when no thread writes any
+   * more; rejects with what reading, checking and writing throw, WORKER_DIED and ABORTED. Where several groups are wrong, the
+   * first of them in the file counts.
+   */
+  carry(load: CarriedLoad, order: CarryOrder): Promise<void>
+}
+
+/** Of each group all its parts, in the order in which they lie in the file. */
+export type CarriedLoad = ReadonlyMap<CarriedGroup, readonly CarriedPart[]>
+
+export interface CarryOrder extends Pick<BuildContext, 'jobs' | 'threads' | 'signal'> {
+  readonly lent: LentTarget
+  /** So many bytes more are where they belong. */
+  readonly onWritten: (count: number) => void
 }
 
 /** Reads an extent once, synchronously, from its beginning to its end. */
@@ -116,11 +165,12 @@ export function bytesExtent(start: number, bytes: Uint8Array): Extent {
 
 /** The same extent, `offset` bytes further on. */
 export function moveExtent(extent: Extent, offset: number): Extent {
-  const { start, length, readRange, sparse } = extent
+  const { start, length, readRange, sparse, carried } = extent
   return {
     start: start + offset,
     length,
     ...(sparse && { sparse }),
+    ...(carried && { carried }),
     read: () => extent.read(),
     ...(readRange && { readRange: (...range: Parameters<typeof readRange>) => readRange.apply(extent, range) }),
     ...(extent.openNow && { openNow: () => extent.openNow?.() }),

@@ -2,9 +2,20 @@
 import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import { ImageError, throwIfAborted } from '../errors.ts'
-import { type BuildContext, type ByteRun, type Extent, type GrowingImage, type Image, isGrowing } from './image.ts'
+import { sharedOut } from './carried.ts'
+import {
+  type BuildContext,
+  type ByteRun,
+  type CarriedLoad,
+  type Carrier,
+  type Extent,
+  type GrowingImage,
+  type Image,
+  isGrowing,
+} from './image.ts'
 import { regionImage } from './region.ts'
 import type { Target } from './target.ts'
+import { together } from './together.ts'
 
 export interface StreamOptions {
   /** Ends the stream with ABORTED. */
@@ -60,29 +71,68 @@ export function imageWebStream(image: Image, options: Pick<StreamOptions, 'signa
 
 /**
  * Write the extents of `image` to `target` from byte `start` on. What lies between is not written: the
- * target must be new there. Reports the stage `write`, whose total is the bytes of all data. Throws what
- * the extents and the target throw, USAGE for a malformed image, and ABORTED.
+ * target must be new there. Where the target is a file, carriers bring what they can. Reports the stage `write`, whose
+ * total is the bytes of all data. Throws what the extents, the carriers and the target throw, USAGE for a malformed image,
+ * and ABORTED; nothing is written any more then.
  */
 export async function writeImage(image: Image, target: Target, start: number, context: BuildContext): Promise<void> {
   checkImage(image)
-  context.onProgress?.({ kind: 'stage', stage: 'write', totalBytes: dataBytes(image) })
+  const { jobs, threads, onProgress } = context
+  onProgress?.({ kind: 'stage', stage: 'write', totalBytes: dataBytes(image) })
   let doneBytes = 0
+  const onWritten = (count: number): void => {
+    doneBytes += count
+    onProgress?.({ kind: 'bytes', stage: 'write', doneBytes })
+  }
+  const { lent } = target
+  const { loads, left, before } = lent === undefined ? { loads: [], left: image.extents, before: [] } : sharedOut(image, start)
+  const order = { jobs, ...(threads && { threads }), onWritten }
+  let early = Promise.resolve()
+  const carry = async (carrier: Carrier, load: CarriedLoad, signal: AbortSignal): Promise<void> => {
+    try {
+      if (lent !== undefined) await carrier.carry(load, { ...order, lent, signal })
+    } catch (error) {
+      // What is wrong before all that is carried counts first, whoever is faster.
+      await early
+      throw error
+    }
+  }
+  await together(context.signal, [
+    async (signal) => {
+      early = writeExtents(before, target, start, signal, onWritten)
+      await early
+      await writeExtents(left, target, start, signal, onWritten)
+    },
+    ...[...loads].map(
+      ([carrier, load]) =>
+        (signal: AbortSignal) =>
+          carry(carrier, load, signal),
+    ),
+  ])
+  throwIfAborted(context.signal)
+}
+
+async function writeExtents(
+  extents: readonly Extent[],
+  target: Target,
+  start: number,
+  signal: AbortSignal | undefined,
+  onWritten: (count: number) => void,
+): Promise<void> {
   // Each chunk is written before the next is asked for.
   const buffer = Buffer.allocUnsafeSlow(WRITE_SIZE)
-  for (const extent of image.extents) {
+  for (const extent of extents) {
     let position = start + extent.start
-    for await (const chunk of sparseChunks(extent, context.signal, buffer)) {
+    for await (const chunk of sparseChunks(extent, signal, buffer)) {
       if (typeof chunk === 'number') {
         position += chunk
         continue
       }
       await target.write(position, chunk)
       position += chunk.length
-      doneBytes += chunk.length
-      context.onProgress?.({ kind: 'bytes', stage: 'write', doneBytes })
+      onWritten(chunk.length)
     }
   }
-  throwIfAborted(context.signal)
 }
 
 /**

@@ -1,6 +1,7 @@
 /** The store of a closure as a squashfs tree: what every live image carries. */
 import { join } from 'node:path'
 import { utf8 } from '../bytes/text.ts'
+import { threadCarrier } from '../data/carrier.ts'
 import { ImageError } from '../errors.ts'
 import type { Closure } from '../nix/listing/closure.ts'
 import { requireProvenance, withoutProvenance } from '../nix/listing/provenance.ts'
@@ -150,7 +151,7 @@ export async function scanStore(loaded: LoadedClosure, input: StoreInput): Promi
 /** The store directory, one entry a store path. */
 export function checkedStore({ scanned, digests }: LoadedStore, check: StoreCheck): CheckedTree {
   if (check === 'byFormat') return { root: scanned, digests }
-  const verified = new Map<TreeNode, TreeNode>(digests.map((digest) => [digest.node, verifiedTree(digest)]))
+  const verified = new Map<TreeNode, TreeNode>(digests.map((digest) => [digest.node, verifiedTree(digest, threadCarrier)]))
   const entries = scanned.entries.map(({ name, node }) => ({ name, node: verified.get(node) ?? node }))
   return { root: { ...scanned, entries }, digests: [] }
 }

@@ -2,7 +2,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import { ImageError, throwIfAborted } from '../errors.ts'
-import type { ImmediateReader } from '../io/image.ts'
+import type { CarriedContent, CarriedGroup, CarriedPart, CarriedSource, Carrier, Extent, ImmediateReader } from '../io/image.ts'
 import { Proof } from '../io/proven.ts'
 import { imageSlice } from '../io/slice.ts'
 import { imageChunks } from '../io/stream.ts'
@@ -14,11 +14,58 @@ import { type Content, type FileNode, sortedEntries, type TreeDigest, type TreeN
  * The digest's node with other contents: whoever reads its files from the first to the last, in the order of the
  * digest, gets HASH_MISMATCH at the end of the last one when the whole is not what is expected. A file may be read in
  * parts, one after the other. The first file may be read again, which begins anew. A tree without file contents is
- * checked here and now.
+ * checked here and now. A carrier, if one is given, may bring all files to where they belong and check them itself.
  */
-export function verifiedTree(digest: TreeDigest): TreeNode {
+export function verifiedTree(digest: TreeDigest, carrier?: Carrier): TreeNode {
   const pass = new DigestPass(digest)
-  return withContents(digest.node, digest.name, pass)
+  const size = carrier === undefined ? undefined : carriedSize(digest.node)
+  const group = carrier === undefined || size === undefined ? undefined : { digest, carrier, size }
+  return withContents(digest.node, pass, group)
+}
+
+/** The files of a digest, for a carrier. */
+export interface VerifiedGroup extends CarriedGroup {
+  readonly digest: TreeDigest
+}
+
+export function isVerifiedGroup(group: CarriedGroup): group is VerifiedGroup {
+  return 'digest' in group
+}
+
+/** A file of a digest, for a carrier, which brings all of it. */
+export class VerifiedFile implements CarriedSource, CarriedContent {
+  readonly group: VerifiedGroup
+  readonly file: FileNode
+
+  constructor(group: VerifiedGroup, file: FileNode) {
+    this.group = group
+    this.file = file
+  }
+
+  get size(): number {
+    return this.file.size
+  }
+
+  parts(): readonly CarriedPart[] {
+    return [{ start: 0, length: this.size, source: this, offset: 0 }]
+  }
+
+  rest(): readonly Extent[] {
+    return []
+  }
+}
+
+/** Bytes of all files; undefined where one is an image, which no thread can be told of. */
+function carriedSize(node: TreeNode): number | undefined {
+  if (node.kind === 'file') return node.content.kind === 'image' ? undefined : node.size
+  if (node.kind !== 'directory') return 0
+  let sum = 0
+  for (const { node: below } of node.entries) {
+    const size = carriedSize(below)
+    if (size === undefined) return undefined
+    sum += size
+  }
+  return sum
 }
 
 /** Bytes that are read before other work gets its turn. */
@@ -114,14 +161,21 @@ export function checkDigest(digest: TreeDigest, actual: Uint8Array): void {
   )
 }
 
-function withContents(node: TreeNode, name: string, pass: DigestPass): TreeNode {
+function withContents(node: TreeNode, pass: DigestPass, group: VerifiedGroup | undefined): TreeNode {
   if (node.kind === 'directory') {
-    return { ...node, entries: sortedEntries(node).map((entry) => ({ name: entry.name, node: withContents(entry.node, name, pass) })) }
+    return { ...node, entries: sortedEntries(node).map((entry) => ({ name: entry.name, node: withContents(entry.node, pass, group) })) }
   }
   if (node.kind !== 'file' || node.size === 0) return node
   const readRange = (start: number, length: number, buffer?: Uint8Array): AsyncIterable<Uint8Array> =>
     pass.read(node, start, length, buffer)
-  const extent = { start: 0, length: node.size, read: () => pass.read(node, 0, node.size), readRange, openNow: () => pass.open(node) }
+  const extent: Extent = {
+    start: 0,
+    length: node.size,
+    read: () => pass.read(node, 0, node.size),
+    readRange,
+    openNow: () => pass.open(node),
+    ...(group && { carried: new VerifiedFile(group, node) }),
+  }
   return { ...node, content: { kind: 'image', image: { size: node.size, extents: [extent] } } }
 }
 

@@ -5,6 +5,7 @@
 import { unitsFor } from '../../bytes/align.ts'
 import type { BlockRun } from '../../io/block-runs.ts'
 import { blockRuns } from '../../io/blocks.ts'
+import type { Image } from '../../io/image.ts'
 import type { TreeNode } from '../../tree/tree.ts'
 import {
   BLOCK_SIZE,
@@ -45,7 +46,7 @@ export function bodiesOf(tree: Ext4Tree): Bodies {
     let blockCount = 0
     if (node.kind === 'symlink') blockCount = isFastSymlink(node) ? 0 : 1
     else if (node.kind === 'file') {
-      if (node.content.kind === 'image') {
+      if (node.content.kind === 'image' && !isWhole(node.content.image)) {
         const map = blockRuns(node.content.image, BLOCK_SIZE)
         maps.set(inode, map)
         for (const run of map) blockCount += run.count
@@ -56,6 +57,11 @@ export function bodiesOf(tree: Ext4Tree): Bodies {
   }
   for (const { block } of tree.attributes.values()) if (block !== undefined) totalBlockCount++
   return { blockCounts, maps, totalBlockCount }
+}
+
+/** Whether an image has data all over, as most have: then all its blocks hold some. */
+function isWhole({ size, extents: [extent] }: Image): boolean {
+  return extent !== undefined && extent.sparse === undefined && extent.start === 0 && extent.length === size
 }
 
 /** Whether the target stands in the inode itself, where extents would be. */

@@ -1,5 +1,6 @@
 /** The blocks of directories, link targets and files: runs that follow each other on disk are read as one. */
-import type { Extent } from '../../io/image.ts'
+import { wholeSource } from '../../io/carried.ts'
+import { type CarriedContent, type CarriedSource, type Extent, moveExtent } from '../../io/image.ts'
 import { contentRange } from '../../tree/content.ts'
 import type { HostFileState } from '../../tree/host-file.ts'
 import type { TreeNode } from '../../tree/tree.ts'
@@ -48,11 +49,49 @@ function stretchExtent(context: Context, first: number, end: number, length: num
   return {
     start,
     length,
+    ...(hasCarried(context.plan, first, end) && { carried: carriedRuns(context, first, end, start) }),
     read: () => gathered(stretchChunks({ ...context, scratch: Buffer.allocUnsafeSlow(SMALL_SIZE) }, first, end, start, start + length)),
     readRange(from, count, buffer) {
       const firstRun = runAt(context.plan, first, end, start + from)
       const lending = { ...context, scratch: Buffer.allocUnsafeSlow(CHUNK_SIZE), lendsAll: buffer !== undefined }
       return gathered(stretchChunks(lending, firstRun, end, start + from, start + from + count), buffer)
+    },
+  }
+}
+
+function hasCarried(plan: Ext4Plan, first: number, end: number): boolean {
+  for (let run = first; run < end; run++) if (carriedSource(plan, run) !== undefined) return true
+  return false
+}
+
+/** What a carrier can bring of the file whose run it is. */
+function carriedSource({ runs, tree }: Ext4Plan, run: number): CarriedSource | undefined {
+  const node = tree.nodes[runs.inodes[run] as number] as TreeNode
+  return node.kind === 'file' && node.content.kind === 'image' ? wholeSource(node.content.image) : undefined
+}
+
+/** The runs from `first` up to `end`, of which some are of carried files; they lie from byte `origin` of the image on. */
+function carriedRuns(context: Context, first: number, end: number, origin: number): CarriedContent {
+  const { plan } = context
+  const { diskBlocks, blockCounts, fileBlocks } = plan.runs
+  const startOf = (run: number): number => (diskBlocks[run] as number) * BLOCK_SIZE - origin
+  const lengthOf = (run: number): number => (blockCounts[run] as number) * BLOCK_SIZE
+  return {
+    *parts() {
+      for (let run = first; run < end; run++) {
+        const source = carriedSource(plan, run)
+        if (source === undefined) continue
+        yield { start: startOf(run), length: lengthOf(run), source, offset: (fileBlocks[run] as number) * BLOCK_SIZE }
+      }
+    },
+    *rest() {
+      for (let run = first; run < end; run++) {
+        const begin = run
+        while (run < end && carriedSource(plan, run) === undefined) run++
+        if (run === begin) continue
+        const length = startOf(run - 1) + lengthOf(run - 1) - startOf(begin)
+        yield moveExtent(stretchExtent(context, begin, run, length), -origin)
+      }
     },
   }
 }

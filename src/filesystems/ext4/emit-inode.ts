@@ -25,6 +25,7 @@ import type { PlannedDirectory } from './tree.ts'
 
 const SPECIAL_FILE_MODE = FILE_TYPES.file.mode | 0o600
 const U32_FACTOR = 2 ** 32
+const NO_BYTES = new Uint8Array(0)
 
 /** What differs from inode to inode. */
 export interface InodeFields {
@@ -63,8 +64,8 @@ function writeInode(bytes: Uint8Array, plan: Ext4Plan, inode: number, seed: numb
     inodeRecord.write(bytes, 0, { accessTime: time, changeTime: time, modificationTime: time })
   }
   const checksum = crc32c(inodeChecksumSeed(seed, inode), bytes)
-  inodeRecord.write(bytes, 0, { checksumLow: checksum & 0xffff })
-  if (fields !== undefined) inodeRecord.write(bytes, 0, { checksumHigh: checksum >>> 16 })
+  const checksumLow = checksum & 0xffff
+  inodeRecord.write(bytes, 0, fields === undefined ? { checksumLow } : { checksumLow, checksumHigh: checksum >>> 16 })
 }
 
 function fieldsOf(plan: Ext4Plan, inode: number): InodeFields | undefined {
@@ -77,16 +78,16 @@ function fieldsOf(plan: Ext4Plan, inode: number): InodeFields | undefined {
     timeSeconds: plan.timeSeconds,
     linkCount: 1,
     attributeBlock: 0,
-    attributes: new Uint8Array(0),
+    attributes: NO_BYTES,
   }
   if (inode === RESIZE_INODE) return { ...special, flags: 0, ...resizeInodeFields(plan) }
   if (inode !== JOURNAL_INODE || plan.journalBlockCount === 0) return undefined
-  return { ...special, flags: INODE_FLAG_EXTENTS, size: plan.journalBlockCount * BLOCK_SIZE, ...extentFields(plan, inode) }
+  const [size, blockCount, block] = [plan.journalBlockCount * BLOCK_SIZE, blockCountOf(plan, inode), extentsOf(plan, inode)]
+  return { ...special, flags: INODE_FLAG_EXTENTS, size, blockCount, block }
 }
 
 function nodeFields(plan: Ext4Plan, inode: number, node: TreeNode): InodeFields {
   const attributeBlock = plan.attributeBlocks.get(inode) ?? 0
-  const extents = extentFields(plan, inode)
   return {
     mode: FILE_TYPES[node.kind].mode | node.mode,
     uid: node.uid,
@@ -94,21 +95,26 @@ function nodeFields(plan: Ext4Plan, inode: number, node: TreeNode): InodeFields 
     timeSeconds: node.mtimeSeconds,
     linkCount: plan.tree.linkCounts[inode] as number,
     size: sizeOf(plan, inode, node),
-    blockCount: extents.blockCount + Number(attributeBlock !== 0),
-    ...flagsAndBlock(plan, inode, node, extents.block),
+    blockCount: blockCountOf(plan, inode) + Number(attributeBlock !== 0),
+    flags: flagsOf(plan, inode, node),
+    block: blockOf(plan, inode, node),
     attributeBlock,
-    attributes: plan.tree.attributes.get(inode)?.inInode ?? new Uint8Array(0),
+    attributes: plan.tree.attributes.get(inode)?.inInode ?? NO_BYTES,
   }
 }
 
 /** With the blocks of the extent tree. */
-function extentFields(plan: Ext4Plan, inode: number): { block: Uint8Array; blockCount: number } {
+function blockCountOf(plan: Ext4Plan, inode: number): number {
   const first = plan.firstRuns[inode] as number
   const count = plan.runCounts[inode] as number
-  const nodeBlocks = plan.extentNodes.get(inode) ?? []
-  let blockCount = nodeBlocks.length
+  let blockCount = plan.extentNodes.get(inode)?.length ?? 0
   for (let run = first; run < first + count; run++) blockCount += plan.runs.blockCounts[run] as number
-  return { block: encodeExtents(plan.runs, first, count, nodeBlocks).inInode, blockCount }
+  return blockCount
+}
+
+function extentsOf(plan: Ext4Plan, inode: number): Uint8Array {
+  const nodeBlocks = plan.extentNodes.get(inode) ?? []
+  return encodeExtents(plan.runs, plan.firstRuns[inode] as number, plan.runCounts[inode] as number, nodeBlocks).inInode
 }
 
 function sizeOf(plan: Ext4Plan, inode: number, node: TreeNode): number {
@@ -127,23 +133,35 @@ function sizeOf(plan: Ext4Plan, inode: number, node: TreeNode): number {
   }
 }
 
-function flagsAndBlock(plan: Ext4Plan, inode: number, node: TreeNode, extents: Uint8Array): { flags: number; block: Uint8Array } {
+function flagsOf(plan: Ext4Plan, inode: number, node: TreeNode): number {
   switch (node.kind) {
     case 'file':
-      return { flags: INODE_FLAG_EXTENTS, block: extents }
+      return INODE_FLAG_EXTENTS
     case 'directory':
-      return {
-        flags: INODE_FLAG_EXTENTS | (plan.tree.directoryByInode.get(inode)?.layout.kind === 'hashed' ? INODE_FLAG_INDEX : 0),
-        block: extents,
-      }
+      return INODE_FLAG_EXTENTS | (plan.tree.directoryByInode.get(inode)?.layout.kind === 'hashed' ? INODE_FLAG_INDEX : 0)
     case 'symlink':
-      return isFastSymlink(node) ? { flags: 0, block: node.target } : { flags: INODE_FLAG_EXTENTS, block: extents }
+      return isFastSymlink(node) ? 0 : INODE_FLAG_EXTENTS
     case 'characterDevice':
     case 'blockDevice':
-      return { flags: 0, block: deviceNumber(node) }
     case 'fifo':
     case 'socket':
-      return { flags: 0, block: new Uint8Array(0) }
+      return 0
+  }
+}
+
+function blockOf(plan: Ext4Plan, inode: number, node: TreeNode): Uint8Array {
+  switch (node.kind) {
+    case 'file':
+    case 'directory':
+      return extentsOf(plan, inode)
+    case 'symlink':
+      return isFastSymlink(node) ? node.target : extentsOf(plan, inode)
+    case 'characterDevice':
+    case 'blockDevice':
+      return deviceNumber(node)
+    case 'fifo':
+    case 'socket':
+      return NO_BYTES
   }
 }
 
@@ -186,5 +204,5 @@ function writeFields(bytes: Uint8Array, fields: InodeFields): void {
     modificationTimeExtra: extra,
     creationTimeExtra: extra,
   })
-  bytes.set(fields.attributes, INODE_ATTRIBUTES_OFFSET)
+  if (fields.attributes.length > 0) bytes.set(fields.attributes, INODE_ATTRIBUTES_OFFSET)
 }

@@ -38,6 +38,7 @@ export interface EncodedExtents {
  * first, as many as `extentLevels` says.
  */
 export function encodeExtents(runs: Runs, first: number, count: number, nodeBlocks: readonly number[]): EncodedExtents {
+  if (count <= EXTENTS_IN_INODE) return { inInode: encodeFewExtents(runs, first, count), nodes: NO_NODES }
   const inInode = new Uint8Array(INODE_BLOCK_SIZE)
   const levels = extentLevels(count)
   const nodes: Uint8Array[] = []
@@ -69,6 +70,16 @@ export function encodeExtents(runs: Runs, first: number, count: number, nodeBloc
     firstFileBlocks = starts
   }
   return { inInode, nodes }
+}
+
+const NO_NODES: readonly Uint8Array[] = []
+
+/** As nearly every file has them. */
+function encodeFewExtents(runs: Runs, first: number, count: number): Uint8Array {
+  const inInode = new Uint8Array(INODE_BLOCK_SIZE)
+  extentHeader.write(inInode, 0, { magic: EXTENT_MAGIC, entryCount: count, entryCountMaximum: EXTENTS_IN_INODE, depth: 0 })
+  for (let entry = 0; entry < count; entry++) writeExtent(inInode, extentHeader.size + entry * extent.size, runs, first + entry)
+  return inInode
 }
 
 function writeExtent(bytes: Uint8Array, at: number, runs: Runs, run: number): void {
