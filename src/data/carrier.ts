@@ -8,7 +8,7 @@ import { Pool } from '../threads/pool.ts'
 import type { TreeDigest } from '../tree/tree.ts'
 import { checkDigest, isVerifiedGroup } from '../tree/verified.ts'
 import { type PlannedCarry, planCarrying } from './carry-plan.ts'
-import type { CarryResult, CarrySetup, CarryTask } from './carry-protocol.ts'
+import { type CarryResult, type CarrySetup, type CarryTask, RUN_FIELDS } from './carry-protocol.ts'
 import { work } from './carry-work.ts'
 
 /** Tasks a thread has in hand, so that it need not wait for this one. */
@@ -123,7 +123,11 @@ class Carrying {
       this.#wrong = { position: load.position, error }
       return
     }
-    this.#order.lent.written(outputSize)
+    const { runs } = planned
+    for (let at = 0; at < runs.length; at += RUN_FIELDS) {
+      const [, length = 0, position = 0] = runs.subarray(at, at + RUN_FIELDS)
+      this.#order.lent.written(position, length)
+    }
     this.#order.onWritten(outputSize)
   }
 

@@ -5,7 +5,7 @@
 import type { LentTarget } from '../io/target.ts'
 import type { SlotResult, SlotTask } from './slot-work.ts'
 import type { Slots } from './slots.ts'
-import { OWN, PIECE_FIELDS } from './write-slots.ts'
+import { OWN, PIECE_FIELDS, Piece } from './write-slots.ts'
 
 /** A stage is one. */
 interface Sender {
@@ -67,7 +67,7 @@ export class SlotWriter {
   /** Have all that waits written; what goes wrong is an error of the stage. */
   flush(): void {
     if (this.#bytes === 0) return
-    const [slots, bytes, lent] = [this.#slots, this.#bytes, this.#lent]
+    const [slots, lent] = [this.#slots, this.#lent]
     const own = new Uint8Array(this.#own?.buffer ?? new ArrayBuffer(0), 0, this.#ownLength)
     const pieces = new Float64Array(this.#lanes.reduce((sum, lane) => sum + lane.length, 0))
     let at = 0
@@ -84,7 +84,8 @@ export class SlotWriter {
     const task: SlotTask = { kind: 'write', descriptor, label, pieces, own, unit: this.#unit }
     this.#stage.send(task, [own.buffer], () => {
       for (const slot of slots) this.#stage.outputs.release(slot)
-      lent.written(bytes)
+      for (let at = 0; at < pieces.length; at += PIECE_FIELDS)
+        lent.written(pieces[at + Piece.position] as number, pieces[at + Piece.length] as number)
     })
   }
 

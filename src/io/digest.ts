@@ -15,12 +15,12 @@ export async function imageSha256(image: Image, signal?: AbortSignal): Promise<s
 
 /**
  * SHA-256 of the first `size` bytes of an open file, lower-case hex, by a thread of its own, so that it costs this one nothing.
- * Throws UNREADABLE, CHANGED, WORKER_DIED and ABORTED.
+ * What was not written is not read. Throws UNREADABLE, CHANGED, WORKER_DIED and ABORTED.
  */
-export async function fileSha256({ descriptor, label }: LentTarget, size: number, signal?: AbortSignal): Promise<string> {
+export async function fileSha256({ descriptor, label, runs }: LentTarget, size: number, signal?: AbortSignal): Promise<string> {
   const pool = new Pool(work, undefined, { count: 1, threads: size < WORTH_A_THREAD ? 'none' : 'workers', signal })
   try {
-    return await pool.run({ descriptor, size, label })
+    return await pool.run({ descriptor, size, label, runs: runs(size) })
   } finally {
     await pool.close()
   }

@@ -10,6 +10,7 @@ import { endedError, readBackError } from './read-back-error.ts'
 import { stage, statusAt } from './staging.ts'
 import type { LentTarget, Target } from './target.ts'
 import { existsError, writeError } from './write-error.ts'
+import { WrittenBlocks } from './written-blocks.ts'
 
 /** Bytes after which what was written is sent on its way to the disk, so that little is left for the end. */
 const FLUSH_SIZE = 64 << 20
@@ -43,6 +44,7 @@ export class FileTarget implements Target {
   readonly #handle: OpenFile
   readonly #label: string
   readonly #isKept: boolean
+  readonly #blocks = new WrittenBlocks()
   #unflushed = 0
   #flush: Promise<void> | undefined
   /** The system reports a failed flush once; it counts for all that comes after. */
@@ -66,19 +68,20 @@ export class FileTarget implements Target {
     } catch (error) {
       throw writeError(this.#label, error)
     }
-    this.#written(bytes.length)
+    this.#written(position, bytes.length)
   }
 
   get lent(): LentTarget {
-    const written = (count: number): void => {
+    const written = (position: number, length: number): void => {
       if (this.#flushError !== undefined) throw writeError(this.#label, this.#flushError)
-      this.#written(count)
+      this.#written(position, length)
     }
-    return { descriptor: this.#handle.fd, label: this.#label, written }
+    return { descriptor: this.#handle.fd, label: this.#label, written, runs: (size) => this.#blocks.runs(size) }
   }
 
-  #written(count: number): void {
-    this.#unflushed += count
+  #written(position: number, length: number): void {
+    this.#blocks.add(position, length)
+    this.#unflushed += length
     if (this.#unflushed >= FLUSH_SIZE) this.flush()
   }
 

@@ -2,8 +2,11 @@
  * The one idea: an image is a size and a sorted list of extents; what lies between them is zero.
  */
 import { ImageError } from '../errors.ts'
+import type { ByteRun } from './byte-run.ts'
 import type { ProgressListener } from './progress.ts'
 import type { LentTarget, Target } from './target.ts'
+
+export type { ByteRun } from './byte-run.ts'
 
 /** A run of bytes of an image. `read` may be called more than once and yields exactly `length` bytes. */
 export interface Extent {
@@ -22,12 +25,6 @@ export interface Extent {
   readonly sparse?: SparseContent
   /** Of an extent whose bytes need not pass through the thread that writes it. */
   readonly carried?: CarriedContent
-}
-
-/** A run of bytes; within an extent `start` counts from its beginning. */
-export interface ByteRun {
-  readonly start: number
-  readonly length: number
 }
 
 /** An extent for whoever can do without its zeros. A disk may have millions of runs of data, too many for an extent each. */

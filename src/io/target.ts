@@ -1,4 +1,5 @@
 /** Where bytes go. */
+import type { ByteRun } from './byte-run.ts'
 
 /** A place to write with random access. Nothing that was not written reads back as other than zero. */
 export interface Target {
@@ -19,8 +20,10 @@ export interface LentTarget {
   readonly descriptor: number
   /** The file in errors. */
   readonly label: string
-  /** So many bytes more were written. Throws WRITE_FAILED when what was written before did not get to the disk. */
-  written(count: number): void
+  /** These bytes were written. Throws WRITE_FAILED when what was written before did not get to the disk. */
+  written(position: number, length: number): void
+  /** Of the first `size` bytes those that may be other than zero, ascending. */
+  runs(size: number): readonly ByteRun[]
 }
 
 /** A target in memory, for tests and small images. */

@@ -65,7 +65,7 @@ describe('pieces', () => {
 })
 
 describe('a writer', () => {
-  it('holds slots until they are written, and tells how much that was', () => {
+  it('holds slots until they are written, and tells what that was', () => {
     const outputs = slots()
     const sent: { readonly task: SlotTask; readonly done: () => void }[] = []
     const stage = {
@@ -73,8 +73,12 @@ describe('a writer', () => {
       send: (task: SlotTask, _moved: ArrayBuffer[], onResult: (result: { readonly kind: 'write' }) => void) =>
         void sent.push({ task, done: () => onResult({ kind: 'write' }) }),
     }
-    const counts: number[] = []
-    const writer = new SlotWriter(stage, { descriptor: 0, label: '', written: (bytes) => void counts.push(bytes) }, { lanes: 2, unit: 8 })
+    const told: (readonly [position: number, length: number])[] = []
+    const writer = new SlotWriter(
+      stage,
+      { descriptor: 0, label: '', written: (...run) => void told.push(run), runs: () => [] },
+      { lanes: 2, unit: 8 },
+    )
     const slot = outputs.take()
     writer.add(100, slot, 0, 10)
     writer.add(110, slot, 10, 5)
@@ -87,8 +91,15 @@ describe('a writer', () => {
     const [{ task, done } = { task: undefined, done: () => undefined }] = sent
     expect(task).toMatchObject({ kind: 'write', unit: 8, own: Uint8Array.of(1, 2, 3) })
     expect(task?.kind === 'write' && [...task.pieces]).toEqual([100, slot, 0, 15, 115, OWN, 2, 1, 500, OWN, 0, 2])
-    expect([writer.waiting, outputs.freeCount, sent.length, counts]).toEqual([0, 1, 1, []])
+    expect([writer.waiting, outputs.freeCount, sent.length, told]).toEqual([0, 1, 1, []])
     done()
-    expect([outputs.freeCount, counts]).toEqual([2, [18]])
+    expect([outputs.freeCount, told]).toEqual([
+      2,
+      [
+        [100, 15],
+        [115, 1],
+        [500, 2],
+      ],
+    ])
   })
 })

@@ -135,7 +135,12 @@ describe('a build whose output fails', () => {
     // It is read by its descriptor, in whatever thread, once its size is set.
     const lent = vi.spyOn(FileTarget.prototype, 'lent', 'get')
     handles.truncate = function (...args) {
-      lent.mockReturnValue({ descriptor: 1 << 20, label: 'image.iso', written: () => undefined })
+      lent.mockReturnValue({
+        descriptor: 1 << 20,
+        label: 'image.iso',
+        written: () => undefined,
+        runs: (size) => [{ start: 0, length: size }],
+      })
       return originals.truncate.apply(this, args)
     }
     expect(await save()).toMatchObject({ code: 'UNREADABLE', message: expect.stringContaining('EBADF') })
