@@ -6,7 +6,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import { type ZfsDataset, type ZfsPoolOptions, type ZfsProperties, zfsPool } from '../../../src/filesystems/zfs/index.ts'
-import { bytesExtent } from '../../../src/io/image.ts'
+import { bytesExtent, type Image } from '../../../src/io/image.ts'
 import { BufferTarget } from '../../../src/io/target.ts'
 import type { Attributes, DirectoryNode, Entry, FileNode, TreeNode } from '../../../src/tree/tree.ts'
 import { Dice } from '../../dice.ts'
@@ -246,6 +246,14 @@ describe('borders', () => {
       ),
     ),
   )
+
+  it('files with several names, whose contents are in memory or lie in images', () => {
+    const image: Image = { size: 300_000, extents: [bytesExtent(5, noise(200_000, 1)), bytesExtent(299_999, Uint8Array.of(1))] }
+    const inImage: FileNode = { ...file(''), size: image.size, content: { kind: 'image', image } }
+    const inMemory = file(noise(150_000, 2))
+    const both = { a: inImage, b: inMemory, c: inImage, d: inMemory }
+    return whole(directory({ ...both, first: directory({ ...both, z: inImage }), other: file('between'), second: directory(both) }))
+  })
 
   it('names that differ by case or form', () => whole(directory({ a: file('1'), A: file('2'), é: file('3'), 'e\u0301': file('4') })))
 })

@@ -44,9 +44,15 @@ export function* recordSources(
   const known = new Set(digests)
   for (const own of datasets) {
     const dataset = openDataset(own)
+    // A file with several names stands in several streams, or in one several times. Threads read it again where it is hashed again.
+    const seen = new Set<FileNode>()
+    const hasOwn = own.nodes.some(({ node }) => node.kind === 'file' && isForThisThread(node))
     for (const stream of planStreams(own.nodes[0]?.node as DirectoryNode, digests)) {
-      if (stream.digest !== undefined && known.has(stream.digest)) yield threadSource(stream, dataset, roomSize)
-      else yield* uncheckedSources(stream, dataset, roomSize, signal)
+      if (stream.digest === undefined || !known.has(stream.digest)) yield* uncheckedSources(stream, dataset, { roomSize, signal, seen })
+      else {
+        if (hasOwn) for (const piece of stream.pieces()) if ('kind' in piece) seen.add(piece)
+        yield threadSource(stream, dataset, roomSize)
+      }
     }
   }
 }
@@ -73,8 +79,7 @@ function* ofDataset(reads: Iterable<PlannedRead>, dataset: OpenDataset): Generat
 function* uncheckedSources(
   { pieces }: Stream,
   dataset: OpenDataset,
-  roomSize: number,
-  signal: AbortSignal | undefined,
+  { roomSize, signal, seen }: { readonly roomSize: number; readonly signal: AbortSignal | undefined; readonly seen: Set<FileNode> },
 ): Generator<RecordSource, void> {
   let group: FileNode[] = []
   let isOwn = false
@@ -88,7 +93,8 @@ function* uncheckedSources(
     )
   }
   for (const piece of pieces()) {
-    if (!('kind' in piece) || !dataset.files.has(piece)) continue
+    if (!('kind' in piece) || !dataset.files.has(piece) || seen.has(piece)) continue
+    seen.add(piece)
     if (group.length > 0 && isOwn !== isForThisThread(piece)) {
       yield source()
       group = []
