@@ -102,7 +102,7 @@ const WRITERS: readonly (readonly [title: string, args: () => readonly string[]]
   ...COMMAND_NAMES.filter((name) => /^(iso|squashfs|initrd|netboot|disk|zfs|convert|toplevel|replace)$/.test(name)).map(
     (name) => [name, () => all.runs[name].args] as const,
   ),
-  ['iso, compressed', () => [...all.runs.iso.args, '--compress-image']],
+  ['iso, compressed', () => [...all.runs.iso.args, '--compress-image', '-o', join(all.output, 'image.iso.zst')]],
   ['netboot --style per-path', () => [...all.runs.netboot.args, ...PER_PATH]],
   ['netboot --style manifest', () => [...all.runs.netboot.args, '--style', 'manifest', '--compression', 'zstd:1']],
   ['netboot --pieces', () => [...all.runs.netboot.args, ...PER_PATH, '--pieces', pieces]],
