@@ -27,7 +27,7 @@ export const VHD = {
 export const VHD_FIXED = {
   name: 'vhd-fixed',
   about: 'VHD of fixed size: Azure',
-  endings: ['vhd'],
+  endings: ['vhd', 'vpc'],
   holdsPool: true,
   async writer() {
     const { fixedVhd, VHD_DEFAULTS } = await import('./index.ts')
