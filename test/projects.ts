@@ -41,7 +41,6 @@ export const UNIT: readonly string[] = [
   'test/filesystems/iso9660/plan.test.ts',
   'test/filesystems/iso9660/records.test.ts',
   'test/filesystems/iso9660/volume.test.ts',
-  'test/filesystems/squashfs/data-ends.test.ts',
   'test/filesystems/squashfs/disk.test.ts',
   'test/filesystems/squashfs/plan.test.ts',
   'test/filesystems/squashfs/pool.test.ts',
