@@ -1,18 +1,4 @@
-/** The types of trees, which every format of files takes. */
-export type {
-  ByteRun,
-  CarriedContent,
-  CarriedGroup,
-  CarriedLoad,
-  CarriedPart,
-  CarriedSource,
-  Carrier,
-  CarryOrder,
-  Extent,
-  Image,
-  ImmediateReader,
-  SparseContent,
-} from '../io/image.ts'
+/** The types of trees, which every format of files takes; beside those of `vocabulary.ts`. */
 export type { Proof, Reading as ProofReading } from '../io/proven.ts'
 export type {
   Attributes,

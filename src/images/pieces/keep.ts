@@ -1,9 +1,8 @@
 /** Any image as a piece. */
 import { throwIfAborted } from '../../errors.ts'
-import { imageSha256 } from '../../io/digest.ts'
+import { fileSha256 } from '../../io/digest.ts'
 import { FileTarget, lentFile } from '../../io/file-target.ts'
 import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
-import { regionImage } from '../../io/region.ts'
 import { placeImage } from '../../io/stream.ts'
 import { indexOf, type PartialPiece, type PieceFiles } from './files.ts'
 import type { OtherPieceKey } from './key.ts'
@@ -40,5 +39,5 @@ async function writePartial(image: Image | GrowingImage, { descriptor }: Partial
   const target = new FileTarget(lentFile(descriptor), label, false)
   const { size } = await placeImage(image, target, 0, context)
   await target.setSize(size)
-  return { size, sha256: await imageSha256(regionImage(target, 0, size), context.signal) }
+  return { size, sha256: await fileSha256(target.lent, size, context.signal) }
 }

@@ -67,15 +67,8 @@ export async function planReplacement(closure: Closure, options: ReplaceOptions)
     turns,
   )
   const used = await usedPaths(graph, rootIndexes, changes, turns)
-  const without =
-    standIns.size === 0
-      ? reached
-      : await reach(
-          graph,
-          rootIndexes.filter((index) => graph.standIns[index] === NO_PATH),
-          (index, add) => graph.edges(index).forEach(add),
-          turns,
-        )
+  const notReplaced = rootIndexes.filter((index) => graph.standIns[index] === NO_PATH)
+  const without = await reach(graph, notReplaced, (index, add) => graph.edges(index).forEach(add), turns)
   const effects = { graph, roots: new Set(rootIndexes), reached, rewritten: used.rewritten, without }
   for (const [from, to] of standIns) {
     const warning = warningOfNothing(effects, from, to)
