@@ -72,8 +72,12 @@ class Carrying {
   readonly #pool: CarryPool
   readonly #order: CarryOrder
   /** In the order in which they are taken. */
-  readonly #loads: Iterator<DigestLoad, undefined>
-  #streamCount = 0
+  readonly #loads: readonly DigestLoad[]
+  #taken = 0
+  /** For each load the first place of it and all behind it: nothing before that is written by those that are not taken yet. */
+  readonly #firstPlaces: Float64Array
+  /** Of loads that are taken, where the first part begins that is not written. */
+  readonly #unwritten = new Map<DigestLoad, number>()
   /** Of the digests that are wrong, the first in the file. */
   #wrong: { readonly position: number; readonly error: unknown } | undefined
 
@@ -84,7 +88,10 @@ class Carrying {
       if (!isVerifiedGroup(group)) throw new RangeError('a group that is no digest')
       return { digest: group.digest, parts, size: group.size, position: parts[0]?.start ?? 0 }
     })
-    this.#loads = inTurn(loads, pool.size)[Symbol.iterator]()
+    this.#loads = inTurn(loads, pool.size)
+    this.#firstPlaces = new Float64Array(loads.length + 1).fill(Number.POSITIVE_INFINITY)
+    for (const [index, { position }] of [...this.#loads.entries()].reverse())
+      this.#firstPlaces[index] = Math.min(position, this.#firstPlaces[index + 1] as number)
   }
 
   async run(): Promise<void> {
@@ -97,8 +104,9 @@ class Carrying {
   /** A digest is hashed as a whole, so all its tasks go to one thread, in order. */
   async #occupy(thread: number): Promise<void> {
     const inHand: Promise<void>[] = []
-    for (let load = this.#loads.next().value; load !== undefined; load = this.#loads.next().value) {
-      const stream = this.#streamCount++
+    for (let load = this.#loads[this.#taken]; load !== undefined; load = this.#loads[this.#taken]) {
+      const stream = this.#taken++
+      this.#unwritten.set(load, load.position)
       for (const planned of planCarrying(load.digest, load.parts)) {
         if (inHand.length === TASKS_PER_THREAD) await inHand.shift()
         if (this.#isPast(load)) break
@@ -111,7 +119,7 @@ class Carrying {
     await Promise.all(inHand)
   }
 
-  async #carry(load: DigestLoad, { outputSize, ...planned }: PlannedCarry, stream: number, thread: number): Promise<void> {
+  async #carry(load: DigestLoad, { outputSize, settled, ...planned }: PlannedCarry, stream: number, thread: number): Promise<void> {
     try {
       const task: CarryTask = { ...planned, stream, hashed: true }
       const digest = await this.#pool.run(task, { thread, moved: [planned.text.buffer] })
@@ -128,7 +136,10 @@ class Carrying {
       const [, length = 0, position = 0] = runs.subarray(at, at + RUN_FIELDS)
       this.#order.lent.written(position, length)
     }
+    if (planned.last) this.#unwritten.delete(load)
+    else this.#unwritten.set(load, settled)
     this.#order.onWritten(outputSize)
+    this.#order.onSettled(Math.min(this.#firstPlaces[this.#taken] as number, ...this.#unwritten.values()))
   }
 
   /** Whether a load would not count any more if it were wrong. */

@@ -10,6 +10,8 @@ import { ReadDraft } from './reads.ts'
 export interface PlannedCarry extends Pick<CarryTask, 'segments' | 'text' | 'runs' | 'last'> {
   /** Bytes of the output that are as they should be when it is done, with the zeros behind files. */
   readonly outputSize: number
+  /** Where the first part begins that a later task writes to, or this one does not end; infinite with the last. */
+  readonly settled: number
 }
 
 /** Rooms that a task fills one after the other: a message for each would cost more than what is done with them. */
@@ -27,10 +29,17 @@ const WHOLE_SIZE = 128 << 10
  */
 export function* planCarrying(digest: TreeDigest, parts: readonly CarriedPart[]): Generator<PlannedCarry> {
   const places = placesByFile(parts)
+  /** Files of which all was added, and the first part that is of another. */
+  const added = new Set<FileNode>()
+  let firstOpen = 0
+  const settled = (): number => {
+    for (let part = parts[firstOpen]; part !== undefined && added.has(fileOf(part)); part = parts[firstOpen]) firstOpen++
+    return parts[firstOpen]?.start ?? Number.POSITIVE_INFINITY
+  }
   const draft = new CarryDraft()
   for (const piece of digest.pieces()) {
     if (piece instanceof Uint8Array) {
-      if (draft.isFull(piece.length)) yield draft.finish(false)
+      if (draft.isFull(piece.length)) yield { ...draft.finish(false), settled: settled() }
       draft.addFraming(piece)
       continue
     }
@@ -39,21 +48,26 @@ export function* planCarrying(digest: TreeDigest, parts: readonly CarriedPart[])
     places.delete(piece)
     for (let stretch = stretches.next().value; stretch !== undefined; ) {
       const count = draft.fitting(stretch)
-      if (count === 0) yield draft.finish(false)
+      if (count === 0) yield { ...draft.finish(false), settled: settled() }
       else draft.add(piece, stretch, count)
       stretch = count < stretch.length ? behind(stretch, count) : stretches.next().value
     }
+    added.add(piece)
   }
   if (places.size > 0) throw new RangeError(`${digest.name}: files are to be written that its digest lacks`)
-  yield draft.finish(true)
+  yield { ...draft.finish(true), settled: Number.POSITIVE_INFINITY }
+}
+
+function fileOf({ source }: CarriedPart): FileNode {
+  if (!(source instanceof VerifiedFile)) throw new RangeError('a part is to be written that is of no file of a digest')
+  return source.file
 }
 
 function placesByFile(parts: readonly CarriedPart[]): Map<FileNode, CarriedPart[]> {
   const places = new Map<FileNode, CarriedPart[]>()
   for (const part of parts) {
-    if (!(part.source instanceof VerifiedFile)) throw new RangeError('a part is to be written that is of no file of a digest')
-    const known = places.get(part.source.file)
-    if (known === undefined) places.set(part.source.file, [part])
+    const known = places.get(fileOf(part))
+    if (known === undefined) places.set(fileOf(part), [part])
     else known.push(part)
   }
   return places
@@ -140,7 +154,7 @@ class CarryDraft {
   }
 
   /** The task; the next one begins empty. */
-  finish(last: boolean): PlannedCarry {
+  finish(last: boolean): Omit<PlannedCarry, 'settled'> {
     const { segments, text } = this.#draft.finish(last)
     const carry = { segments, text, runs: Float64Array.from(this.#runs), outputSize: this.#outputSize, last }
     this.#used = 0

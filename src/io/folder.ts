@@ -3,7 +3,7 @@ import { constants } from 'node:fs'
 import { copyFile, link, lstat, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { ImageError, systemErrorCode, throwIfAborted } from '../errors.ts'
-import { fileSha256 } from './digest.ts'
+import { placeHashed } from './digest.ts'
 import { FileTarget } from './file-target.ts'
 import { type BuildContext, type GrowingImage, type Image, isGrowing } from './image.ts'
 import type { ProgressListener } from './progress.ts'
@@ -222,11 +222,11 @@ async function writeFile(
   } catch (error) {
     throw writeError(label, error)
   }
-  const packed = await placeImage(image, target, 0, context)
-  await target.setSize(packed.size)
-  const readBack = regionImage(target, 0, packed.size)
-  const [sha256] = await Promise.all([digest ? fileSha256(target.lent, packed.size, context.signal) : undefined, target.sync()])
-  return { image: readBack, sha256 }
+  if (digest) return placeHashed(image, target, context, () => target.sync())
+  const { size } = await placeImage(image, target, 0, context)
+  await target.setSize(size)
+  await target.sync()
+  return { image: regionImage(target, 0, size), sha256: undefined }
 }
 
 /** Some file systems have no hard links; there the bytes are copied. */

@@ -80,6 +80,8 @@ export interface CarryOrder extends Pick<BuildContext, 'jobs' | 'threads' | 'sig
   readonly lent: LentTarget
   /** So many bytes more are where they belong. */
   readonly onWritten: (count: number) => void
+  /** Nothing that is carried is written any more before this byte of the file; at most what was said before, or more. */
+  readonly onSettled: (position: number) => void
 }
 
 /** Reads an extent once, synchronously, from its beginning to its end. */

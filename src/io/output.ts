@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { Readable } from 'node:stream'
 import { constants } from 'node:zlib'
 import { throwIfAborted } from '../errors.ts'
-import { fileSha256 } from './digest.ts'
+import { placeHashed } from './digest.ts'
 import { type FileTarget, openSpool, writeFileAtomically } from './file-target.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing } from './image.ts'
 import type { ProgressListener } from './progress.ts'
@@ -44,11 +44,15 @@ export async function saveImage(image: Image | GrowingImage, path: string, optio
   const onSync = (): void => options.onProgress?.({ kind: 'stage', stage: 'sync' })
   return writeFileAtomically(path, { force, onSync }, async (target) => {
     if (options.zstdLevel !== undefined) return writeStream(imageStream(image, options), target)
-    const written = await placeImage(image, target, 0, context)
-    await target.setSize(written.size)
-    const digest = options.digest === false ? undefined : fileSha256(target.lent, written.size, context.signal)
-    const [sha256] = await Promise.all([digest, target.sync()])
-    return { size: written.size, sha256 }
+    const sync = (): Promise<void> => target.sync()
+    if (options.digest !== false) {
+      const { image: written, sha256 } = await placeHashed(image, target, context, sync)
+      return { size: written.size, sha256 }
+    }
+    const { size } = await placeImage(image, target, 0, context)
+    await target.setSize(size)
+    await sync()
+    return { size, sha256: undefined }
   })
 }
 

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import { ReadableStream } from 'node:stream/web'
 import { ImageError, throwIfAborted } from '../errors.ts'
 import { sharedOut } from './carried.ts'
+import { Frontier } from './frontier.ts'
 import {
   type BuildContext,
   type ByteRun,
@@ -73,9 +74,15 @@ export function imageWebStream(image: Image, options: Pick<StreamOptions, 'signa
  * Write the extents of `image` to `target` from byte `start` on. What lies between is not written: the
  * target must be new there. Where the target is a file, carriers bring what they can. Reports the stage `write`, whose
  * total is the bytes of all data. Throws what the extents, the carriers and the target throw, USAGE for a malformed image,
- * and ABORTED; nothing is written any more then.
+ * and ABORTED; nothing is written any more then. `onSettled` hears up to which byte of the target all is as it will stay.
  */
-export async function writeImage(image: Image, target: Target, start: number, context: BuildContext): Promise<void> {
+export async function writeImage(
+  image: Image,
+  target: Target,
+  start: number,
+  context: BuildContext,
+  onSettled?: (position: number) => void,
+): Promise<void> {
   checkImage(image)
   const { jobs, threads, onProgress } = context
   onProgress?.({ kind: 'stage', stage: 'write', totalBytes: dataBytes(image) })
@@ -87,10 +94,14 @@ export async function writeImage(image: Image, target: Target, start: number, co
   const { lent } = target
   const { loads, left, before } = lent === undefined ? { loads: [], left: image.extents, before: [] } : sharedOut(image, start)
   const order = { jobs, ...(threads && { threads }), onWritten }
+  const frontier = new Frontier([...loads.keys(), 'own'], onSettled)
+  const ownSettled = (position: number): void => frontier.move('own', position)
   let early = Promise.resolve()
   const carry = async (carrier: Carrier, load: CarriedLoad, signal: AbortSignal): Promise<void> => {
     try {
-      if (lent !== undefined) await carrier.carry(load, { ...order, lent, signal })
+      const carriedSettled = (position: number): void => frontier.move(carrier, position)
+      if (lent !== undefined) await carrier.carry(load, { ...order, onSettled: carriedSettled, lent, signal })
+      carriedSettled(Number.POSITIVE_INFINITY)
     } catch (error) {
       // What is wrong before all that is carried counts first, whoever is faster.
       await early
@@ -99,9 +110,11 @@ export async function writeImage(image: Image, target: Target, start: number, co
   }
   await together(context.signal, [
     async (signal) => {
-      early = writeExtents(before, target, start, signal, onWritten)
+      const own = { target, start, signal, onWritten, onSettled: ownSettled }
+      early = writeExtents(before, own)
       await early
-      await writeExtents(left, target, start, signal, onWritten)
+      await writeExtents(left, own)
+      ownSettled(Number.POSITIVE_INFINITY)
     },
     ...[...loads].map(
       ([carrier, load]) =>
@@ -112,17 +125,20 @@ export async function writeImage(image: Image, target: Target, start: number, co
   throwIfAborted(context.signal)
 }
 
-async function writeExtents(
-  extents: readonly Extent[],
-  target: Target,
-  start: number,
-  signal: AbortSignal | undefined,
-  onWritten: (count: number) => void,
-): Promise<void> {
+interface OwnWriting {
+  readonly target: Target
+  readonly start: number
+  readonly signal: AbortSignal
+  readonly onWritten: (count: number) => void
+  readonly onSettled: (position: number) => void
+}
+
+async function writeExtents(extents: readonly Extent[], { target, start, signal, onWritten, onSettled }: OwnWriting): Promise<void> {
   // Each chunk is written before the next is asked for.
   const buffer = Buffer.allocUnsafeSlow(WRITE_SIZE)
   for (const extent of extents) {
     let position = start + extent.start
+    onSettled(position)
     for await (const chunk of sparseChunks(extent, signal, buffer)) {
       if (typeof chunk === 'number') {
         position += chunk
@@ -131,6 +147,7 @@ async function writeExtents(
       await target.write(position, chunk)
       position += chunk.length
       onWritten(chunk.length)
+      onSettled(position)
     }
   }
 }

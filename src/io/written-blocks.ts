@@ -21,6 +21,13 @@ export class WrittenBlocks {
     this.#blocks.fill(1, first, end)
   }
 
+  /** Whether all blocks of these bytes were added. */
+  holds(position: number, length: number): boolean {
+    if (length <= 0) return true
+    const end = Math.ceil((position + length) / BLOCK_SIZE)
+    return end <= this.#blocks.length && !this.#blocks.subarray(Math.floor(position / BLOCK_SIZE), end).includes(0)
+  }
+
   /** What may be other than zero of the first `size` bytes, ascending; runs touch neither each other nor anything before them. */
   runs(size: number): ByteRun[] {
     const runs: ByteRun[] = []

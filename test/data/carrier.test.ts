@@ -1,6 +1,6 @@
 /** Files of checked trees that threads bring to where an image has them: the same bytes, checks and errors as in order. */
 import { createHash } from 'node:crypto'
-import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -104,20 +104,30 @@ function countingCarrier(): { readonly carrier: Carrier; readonly counts: { grou
 
 let images = 0
 
-/** Write to a file from byte `start` on; the bytes from there. */
+/** Write to a file from byte `start` on; the bytes from there. What is said to be settled is read then, and has to stay. */
 async function written(image: Image, context: BuildContext, start = 0): Promise<Buffer> {
   const path = join(folder, `image-${images++}`)
   const handle = await open(path, 'wx+')
+  const settled: Buffer[] = []
+  let end = 0
+  const onSettled = (position: number): void => {
+    expect(position).toBeGreaterThan(end)
+    const bytes = Buffer.alloc(Math.min(position, start + image.size) - end)
+    readSync(handle.fd, bytes, 0, bytes.length, end)
+    settled.push(bytes)
+    end += bytes.length
+  }
   try {
     const target = new FileTarget(handle, path)
-    await writeImage(image, target, start, context)
     await target.setSize(start + image.size)
+    await writeImage(image, target, start, context, onSettled)
   } finally {
     await handle.close()
   }
-  const bytes = readFileSync(path).subarray(start)
+  const bytes = readFileSync(path)
   rmSync(path)
-  return bytes
+  expect(Buffer.concat(settled).equals(bytes)).toBe(true)
+  return bytes.subarray(start)
 }
 
 beforeAll(() => {

@@ -4,9 +4,12 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Worker } from 'node:worker_threads'
 import { afterAll, describe, expect, it } from 'vitest'
-import { fileSha256 } from '../../src/io/digest.ts'
+import { ImageError } from '../../src/errors.ts'
+import { fileSha256, imageSha256, placeHashed } from '../../src/io/digest.ts'
 import { FileTarget } from '../../src/io/file-target.ts'
+import type { Extent, Image } from '../../src/io/image.ts'
 import { WrittenBlocks } from '../../src/io/written-blocks.ts'
 import { Dice } from '../dice.ts'
 
@@ -70,5 +73,105 @@ describe('the checksum of a file that was written', () => {
     expected[MEBIBYTE] = 1
     expect(await fileSha256(target.lent, 4 * MEBIBYTE)).toBe(createHash('sha256').update(expected).digest('hex'))
     await target.close()
+  })
+})
+
+describe('an image whose file is hashed while it is written', () => {
+  const context = { jobs: 2 }
+  /** Extents of whole and broken mebibytes, with holes between them. */
+  function scattered(seed: number, onRead: (start: number) => Promise<void> = async () => undefined): Image {
+    const dice = new Dice(seed)
+    const extents: Extent[] = []
+    let end = 0
+    for (let index = 0; index < 12; index++) {
+      const start = end + (dice.chance(50) ? dice.below(3 * MEBIBYTE) : 0)
+      const length = 3 * MEBIBYTE + dice.below(2 * MEBIBYTE)
+      const byte = 1 + dice.below(255)
+      const read = async function* (): AsyncGenerator<Uint8Array> {
+        await onRead(start)
+        for (let left = length; left > 0; left -= MEBIBYTE) yield new Uint8Array(Math.min(left, MEBIBYTE)).fill(byte)
+      }
+      extents.push({ start, length, read })
+      end = start + length
+    }
+    return { size: end + dice.below(3 * MEBIBYTE), extents }
+  }
+
+  async function placed(name: string, image: Image, use: (target: FileTarget) => Promise<unknown>): Promise<string> {
+    const path = join(folder, name)
+    const handle = await open(path, 'wx+')
+    const target = new FileTarget(handle, path)
+    try {
+      await use(target)
+    } finally {
+      await target.close()
+    }
+    const bytes = readFileSync(path)
+    expect(bytes.length).toBe(image.size)
+    return createHash('sha256').update(bytes).digest('hex')
+  }
+
+  it.each([1, 2])('has the checksum of all its bytes (seed %i)', async (seed) => {
+    const image = scattered(seed)
+    for (const jobs of seed === 1 ? [1, 2] : [2]) {
+      let given: string | undefined
+      const actual = await placed(`image-${seed}-${jobs}`, image, async (target) => {
+        const { image: there, sha256 } = await placeHashed(image, target, { jobs })
+        given = sha256
+        expect(await imageSha256(there)).toBe(sha256)
+      })
+      expect(given).toBe(actual)
+    }
+  })
+
+  it('is read anew when something was written where it has no data', async () => {
+    const image = scattered(4)
+    const [first] = image.extents as [Extent]
+    let given: string | undefined
+    const writesMore: Extent = {
+      ...first,
+      async *read() {
+        yield* first.read()
+        await target?.write(image.size - 1, Buffer.from('x'))
+      },
+    }
+    let target: FileTarget | undefined
+    const withMore = { size: image.size + 50 * MEBIBYTE, extents: [writesMore, ...image.extents.slice(1)] }
+    const actual = await placed('more', withMore, async (opened) => {
+      target = opened
+      given = (await placeHashed(withMore, opened, context)).sha256
+    })
+    expect(given).toBe(actual)
+  })
+
+  it('ends with what went wrong, and no thread waits for more', async () => {
+    const threads = new Set<Worker>()
+    const onWorker = (worker: Worker): void => {
+      threads.add(worker)
+      worker.on('exit', () => threads.delete(worker))
+    }
+    process.on('worker', onWorker)
+    try {
+      const failing = scattered(5, async (start) => {
+        if (start > 20 * MEBIBYTE) throw new ImageError('CHANGED', 'it changed')
+      })
+      const stop = new AbortController()
+      const stopping = scattered(6, async (start) => {
+        if (start > 20 * MEBIBYTE) stop.abort('enough')
+      })
+      for (const [index, [image, code]] of (
+        [
+          [failing, 'CHANGED'],
+          [stopping, 'ABORTED'],
+        ] as const
+      ).entries()) {
+        await placed(`failing-${index}`, image, async (target) => {
+          await expect(placeHashed(image, target, { ...context, signal: stop.signal })).rejects.toMatchObject({ code })
+        })
+        expect(threads.size).toBe(0)
+      }
+    } finally {
+      process.off('worker', onWorker)
+    }
   })
 })

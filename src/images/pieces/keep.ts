@@ -1,9 +1,8 @@
 /** Any image as a piece. */
 import { throwIfAborted } from '../../errors.ts'
-import { fileSha256 } from '../../io/digest.ts'
+import { placeHashed } from '../../io/digest.ts'
 import { FileTarget, lentFile } from '../../io/file-target.ts'
 import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
-import { placeImage } from '../../io/stream.ts'
 import { indexOf, type PartialPiece, type PieceFiles } from './files.ts'
 import type { OtherPieceKey } from './key.ts'
 import { otherKey } from './key.ts'
@@ -37,7 +36,6 @@ export async function keepPiece(
 
 async function writePartial(image: Image | GrowingImage, { descriptor }: PartialPiece, label: string, context: BuildContext) {
   const target = new FileTarget(lentFile(descriptor), label, false)
-  const { size } = await placeImage(image, target, 0, context)
-  await target.setSize(size)
-  return { size, sha256: await fileSha256(target.lent, size, context.signal) }
+  const { image: placed, sha256 } = await placeHashed(image, target, context)
+  return { size: placed.size, sha256 }
 }
