@@ -60,6 +60,19 @@ const LIMIT: Record<Scalar, bigint> = {
   u64le: 0xffffffffffffffffn,
   u64be: 0xffffffffffffffffn,
 }
+/** The same as far as numbers are exact. */
+const NUMBER_LIMIT: Record<Scalar, number> = {
+  u8: 0xff,
+  u16le: 0xffff,
+  u16be: 0xffff,
+  u16both: 0xffff,
+  u32le: 0xffffffff,
+  u32be: 0xffffffff,
+  u32both: 0xffffffff,
+  i64le: Number.MAX_SAFE_INTEGER,
+  u64le: Number.MAX_SAFE_INTEGER,
+  u64be: Number.MAX_SAFE_INTEGER,
+}
 
 /**
  * Declare a record of `size` bytes. Throws when a field lies outside the record or overlaps another,
@@ -76,14 +89,13 @@ export function struct<const F extends Fields>(name: string, size: number, field
     }
   }
   const write = (target: Uint8Array, offset: number, values: StructValues<F>): void => {
-    const view = new DataView(target.buffer, target.byteOffset, target.byteLength)
     for (const key in values) {
       const field = fields[key]
       const value = values[key]
       if (field === undefined) throw new RangeError(`struct ${name}: no field ${key}`)
       if (value === undefined) continue
       if (field[1] === 'bytes') writeBytes(target, offset + field[0], field[2], value as Uint8Array, name, key)
-      else writeScalar(view, offset + field[0], field[1], value as number | bigint, name, key)
+      else writeScalar(target, offset + field[0], field[1], value as number | bigint, name, key)
     }
   }
   const encode = (values: StructValues<F>): Uint8Array => {
@@ -96,52 +108,76 @@ export function struct<const F extends Fields>(name: string, size: number, field
 
 function writeBytes(target: Uint8Array, at: number, length: number, value: Uint8Array, name: string, key: string): void {
   if (value.length > length) throw new ImageError('LIMIT', `${name}: ${key} is ${value.length} bytes, the field holds ${length}`)
-  target.fill(0, at, at + length)
   target.set(value, at)
+  if (value.length < length) target.fill(0, at + value.length, at + length)
 }
 
-function writeScalar(view: DataView, at: number, type: Scalar, value: number | bigint, name: string, key: string): void {
-  const integer = typeof value === 'bigint' || Number.isSafeInteger(value)
-  if (!integer || (type !== 'i64le' && value < 0) || value > LIMIT[type]) {
-    throw new ImageError('LIMIT', `${name}: ${key} is ${value}, the field holds 0 to ${LIMIT[type]}`)
+function writeScalar(target: Uint8Array, at: number, type: Scalar, value: number | bigint, name: string, key: string): void {
+  // There are many of these: plain numbers go byte by byte, without a view and without bigints.
+  if (typeof value === 'number' && value >= 0 && value <= NUMBER_LIMIT[type] && Number.isSafeInteger(value)) {
+    switch (type) {
+      case 'u8':
+        target[at] = value
+        return
+      case 'u16le':
+        writeLittle16(target, at, value)
+        return
+      case 'u16be':
+        writeBig16(target, at, value)
+        return
+      case 'u32le':
+        writeLittle32(target, at, value)
+        return
+      case 'u32be':
+        writeBig32(target, at, value)
+        return
+      case 'i64le':
+      case 'u64le':
+        writeLittle32(target, at, value % 2 ** 32)
+        writeLittle32(target, at + 4, Math.floor(value / 2 ** 32))
+        return
+      case 'u64be':
+        writeBig32(target, at, Math.floor(value / 2 ** 32))
+        writeBig32(target, at + 4, value % 2 ** 32)
+        return
+      case 'u16both':
+        writeLittle16(target, at, value)
+        writeBig16(target, at + 2, value)
+        return
+      case 'u32both':
+        writeLittle32(target, at, value)
+        writeBig32(target, at + 4, value)
+        return
+    }
   }
-  switch (type) {
-    case 'u8':
-      view.setUint8(at, Number(value))
-      return
-    case 'u16le':
-      view.setUint16(at, Number(value), true)
-      return
-    case 'u16be':
-      view.setUint16(at, Number(value))
-      return
-    case 'u32le':
-      view.setUint32(at, Number(value), true)
-      return
-    case 'u32be':
-      view.setUint32(at, Number(value))
-      return
-    case 'i64le':
-      view.setBigInt64(at, BigInt(value), true)
-      return
-    case 'u64le':
-      if (typeof value === 'bigint') view.setBigUint64(at, value, true)
-      else {
-        // By halves, as numbers are made into bigints slowly, and there are many.
-        view.setUint32(at, value % 2 ** 32, true)
-        view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
-      }
-      return
-    case 'u64be':
-      view.setBigUint64(at, BigInt(value))
-      return
-    case 'u16both':
-      view.setUint16(at, Number(value), true)
-      view.setUint16(at + 2, Number(value))
-      return
-    case 'u32both':
-      view.setUint32(at, Number(value), true)
-      view.setUint32(at + 4, Number(value))
-      return
+  const least = type === 'i64le' ? -(2n ** 63n) : 0n
+  if ((typeof value === 'number' && !Number.isSafeInteger(value)) || value < least || value > LIMIT[type]) {
+    throw new ImageError('LIMIT', `${name}: ${key} is ${value}, the field holds ${least} to ${LIMIT[type]}`)
   }
+  if (WIDTH[type] < 8 || type === 'u32both') writeScalar(target, at, type, Number(value), name, key)
+  else new DataView(target.buffer, target.byteOffset, target.byteLength).setBigInt64(at, BigInt.asIntN(64, BigInt(value)), type !== 'u64be')
+}
+
+function writeLittle16(target: Uint8Array, at: number, value: number): void {
+  target[at] = value
+  target[at + 1] = value >>> 8
+}
+
+function writeBig16(target: Uint8Array, at: number, value: number): void {
+  target[at] = value >>> 8
+  target[at + 1] = value
+}
+
+function writeLittle32(target: Uint8Array, at: number, value: number): void {
+  target[at] = value
+  target[at + 1] = value >>> 8
+  target[at + 2] = value >>> 16
+  target[at + 3] = value >>> 24
+}
+
+function writeBig32(target: Uint8Array, at: number, value: number): void {
+  target[at] = value >>> 24
+  target[at + 1] = value >>> 16
+  target[at + 2] = value >>> 8
+  target[at + 3] = value
 }
