@@ -7,7 +7,7 @@
  */
 import { printable } from '../bytes/text.ts'
 import { undoCaseHack } from './case-hack.ts'
-import { HostContent, type HostPlace, placeOf } from './host-content.ts'
+import { HostContent, HostEntry, type HostPlace, placeOf, small } from './host-content.ts'
 import type { Attributes, Entry, TreeNode } from './tree.ts'
 
 export interface PackedScan {
@@ -96,7 +96,7 @@ class ScanReader {
   #at = 0
 
   constructor(attributes: Float64Array, bytes: Uint8Array, caseHack: boolean) {
-    const field = (at: number): number => attributes[at] as number
+    const field = (at: number): number => small(attributes[at] as number)
     this.#attributes = Array.from({ length: attributes.length / ATTRIBUTE_FIELDS }, (_, index) => {
       const at = ATTRIBUTE_FIELDS * index
       return { mode: field(at), uid: field(at + 1), gid: field(at + 2), mtimeSeconds: field(at + 3) }
@@ -112,9 +112,9 @@ class ScanReader {
     this.#at += 5
     switch (kind) {
       case KIND.file: {
-        const size = this.#bytes.readDoubleLE(this.#at)
+        const size = small(this.#bytes.readDoubleLE(this.#at))
         this.#at += 8
-        return { kind: 'file', mode, uid, gid, mtimeSeconds, size, content: new HostContent(place.folder, place.name) }
+        return { kind: 'file', mode, uid, gid, mtimeSeconds, size, content: new HostContent(place) }
       }
       case KIND.symlink:
         return { kind: 'symlink', mode, uid, gid, mtimeSeconds, target: this.#text() }
@@ -132,24 +132,26 @@ class ScanReader {
     }
   }
 
-  #entries(path: Uint8Array): Entry[] {
+  #entries(path: Uint8Array): readonly Entry[] {
     const count = this.#bytes.readUInt32LE(this.#at)
     this.#at += 4
     const folder = Buffer.concat([path, SLASH])
     const entries: Entry[] = new Array(count)
     for (let index = 0; index < count; index++) {
-      const name = this.#text()
-      entries[index] = { name, node: this.node({ folder, name }) }
+      const start = this.#at + 4
+      this.#at = start + this.#bytes.readUInt32LE(this.#at)
+      const entry = new HostEntry(folder, this.#bytes, start, this.#at)
+      entry.node = this.node(entry)
+      entries[index] = entry
     }
     return this.#caseHack ? undoCaseHack(entries, printable(path)) : entries
   }
 
   /** A view of the message: it is kept as long as any name of it is. */
   #text(): Uint8Array {
-    const length = this.#bytes.readUInt32LE(this.#at)
-    const start = this.#bytes.byteOffset + this.#at + 4
-    this.#at += 4 + length
-    return new Uint8Array(this.#bytes.buffer, start, length)
+    const start = this.#at + 4
+    this.#at = start + this.#bytes.readUInt32LE(this.#at)
+    return new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + start, this.#at - start)
   }
 }
 

@@ -13,7 +13,7 @@ import { printable } from '../bytes/text.ts'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import { undoCaseHack } from './case-hack.ts'
 import { TREE_DEPTH_LIMIT, tooDeep } from './depth.ts'
-import { HostContent, type HostPlace, placeOf } from './host-content.ts'
+import { HostContent, HostEntry, type HostPlace, placeOf, small } from './host-content.ts'
 import type { Attributes, DirectoryNode, Entry, FileNode, TreeNode } from './tree.ts'
 
 export interface ScanPolicy {
@@ -73,9 +73,10 @@ function scanNode(path: string, stats: Stats, policy: Scan, place?: HostPlace, l
   })
 }
 
-function scanFile(path: string, stats: Stats, { linked }: Scan, attributes: Attributes, { folder, name }: HostPlace): FileNode {
+function scanFile(path: string, stats: Stats, { linked }: Scan, attributes: Attributes, place: HostPlace): FileNode {
   const { mode, uid, gid, mtimeSeconds } = attributes
-  const node: FileNode = { kind: 'file', mode, uid, gid, mtimeSeconds, size: stats.size, content: new HostContent(folder, name) }
+  const size = small(stats.size)
+  const node: FileNode = { kind: 'file', mode, uid, gid, mtimeSeconds: small(mtimeSeconds), size, content: new HostContent(place) }
   if (linked === undefined || stats.nlink < 2) return node
   // As numbers, two inodes beyond 2^53 might look the same.
   const { dev, ino } = guarded(path, 'CHANGED', () => lstatSync(hostPath(path), { bigint: true }))
@@ -93,11 +94,12 @@ function scanEntries(path: string, policy: Scan, level: number): DirectoryNode['
   const entries: Entry[] = new Array(names.length)
   let start = 0
   for (const [index, text] of names.entries()) {
-    const name = bytes.subarray(start, start + text.length)
+    const entry = new HostEntry(folder, bytes, start, start + text.length)
     start += text.length
     const child = `${path}/${text}`
     const stats = guarded(child, 'CHANGED', () => lstatSync(hostPath(child)))
-    entries[index] = { name, node: scanNode(child, stats, policy, { folder, name }, level + 1) }
+    entry.node = scanNode(child, stats, policy, entry, level + 1)
+    entries[index] = entry
   }
   return policy.caseHack === true ? undoCaseHack(entries, shown(path)) : entries
 }

@@ -95,7 +95,13 @@ export interface TreeDigest {
   pieces(): Iterable<Uint8Array | FileNode>
 }
 
-/** Entries in the one order of names. */
+/** Entries in the one order of names, which they mostly have already. */
 export function sortedEntries(directory: DirectoryNode): Entry[] {
-  return [...directory.entries].sort((a, b) => compareBytes(a.name, b.name))
+  const entries = [...directory.entries]
+  let previous: Uint8Array | undefined
+  for (const { name } of entries) {
+    if (previous !== undefined && compareBytes(previous, name) > 0) return entries.sort((a, b) => compareBytes(a.name, b.name))
+    previous = name
+  }
+  return entries
 }
