@@ -8,7 +8,11 @@ export {
   type SquashfsPlan,
   squashfs,
 } from '../filesystems/squashfs/index.ts'
-export type { PlannedInode as SquashfsInode, PlannedListing as SquashfsListing } from '../filesystems/squashfs/plan.ts'
+export type {
+  PlannedInode as SquashfsInode,
+  PlannedInodes as SquashfsInodes,
+  PlannedListing as SquashfsListing,
+} from '../filesystems/squashfs/plan.ts'
 export type { XattrSet } from '../filesystems/squashfs/xattr-sets.ts'
 export * from './codecs.ts'
 export * from './nodes.ts'

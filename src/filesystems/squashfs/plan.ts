@@ -22,7 +22,7 @@ export interface SquashfsPlan {
   /** Where the first data block may lie, bytes from the image's start. */
   readonly dataStart: number
   /** In order of inode number, which starts at 1; the root is the last. */
-  readonly inodes: readonly PlannedInode[]
+  readonly inodes: PlannedInodes
   /** Every file once, in the order of inodes. */
   readonly files: readonly FileNode[]
   /** Distinct user and group ids. */
@@ -43,6 +43,13 @@ export interface PlannedInode {
   readonly listing: PlannedListing | undefined
 }
 
+/** The inodes of a plan, of which there may be millions: each is put together when it is asked for. */
+export interface PlannedInodes extends Iterable<PlannedInode> {
+  readonly length: number
+  /** The inode of this number, which is one of the plan's. */
+  numbered(number: number): PlannedInode
+}
+
 export interface PlannedListing {
   /** Sorted by name. */
   readonly entries: readonly Entry[]
@@ -59,9 +66,10 @@ export function planSquashfs(root: DirectoryNode, options: SquashfsOptions = {})
   const resolved = resolveOptions(options)
   const draft: Draft = {
     blockSize: resolved.blockSize,
-    inodes: [],
+    inodes: new InodeTable(),
     files: [],
-    known: new Map(),
+    directories: new Map(),
+    numbers: new Map(),
     idIndexes: new Map(),
     xattrSets: new XattrSets(),
     path: [],
@@ -76,7 +84,7 @@ export function planSquashfs(root: DirectoryNode, options: SquashfsOptions = {})
       numberEntries(draft, frame)
       draft.path.pop()
       if (draft.path.length === 0) {
-        numberInode(draft, frame.inode, '/')
+        numberInode(draft, root, '/')
         frame.listing.parentNumber = draft.inodes.length + 1
       }
     }
@@ -91,86 +99,133 @@ export function planSquashfs(root: DirectoryNode, options: SquashfsOptions = {})
   }
 }
 
-type InodeDraft = { -readonly [K in keyof PlannedInode]: K extends 'listing' ? ListingDraft | undefined : PlannedInode[K] }
 type ListingDraft = { -readonly [K in keyof PlannedListing]: PlannedListing[K] }
 
 /** A directory; its entries before `next` have been looked into. */
 interface Frame {
   readonly name: Uint8Array
-  readonly inode: InodeDraft
   readonly listing: ListingDraft
   next: number
 }
 
 interface Draft {
   readonly blockSize: number
-  readonly inodes: InodeDraft[]
+  readonly inodes: InodeTable
   readonly files: FileNode[]
-  readonly known: Map<TreeNode, InodeDraft>
+  readonly directories: Map<TreeNode, ListingDraft>
+  /** Of nodes that are no directories. */
+  readonly numbers: Map<TreeNode, number>
   readonly idIndexes: Map<number, number>
   readonly xattrSets: XattrSets
   /** From the root to the directory at hand: a stack of our own, for trees may be deeper than calls. */
   readonly path: Frame[]
 }
 
+/** What many inodes have in common. */
+type Owner = Pick<PlannedInode, 'uidIndex' | 'gidIndex' | 'xattrIndex'>
+
+/** As columns: an object an inode is what takes most of a plan. */
+class InodeTable implements PlannedInodes {
+  readonly #nodes: TreeNode[] = []
+  readonly #linkCounts: number[] = []
+  readonly #owners: Owner[] = []
+  readonly #listings = new Map<number, PlannedListing>()
+  readonly #knownOwners = new Map<string, Owner>()
+
+  get length(): number {
+    return this.#nodes.length
+  }
+
+  /** Returns its number. */
+  add(node: TreeNode, linkCount: number, owner: Owner, listing: PlannedListing | undefined): number {
+    const number = this.#nodes.push(node)
+    this.#linkCounts.push(linkCount)
+    this.#owners.push(this.#known(owner))
+    if (listing !== undefined) this.#listings.set(number, listing)
+    return number
+  }
+
+  addLink(number: number): void {
+    this.#linkCounts[number - 1] = (this.#linkCounts[number - 1] as number) + 1
+  }
+
+  numbered(number: number): PlannedInode {
+    const [node, linkCount, owner] = [this.#nodes[number - 1], this.#linkCounts[number - 1], this.#owners[number - 1]]
+    if (node === undefined || linkCount === undefined || owner === undefined) throw new RangeError(`squashfs: no inode ${number}`)
+    const { uidIndex, gidIndex, xattrIndex } = owner
+    return { number, node, linkCount, uidIndex, gidIndex, xattrIndex, listing: this.#listings.get(number) }
+  }
+
+  *[Symbol.iterator](): Generator<PlannedInode> {
+    for (let number = 1; number <= this.length; number++) yield this.numbered(number)
+  }
+
+  #known(owner: Owner): Owner {
+    const last = this.#owners.at(-1)
+    if (last?.uidIndex === owner.uidIndex && last.gidIndex === owner.gidIndex && last.xattrIndex === owner.xattrIndex) return last
+    const key = `${owner.uidIndex} ${owner.gidIndex} ${owner.xattrIndex}`
+    const known = this.#knownOwners.get(key) ?? owner
+    this.#knownOwners.set(key, known)
+    return known
+  }
+}
+
 function openDirectory(draft: Draft, node: DirectoryNode, name: Uint8Array): void {
-  if (draft.known.has(node)) {
+  if (draft.directories.has(node)) {
     fail(pathOf(draft, name), { code: 'USAGE', message: 'the directory stands in the tree twice; only other nodes can be hard links' })
   }
   const entries = sortedEntries(node)
   const listing: ListingDraft = { entries, inodeNumbers: new Uint32Array(entries.length), parentNumber: 0, indexed: false }
-  const inode = draftInode(draft, node, listing)
-  draft.path.push({ name, inode, listing, next: 0 })
+  draft.directories.set(node, listing)
+  draft.path.push({ name, listing, next: 0 })
   let listingSize = unitsFor(entries.length, DIRECTORY_HEADER_ENTRIES_MAXIMUM) * directoryHeader.size
   let previous: Uint8Array | undefined
-  for (const entry of entries) {
-    const problem = entryNameProblem(entry.name, previous)
-    if (problem !== undefined) fail(pathOf(draft, entry.name), problem)
-    previous = entry.name
-    listingSize += directoryEntry.size + entry.name.length
-    if (entry.node.kind === 'directory') inode.linkCount++
+  for (const { name: entryName } of entries) {
+    const problem = entryNameProblem(entryName, previous)
+    if (problem !== undefined) fail(pathOf(draft, entryName), problem)
+    previous = entryName
+    listingSize += directoryEntry.size + entryName.length
   }
   listing.indexed = listingSize > METADATA_BLOCK_SIZE
 }
 
-function draftInode(draft: Draft, node: TreeNode, listing: ListingDraft | undefined): InodeDraft {
-  const linkCount = listing === undefined ? 0 : 2
-  const inode: InodeDraft = { number: 0, node, linkCount, uidIndex: 0, gidIndex: 0, xattrIndex: NO_INDEX, listing }
-  draft.known.set(node, inode)
-  return inode
-}
-
 /** Everything below the subdirectories is numbered; now the entries themselves. */
 function numberEntries(draft: Draft, { listing }: Frame): void {
-  for (const [index, { name, node }] of listing.entries.entries()) {
-    const inode = draft.known.get(node) ?? draftInode(draft, node, undefined)
-    if (node.kind !== 'directory') inode.linkCount++
-    if (inode.number === 0) numberInode(draft, inode, name)
-    listing.inodeNumbers[index] = inode.number
+  for (const [index, entry] of listing.entries.entries()) {
+    const known = draft.numbers.get(entry.node)
+    if (known !== undefined) draft.inodes.addLink(known)
+    listing.inodeNumbers[index] = known ?? numberInode(draft, entry.node, entry)
   }
 }
 
-function numberInode(draft: Draft, inode: InodeDraft, name: Uint8Array | '/'): void {
-  const { node, listing } = inode
-  const where = (): string => (name === '/' ? name : pathOf(draft, name))
+/** `entry` is the one by which the node was reached, and in which its name is asked for when something is wrong. */
+function numberInode(draft: Draft, node: TreeNode, entry: Entry | '/'): number {
+  const where = (): string => (entry === '/' ? entry : pathOf(draft, entry.name))
   const problem = nodeProblem(node, draft.blockSize)
   if (problem !== undefined) fail(where(), problem)
-  inode.number = draft.inodes.push(inode)
-  inode.uidIndex = idIndex(draft, node.uid)
-  inode.gidIndex = idIndex(draft, node.gid)
+  const [uidIndex, gidIndex] = [idIndex(draft, node.uid), idIndex(draft, node.gid)]
   if (draft.idIndexes.size > ID_COUNT_MAXIMUM) {
     fail(where(), {
       code: 'LIMIT',
       message: `more than ${ID_COUNT_MAXIMUM} different user and group ids; the superblock counts no further`,
     })
   }
-  if (node.xattrs !== undefined && node.xattrs.length > 0) inode.xattrIndex = draft.xattrSets.indexOf(node.xattrs)
-  if (node.kind === 'file') draft.files.push(node)
-  for (const entry of listing?.entries ?? []) {
-    if (entry.node.kind !== 'directory') continue
-    const child = draft.known.get(entry.node)?.listing
-    if (child !== undefined) child.parentNumber = inode.number
+  const xattrIndex = node.xattrs !== undefined && node.xattrs.length > 0 ? draft.xattrSets.indexOf(node.xattrs) : NO_INDEX
+  const owner = { uidIndex, gidIndex, xattrIndex }
+  if (node.kind !== 'directory') {
+    const number = draft.inodes.add(node, 1, owner, undefined)
+    draft.numbers.set(node, number)
+    if (node.kind === 'file') draft.files.push(node)
+    return number
   }
+  const listing = draft.directories.get(node)
+  const below = (listing?.entries ?? []).flatMap((one) => (one.node.kind === 'directory' ? [one.node] : []))
+  const number = draft.inodes.add(node, 2 + below.length, owner, listing)
+  for (const child of below) {
+    const childListing = draft.directories.get(child)
+    if (childListing !== undefined) childListing.parentNumber = number
+  }
+  return number
 }
 
 function idIndex(draft: Draft, id: number): number {

@@ -21,7 +21,7 @@ export interface StoredFragment {
 }
 
 export interface StoredData {
-  readonly files: ReadonlyMap<FileNode, StoredFile>
+  readonly files: { get(file: FileNode): StoredFile | undefined }
   readonly fragments: readonly StoredFragment[]
   /** First byte after the data, from the image's start. */
   readonly end: number

@@ -4,6 +4,7 @@
  */
 import { Segment, SegmentFlag } from '../../../data/segments.ts'
 import type { Slots } from '../../../data/slots.ts'
+import { NumberList } from '../../../io/numbers.ts'
 import type { FileNode } from '../../../tree/tree.ts'
 import { NO_INDEX } from '../disk.ts'
 import type { StoredFile, StoredFragment } from '../stored.ts'
@@ -59,26 +60,44 @@ export class FileInBlocks implements StoredFile {
   }
 }
 
-/** A file in a fragment. Most files are; so these hold no more than they have to. */
-class FileInFragment implements StoredFile {
-  readonly fragmentIndex: number
-  readonly fragmentOffset: number
+/** Where files lie. Most lie in fragments, and there may be millions: of those there is a number each, and no object. */
+class StoredFiles {
+  /** Of a file in a fragment its index in `#inFragments`, of another the complement of that in `#inBlocks`. */
+  readonly #indexes = new Map<FileNode, number>()
+  readonly #inFragments = new NumberList()
+  readonly #inBlocks: FileInBlocks[] = []
+  readonly #blockSize: number
 
-  constructor(fragmentIndex: number, fragmentOffset: number) {
-    this.fragmentIndex = fragmentIndex
-    this.fragmentOffset = fragmentOffset
+  constructor(blockSize: number) {
+    this.#blockSize = blockSize
   }
 
-  get blocksStart(): number {
-    return 0
+  has(file: FileNode): boolean {
+    return this.#indexes.has(file)
   }
 
-  get sparseBytes(): number {
-    return 0
+  get(file: FileNode): StoredFile | undefined {
+    const index = this.#indexes.get(file)
+    if (index === undefined || index < 0) return index === undefined ? undefined : this.#inBlocks[~index]
+    const place = this.#inFragments.at(index)
+    const fragmentOffset = place % this.#blockSize
+    const fragmentIndex = (place - fragmentOffset) / this.#blockSize
+    return { blocksStart: 0, blockWords: NO_BLOCKS, fragmentIndex, fragmentOffset, sparseBytes: 0 }
   }
 
-  get blockWords(): Uint32Array {
-    return NO_BLOCKS
+  addInBlocks(file: FileNode, stored: FileInBlocks): void {
+    this.#indexes.set(file, ~this.#inBlocks.length)
+    this.#inBlocks.push(stored)
+  }
+
+  addInFragment(file: FileNode, fragmentIndex: number, fragmentOffset: number): void {
+    this.#indexes.set(file, this.#inFragments.length)
+    this.#inFragments.push(fragmentIndex * this.#blockSize + fragmentOffset)
+  }
+
+  /** `file` lies where `original` lies, which is known. */
+  addTwin(file: FileNode, original: FileNode): void {
+    this.#indexes.set(file, this.#indexes.get(original) as number)
   }
 }
 
@@ -93,7 +112,7 @@ export interface PlacementOptions {
 }
 
 export class Placement {
-  readonly files = new Map<FileNode, StoredFile>()
+  readonly files: StoredFiles
   readonly fragments: StoredFragment[] = []
   readonly #options: PlacementOptions
   readonly #slots: Slots
@@ -112,6 +131,7 @@ export class Placement {
 
   constructor(options: PlacementOptions, slots: Slots) {
     this.#options = options
+    this.files = new StoredFiles(options.blockSize)
     this.#slots = slots
     this.#blocks = new JobDraft(slots)
     this.#fragments = new JobDraft(slots)
@@ -159,16 +179,15 @@ export class Placement {
     if (this.files.has(file)) return 'skip'
     if (identity !== undefined) {
       const original = this.#originals.get(identity)
-      const stored = original && this.files.get(original)
       if (original === undefined) this.#originals.set(identity, file)
-      else if (stored !== undefined) {
-        this.files.set(file, stored)
+      else if (this.files.has(original)) {
+        this.files.addTwin(file, original)
         return { twin: original }
       }
     }
     if (this.#options.fragments && file.size > 0 && file.size < this.#options.blockSize) return 'fragment'
     const stored = new FileInBlocks(Math.ceil(file.size / this.#options.blockSize))
-    this.files.set(file, stored)
+    this.files.addInBlocks(file, stored)
     return stored
   }
 
@@ -189,7 +208,7 @@ export class Placement {
   #addToFragment(file: FileNode, offset: number, length: number): void {
     if (this.#fragmentLength + length > this.#options.blockSize) this.#endFragment()
     this.#fragments.addRun(this.#slot, offset, length)
-    this.files.set(file, new FileInFragment(this.#fragmentCount, this.#fragmentLength))
+    this.files.addInFragment(file, this.#fragmentCount, this.#fragmentLength)
     this.#fragmentLength += length
   }
 
