@@ -1,5 +1,6 @@
 /** The rows that several commands have. */
 import { GENERATION_DEFAULTS } from '../boot/generation.ts'
+import { SECTOR_SIZES } from '../disks/sectors.ts'
 import { row } from './row.ts'
 import {
   type Addition,
@@ -9,6 +10,7 @@ import {
   flag,
   hostAddition,
   integer,
+  numberChoice,
   path,
   replacement,
   size,
@@ -189,6 +191,13 @@ export const SEED = row({
   group: 'Image',
   defaultText: 'the store path of the system, or the name of FILE',
   about: 'Identifiers that are not given are derived from it',
+})
+
+export const SECTOR_SIZE = row({
+  type: numberChoice(SECTOR_SIZES),
+  group: 'Image',
+  defaultText: '512',
+  about: 'Bytes of a sector of the disk, in which its partition table counts; a disk of 4096 starts only where it is attached as one',
 })
 
 export const ADD = row({

@@ -7,6 +7,7 @@ export const VHDX = {
   endings: ['vhdx'],
   marks: [mark(0, 'vhdxfile')],
   holdsPool: true,
+  largeSectors: 'said',
   async writer() {
     const { vhdx } = await import('./index.ts')
     return (disk, { seed }) => vhdx(disk, { seed })

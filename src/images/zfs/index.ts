@@ -10,6 +10,7 @@ import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS } from '../../disks/containers.ts'
 import { gpt } from '../../disks/gpt/index.ts'
+import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../../disks/sectors.ts'
 import { ImageError } from '../../errors.ts'
 import { type ZfsCompatibility, type ZfsDataset, type ZfsImage, type ZfsSnapshot, zfsPool } from '../../filesystems/zfs/index.ts'
 import type { FolderFile } from '../../io/folder.ts'
@@ -54,6 +55,8 @@ export interface ZfsOptions extends SystemInput {
   readonly bootSize?: number | 'auto'
   /** Bytes of the root disk, or of what one disk has more than `bootSize`; whole MiB, or `auto`. Default 2 GiB. */
   readonly rootSize?: number | 'auto'
+  /** Of a logical sector of each disk, in bytes. Default 512; 4096 needs an `ashift` of 12 or more, as it is by itself. */
+  readonly sectorSize?: SectorSize
   /** Bytes that stay free in a pool whose size is `auto`. Default 512 MiB. */
   readonly freeSize?: number
   /** Default: what the system's fstab mounts from the pool, else nixpkgs' datasets for Amazon. */
@@ -97,6 +100,7 @@ export interface ZfsDisksPlan {
   readonly bootSize: number
   /** Of the disk with the pool; undefined where it is `auto`. */
   readonly rootDiskSize: number | undefined
+  readonly sectorSize: SectorSize
   readonly pool: string
   readonly poolGuid: string
   readonly compatibility: ZfsCompatibility
@@ -119,6 +123,7 @@ export const ZFS_IMAGE_DEFAULTS = {
   bootSize: 1024 * MEBIBYTE,
   rootSize: 2048 * MEBIBYTE,
   freeSize: 512 * MEBIBYTE,
+  sectorSize: DEFAULT_SECTOR_SIZE,
   bootLoader: 'systemd-boot',
   parity: false,
   mtimeSeconds: 315532800,
@@ -132,8 +137,9 @@ export const ZFS_IMAGE_DEFAULTS = {
 export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   const preset = presetSettings(options.preset)
   const settings = { ...ZFS_IMAGE_DEFAULTS, ...preset, ...options }
-  const { layout, format, mtimeSeconds, bootLoader } = settings
+  const { layout, format, mtimeSeconds, bootLoader, sectorSize } = settings
   checkSizes(settings)
+  checkSectorSize(sectorSize)
   const write = await CONTAINERS.writer(format)
   const configuration = configurationText(options.configuration)
   const system = await openSystem(options)
@@ -148,7 +154,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   const volume = bootVolume(
     bootTree,
     'ESP',
-    { start: BOOT_START, size: bootPartitionSize(layout, bootSize), seed, mtimeSeconds },
+    { start: BOOT_START, size: bootPartitionSize(layout, bootSize), sectorSize, seed, mtimeSeconds },
     (end, option) => `${option('bootSize')} ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
   )
   const { root, digests } = installedTree(system, {
@@ -177,10 +183,11 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
       isWholeDisk: layout === 'two-disk',
     }),
   )
-  const table = { seed, parity: settings.parity }
-  const diskWith = (own: Image): Image => {
+  checkPoolSectors(pool.plan.options.ashift, sectorSize)
+  const table = { seed, parity: settings.parity, sectorSize }
+  const diskWith = (own: Image): DiskImage => {
     const parts = layout === 'two-disk' ? wholeDiskPartitions(own, table) : singleDiskPartitions(volume, own, bootSize, table)
-    return gpt(parts, { seed: `${seed} root disk`, size: own.size + place.overhead })
+    return gpt(parts, { seed: `${seed} root disk`, size: own.size + place.overhead, sectorSize })
   }
   const rootDisk = packedInPlace({
     partition: pool,
@@ -197,7 +204,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
       timeSeconds: mtimeSeconds,
       ...(options.compression && { compression: options.compression }),
     }
-    const finish = (whole: Image): Image | GrowingImage => write(whole, container)
+    const finish = (whole: Image): Image | GrowingImage => write({ ...whole, sectorSize }, container)
     const file = (own: Image | GrowingImage): FolderFile => ({ path: name, content: { kind: 'image', image: own } })
     if (!isGrowing(image)) return file(finish(image))
     // What the container refuses is found before the pool is packed.
@@ -206,7 +213,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   }
   const disks = [
     ...(layout === 'two-disk'
-      ? [contained('boot', gpt(bootDiskPartitions(volume, table), { seed: `${seed} boot disk`, size: bootSize }))]
+      ? [contained('boot', gpt(bootDiskPartitions(volume, table), { seed: `${seed} boot disk`, size: bootSize, sectorSize }))]
       : []),
     contained('root', rootDisk),
   ]
@@ -227,6 +234,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
       files: disks.map(({ path }) => path),
       bootSize,
       rootDiskSize: settings.rootSize === 'auto' ? undefined : settings.rootSize + (layout === 'single-disk' ? bootSize : 0),
+      sectorSize,
       ...poolSummary(pool),
       entries: boot.entries,
       pathCount: store.closure.paths.length,
@@ -266,6 +274,16 @@ function checkSizes({ bootSize, rootSize }: Pick<ZfsOptions, 'bootSize' | 'rootS
   }
 }
 
+/** Throws USAGE for a pool whose blocks are smaller than the sectors of its disk, which no system would import there. */
+function checkPoolSectors(ashift: number, sectorSize: SectorSize): void {
+  if (2 ** ashift >= sectorSize) return
+  throw new ImageError(
+    'USAGE',
+    (option) =>
+      `${option('poolProperties')} ashift=${ashift}: blocks of ${2 ** ashift} bytes, and the sectors of the disk have ${sectorSize}; give ashift=${Math.log2(sectorSize)} or more`,
+  )
+}
+
 /** A pool whose errors speak of the size that was asked for; `overhead` is what its disk has beside it. */
 function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsImage): ZfsImage {
   const inAskedSize = (error: unknown): unknown => {
@@ -295,10 +313,10 @@ function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsI
 
 /** Twice what there is: with another generation there is another kernel. */
 function resolvedBootSize(
-  { bootSize = ZFS_IMAGE_DEFAULTS.bootSize, layout = 'two-disk', mtimeSeconds = 0 }: ZfsOptions,
+  { bootSize = ZFS_IMAGE_DEFAULTS.bootSize, layout = 'two-disk', mtimeSeconds = 0, sectorSize = DEFAULT_SECTOR_SIZE }: ZfsOptions,
   tree: DirectoryNode,
 ): number {
-  return bootSize === 'auto' ? bootSizeFor(layout, 2 * bootVolumeSize(tree, 'ESP', mtimeSeconds)) : bootSize
+  return bootSize === 'auto' ? bootSizeFor(layout, 2 * bootVolumeSize(tree, 'ESP', { mtimeSeconds, sectorSize })) : bootSize
 }
 
 interface ChosenDatasets {
