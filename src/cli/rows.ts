@@ -107,7 +107,8 @@ export const FILE = row({
   group: 'Output',
   short: 'o',
   required: true,
-  about: 'File to write, which appears whole or not at all; - streams to standard output',
+  about:
+    'File to write, which appears whole or not at all; - streams to standard output; one more ending .gz, .zst or .xz compresses the whole',
 })
 
 export const FOLDER = row({ ...FILE, type: path('DIR'), about: 'Folder to write, which appears whole or not at all' })

@@ -29,7 +29,7 @@ export default imageCommand({
       type: flag(),
       group: 'Output',
       default: false,
-      about: 'Compress the whole image with zstd at level 3; name it .iso.zst',
+      about: 'Compress the whole image with zstd at level 3, as the ending .iso.zst does; for standard output',
     }),
     ...rows.DRY_RUN,
     compression: rows.STORE_COMPRESSION,

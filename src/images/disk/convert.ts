@@ -8,6 +8,7 @@ import { ImageError } from '../../errors.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { FileSource } from '../../io/source.ts'
 import { dataBytes } from '../../io/stream.ts'
+import { formatOfFile, innerName } from '../endings.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
 
 export interface ConvertOptions {
@@ -48,7 +49,7 @@ export interface ConvertPlan {
  */
 export async function convertDisk(options: ConvertOptions): Promise<ImageProduct<ConvertPlan>> {
   const { input, signal, onProgress, fileName = basename(input) } = options
-  const format = options.format ?? CONTAINERS.formatOfName(options.fileName ?? '') ?? 'raw'
+  const format = options.format ?? formatOfFile(options.fileName ?? '') ?? 'raw'
   onProgress?.({ kind: 'stage', stage: 'scan' })
   const write = await CONTAINERS.writer(format)
   const source = await FileSource.open(input)
@@ -60,7 +61,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
       { ...opened.image, sectorSize },
       {
         seed: options.seed ?? fileName,
-        fileName,
+        fileName: innerName(fileName),
         ...(options.compression && { compression: options.compression }),
         ...(options.mtimeSeconds !== undefined && { timeSeconds: options.mtimeSeconds }),
       },

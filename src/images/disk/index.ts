@@ -20,6 +20,7 @@ import { openSystem, type System, type SystemInput } from '../../system/system.t
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
+import { formatOfFile, innerName } from '../endings.ts'
 import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
@@ -122,7 +123,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const settings = {
     ...DISK_DEFAULTS,
     rootFileSystem: 'ext4',
-    format: CONTAINERS.formatOfName(options.fileName ?? '') ?? DISK_DEFAULTS.format,
+    format: formatOfFile(options.fileName ?? '') ?? DISK_DEFAULTS.format,
     ...presetSettings(options.preset),
     ...options,
   } as const
@@ -165,7 +166,10 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   }
   const finish = (whole: Image): Image | GrowingImage => {
     const { compression, fileName = 'nixos' } = options
-    return contained({ ...whole, sectorSize }, { seed, fileName, timeSeconds: mtimeSeconds, ...(compression && { compression }) })
+    return contained(
+      { ...whole, sectorSize },
+      { seed, fileName: innerName(fileName), timeSeconds: mtimeSeconds, ...(compression && { compression }) },
+    )
   }
   const plan = {
     toplevel,
