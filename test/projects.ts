@@ -50,6 +50,7 @@ export const UNIT: readonly string[] = [
   'test/filesystems/zfs/fletcher4.test.ts',
   'test/filesystems/zfs/plan.test.ts',
   'test/images/disk-systems.test.ts',
+  'test/images/identity.test.ts',
   'test/images/pieces-threads.test.ts',
   'test/images/volume-id.test.ts',
   'test/io/concat.test.ts',

@@ -190,7 +190,7 @@ export const PREPEND = row({
 export const SEED = row({
   type: text('TEXT'),
   group: 'Image',
-  defaultText: 'the store path of the system, or the name of FILE',
+  defaultText: 'all that decides the content',
   about: 'Identifiers that are not given are derived from it',
 })
 

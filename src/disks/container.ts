@@ -54,6 +54,8 @@ export interface Container {
   isOf?(source: RandomAccessSource): Promise<boolean>
   /** What it can be compressed by; none: it is not compressed. */
   readonly codecs?: readonly CodecName[]
+  /** Whether it has identifiers, which are derived from the seed. */
+  readonly hasIdentifiers?: boolean
   /** Whether it can hold the disks of a ZFS pool. */
   readonly holdsPool?: boolean
   /**

@@ -5,6 +5,7 @@ export const VHDX = {
   name: 'vhdx',
   about: 'Hyper-V of generation 2',
   endings: ['vhdx'],
+  hasIdentifiers: true,
   marks: [mark(0, 'vhdxfile')],
   holdsPool: true,
   largeSectors: 'said',

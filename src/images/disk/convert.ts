@@ -1,6 +1,7 @@
 /** The recipe of `kilnix convert`: a disk from one container into another. */
 import { basename } from 'node:path'
 import type { CodecSpec } from '../../codecs/codec.ts'
+import type { Container } from '../../disks/container.ts'
 import { CONTAINERS, type InputFormat, type OutputFormat } from '../../disks/containers.ts'
 import { gptSectorSize } from '../../disks/gpt/index.ts'
 import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../../disks/sectors.ts'
@@ -9,6 +10,7 @@ import type { ProgressListener } from '../../io/progress.ts'
 import { FileSource } from '../../io/source.ts'
 import { dataBytes } from '../../io/stream.ts'
 import { formatOfFile, innerName } from '../endings.ts'
+import { diskIdentity } from '../identity.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
 
 export interface ConvertOptions {
@@ -20,7 +22,7 @@ export interface ConvertOptions {
   readonly sectorSize?: SectorSize
   /** Default: what the ending of `fileName` says, else raw. */
   readonly format?: OutputFormat
-  /** Identifiers of the new container are derived from it; default: the new file's name. */
+  /** Identifiers of the new container are derived from it; default: what the disk holds, which is read for that. */
   readonly seed?: string
   /** Name of the file to write, which some containers repeat. Default: that of the file to read. */
   readonly fileName?: string
@@ -60,7 +62,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
     const image = write(
       { ...opened.image, sectorSize },
       {
-        seed: options.seed ?? fileName,
+        seed: options.seed ?? (hasIdentifiers(format) ? await diskIdentity(opened.image, signal) : ''),
         fileName: innerName(fileName),
         ...(options.compression && { compression: options.compression }),
         ...(options.mtimeSeconds !== undefined && { timeSeconds: options.mtimeSeconds }),
@@ -80,6 +82,11 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
     await source.close()
     throw error
   }
+}
+
+function hasIdentifiers(format: OutputFormat): boolean {
+  const container: Container | undefined = CONTAINERS.list.find(({ name }) => name === format)
+  return container?.hasIdentifiers === true
 }
 
 /** Throws UNSUPPORTED where a size that the old container says gets lost, unless it is asked for; USAGE where another is asked for. */

@@ -21,6 +21,7 @@ import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { formatOfFile, innerName } from '../endings.ts'
+import { installedIdentity } from '../identity.ts'
 import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
@@ -62,7 +63,7 @@ export interface DiskOptions extends SystemInput {
   readonly configuration?: Configuration
   /** Store path of root's channels. */
   readonly channel?: string
-  /** Identifiers are derived from it; default: the store path of the system. */
+  /** Identifiers are derived from it; default: all that decides the content of the disk, whatever its container. */
   readonly seed?: string
   /** Of the root partition and its file system, 8-4-4-4-12 hex digits; default: nixpkgs' own. */
   readonly rootUuid?: string
@@ -135,11 +136,19 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const configuration = configurationText(options.configuration)
   const system = await openSystem(options)
   const { store, toplevel, bootspec } = system
-  const seed = options.seed ?? toplevel
   const loader = options.bootLoader ?? (partitions.some(({ role }) => role === 'esp') ? 'systemd-boot' : 'none')
   const boot = await diskBoot(system, { ...settings, loader })
-  const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds, sectorSize })
   const { root, digests } = rootTree(system, boot, { ...options, configuration, mtimeSeconds, rootFileSystem })
+  const seed =
+    options.seed ??
+    (await installedIdentity({
+      system,
+      root,
+      targets: (options.add ?? []).map(({ target }) => target),
+      settings: deciding(settings, loader),
+      signal: options.signal,
+    }))
+  const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds, sectorSize })
   const diskWith = (rootImage: Image): DiskImage => {
     const needed = diskSizeFor(layout, start, rootImage.size)
     const size = typeof settings.size === 'number' ? settings.size : needed
@@ -208,11 +217,23 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const rootImage = ext4Root(root, start, {
     ...settings,
     uuid: rootUuid,
-    hashSeed: guidToText(deriveGuid(seed, 'ext4 hash')),
+    // No identifier: a root of the same files is the same.
+    hashSeed: guidToText(deriveGuid(options.seed ?? toplevel, 'ext4 hash')),
   })
   const diskSize = typeof settings.size === 'number' ? settings.size : diskSizeFor(layout, start, rootImage.size)
   const rootFreeBytes = rootImage.plan.freeBlockCount * EXT4_BLOCK_SIZE
   return product(finish(diskWith(rootImage)), { diskSize, partitions: table(rootImage.size), rootFreeBytes })
+}
+
+/** What decides a disk beside its root directory. */
+function deciding(
+  options: DiskOptions & { readonly layout: DiskLayout; readonly sectorSize: SectorSize },
+  bootLoader: BootLoader,
+): Readonly<Record<string, unknown>> {
+  const { layout, rootFileSystem, size, freeSize, espSize, sectorSize, label, kernelParams, timeoutSeconds, rootUuid, mtimeSeconds } =
+    options
+  const partitions = { layout, rootFileSystem, size, freeSize, espSize, sectorSize }
+  return { kind: 'disk', ...partitions, label, bootLoader, kernelParams, timeoutSeconds, rootUuid, mtimeSeconds }
 }
 
 /** Throws USAGE for a name that none has. */

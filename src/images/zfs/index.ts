@@ -22,6 +22,7 @@ import type { DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
+import { installedIdentity } from '../identity.ts'
 import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
 import type { Product } from '../product.ts'
@@ -79,7 +80,7 @@ export interface ZfsOptions extends SystemInput {
   readonly configuration?: Configuration
   /** Store path of root's channels. */
   readonly channel?: string
-  /** Identifiers are derived from it; default: the store path of the system. */
+  /** Identifiers are derived from it; default: all that decides the content of the disks, whatever their container. */
   readonly seed?: string
   /** Partition types as nixpkgs' images have them, which mark no EFI system partition. Default false. */
   readonly parity?: boolean
@@ -144,19 +145,12 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   const configuration = configurationText(options.configuration)
   const system = await openSystem(options)
   const { store, toplevel, bootspec } = system
-  const seed = options.seed ?? toplevel
   const fstab = await systemText(system, 'etc/fstab')
   const chosen = chosenDatasets(settings, fstab)
   const boot = await diskBoot(system, { ...settings, loader: bootLoader, layout: 'efi' })
   const bootTree = boot.esp
   if (bootTree === undefined) throw new RangeError('a layout without an EFI system partition')
   const bootSize = resolvedBootSize(settings, bootTree)
-  const volume = bootVolume(
-    bootTree,
-    'ESP',
-    { start: BOOT_START, size: bootPartitionSize(layout, bootSize), sectorSize, seed, mtimeSeconds },
-    (end, option) => `${option('bootSize')} ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
-  )
   const { root, digests } = installedTree(system, {
     check: 'byFormat',
     mtimeSeconds,
@@ -165,6 +159,24 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     ...(options.add && { add: options.add }),
     ...(options.onProgress && { onProgress: options.onProgress }),
   })
+  const properties = { ...FILE_SYSTEM_PROPERTIES, ...options.fileSystemProperties }
+  const poolProperties = { ...POOL_PROPERTIES, ...preset.poolProperties, ...options.poolProperties }
+  const datasets = withSnapshots(chosen.datasets, options.snapshots ?? [])
+  const seed =
+    options.seed ??
+    (await installedIdentity({
+      system,
+      root,
+      targets: (options.add ?? []).map(({ target }) => target),
+      settings: { ...deciding(settings), pool: chosen.pool, bootSize, datasets, properties, poolProperties },
+      signal: options.signal,
+    }))
+  const volume = bootVolume(
+    bootTree,
+    'ESP',
+    { start: BOOT_START, size: bootPartitionSize(layout, bootSize), sectorSize, seed, mtimeSeconds },
+    (end, option) => `${option('bootSize')} ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
+  )
   const place = poolPlace(layout, bootSize)
   const pool = sizedPool(settings.rootSize, place.overhead - (layout === 'single-disk' ? bootSize : 0), () =>
     zfsPool(root, {
@@ -175,9 +187,9 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
         ? { size: 'auto', freeSize: settings.freeSize, roundTo: MEBIBYTE }
         : { size: (layout === 'single-disk' ? bootSize : 0) + settings.rootSize - place.overhead }),
       ...(options.compatibility !== undefined && { compatibility: options.compatibility }),
-      properties: { ...FILE_SYSTEM_PROPERTIES, ...options.fileSystemProperties },
-      poolProperties: { ...POOL_PROPERTIES, ...preset.poolProperties, ...options.poolProperties },
-      datasets: withSnapshots(chosen.datasets, options.snapshots ?? []),
+      properties,
+      poolProperties,
+      datasets,
       timeSeconds: mtimeSeconds,
       devicePath: layout === 'two-disk' ? '/dev/vdb1' : '/dev/vda3',
       isWholeDisk: layout === 'two-disk',
@@ -242,6 +254,13 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
       verified,
     },
   }
+}
+
+/** What decides the disks beside what lies on the pool, and how it is divided. */
+function deciding(options: ZfsOptions): Readonly<Record<string, unknown>> {
+  const { layout, rootSize, freeSize, sectorSize, compatibility, bootLoader, kernelParams, timeoutSeconds, parity, mtimeSeconds } = options
+  const disks = { layout, rootSize, freeSize, sectorSize, parity }
+  return { kind: 'zfs', ...disks, compatibility, bootLoader, kernelParams, timeoutSeconds, mtimeSeconds }
 }
 
 /** Throws USAGE for a name that none has. */
