@@ -53,6 +53,7 @@ export const UNIT: readonly string[] = [
   'test/images/identity.test.ts',
   'test/images/pieces-threads.test.ts',
   'test/images/volume-id.test.ts',
+  'test/io/block-device.test.ts',
   'test/io/concat.test.ts',
   'test/io/folder.test.ts',
   'test/io/proven.test.ts',

@@ -108,12 +108,17 @@ export const FILE = row({
   short: 'o',
   required: true,
   about:
-    'File to write, which appears whole or not at all; - streams to standard output; one more ending .gz, .zst or .xz compresses the whole',
+    'File to write, which appears whole or not at all; - streams to standard output, as pipes are streamed to; a block device is written, read back and compared; one more ending .gz, .zst or .xz compresses the whole',
 })
 
 export const FOLDER = row({ ...FILE, type: path('DIR'), about: 'Folder to write, which appears whole or not at all' })
 
-export const FORCE = row({ type: flag(), group: 'Output', default: false, about: 'Replace FILE if it exists' })
+export const FORCE = row({
+  type: flag(),
+  group: 'Output',
+  default: false,
+  about: 'Replace FILE if it exists; where nobody can be asked, write to a device',
+})
 
 export const FORCE_FOLDER = row({ ...FORCE, about: 'Replace DIR if it exists and holds nothing but what this command writes' })
 

@@ -3,6 +3,8 @@
 import type { CodecSpec } from '../codecs/codec.ts'
 import { compressedImage } from '../codecs/stream/index.ts'
 import { ImageError } from '../errors.ts'
+import { blockDevice } from '../io/block-device.ts'
+import { destinationOf } from '../io/destination.ts'
 import { checkFolderDestination, type FolderFile, type SavedFile, saveFolder } from '../io/folder.ts'
 import { type GrowingImage, type Image, isGrowing, leastSizeOf } from '../io/image.ts'
 import { buildContext, type SavedImage, type SaveOptions, saveImage } from '../io/output.ts'
@@ -30,7 +32,9 @@ export async function saveProduct(product: Product, path: string, options: SaveP
     if (!isImageProduct(product) && options.zstdLevel !== undefined) {
       throw new ImageError('USAGE', `${path}: becomes a folder, which cannot be compressed as a whole`, { path })
     }
-    const compression = isImageProduct(product) ? wholeCompression(path, product.named, options.zstdLevel) : undefined
+    const isDevice = isImageProduct(product) && destinationOf(path).kind === 'blockDevice'
+    if (isDevice) checkDeviceSectors(product, path)
+    const compression = isImageProduct(product) && !isDevice ? wholeCompression(path, product.named, options.zstdLevel) : undefined
     const replacing = { force: options.force === true, replaceable: product.replaceable }
     if (!isImageProduct(product)) await checkFolderDestination(path, replacing, options.onProgress)
     const files = await product.files(context)
@@ -40,6 +44,19 @@ export async function saveProduct(product: Product, path: string, options: SaveP
   } finally {
     await product.close()
   }
+}
+
+/** Throws USAGE for a disk whose table counts in other sectors than the device has, which would not start. */
+function checkDeviceSectors({ plan }: ImageProduct, path: string): void {
+  const { sectorSize } = blockDevice(path)
+  const own = 'sectorSize' in plan ? plan.sectorSize : sectorSize
+  if (own === sectorSize) return
+  throw new ImageError(
+    'USAGE',
+    (option) =>
+      `${path}: has sectors of ${sectorSize} bytes, and the image counts in those of ${own}; give ${option('sectorSize')} ${sectorSize}`,
+    { path },
+  )
 }
 
 function saveWhole(

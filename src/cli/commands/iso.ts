@@ -17,7 +17,7 @@ export default imageCommand({
         about: 'For BIOS and UEFI, from a store below ./root, with a faster codec',
         line: 'kilnix iso --closure ./closure-info --root ./root --syslinux /usr/lib --compression zstd:3 -o nixos.iso',
       },
-      { about: 'Straight onto a USB stick', line: 'kilnix iso --closure ./closure-info -o - > /dev/sdX' },
+      { about: 'Straight onto a USB stick', line: 'kilnix iso --closure ./closure-info -o /dev/sdX' },
       { about: 'What would be written', line: 'kilnix iso --closure ./closure-info -o nixos.iso --dry-run' },
     ],
   },

@@ -52,7 +52,7 @@ export interface ConvertPlan {
 export async function convertDisk(options: ConvertOptions): Promise<ImageProduct<ConvertPlan>> {
   const { input, signal, onProgress, fileName = basename(input) } = options
   const format = options.format ?? formatOfFile(options.fileName ?? '') ?? 'raw'
-  onProgress?.({ kind: 'stage', stage: 'scan' })
+  onProgress?.({ kind: 'stage', stage: 'open' })
   const write = await CONTAINERS.writer(format)
   const source = await FileSource.open(input)
   try {
