@@ -27,7 +27,7 @@ const LINE_WIDTH = 140
 /** JSON with short lists on one line, as the formatter wants it. */
 function formattedJson(value: unknown): string {
   const text = JSON.stringify(value, null, 2)
-  return text.replace(/^(.*)\[\n\s+("[^[\]{}]*")\n\s+\](,?)$/gm, (list, head: string, items: string, end: string) => {
+  return text.replace(/^(.*)\[\n\s+(["\d][^[\]{}]*)\n\s+\](,?)$/gm, (list, head: string, items: string, end: string) => {
     const line = `${head}[${items.replace(/,\n\s+/g, ', ')}]${end}`
     return line.length <= LINE_WIDTH ? line : list
   })

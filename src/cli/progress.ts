@@ -27,6 +27,7 @@ const RATE_MILLISECONDS = 5000
 
 /** Short for the bar, longer for lines. */
 const NAMES: Readonly<Record<Stage, { readonly short: string; readonly long: string }>> = {
+  open: { short: 'reading', long: 'reading the disk' },
   scan: { short: 'reading', long: 'reading the closure' },
   replace: { short: 'replacing', long: 'rewriting store paths' },
   squashfs: { short: 'packing', long: 'packing the store' },
@@ -35,6 +36,7 @@ const NAMES: Readonly<Record<Stage, { readonly short: string; readonly long: str
   sum: { short: 'adding up', long: 'adding up sizes' },
   write: { short: 'writing', long: 'writing the image' },
   compress: { short: 'compressing', long: 'compressing the image' },
+  compare: { short: 'comparing', long: 'reading back and comparing' },
   sync: { short: 'syncing', long: 'syncing to disk' },
 }
 

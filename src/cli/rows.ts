@@ -1,5 +1,6 @@
 /** The rows that several commands have. */
 import { GENERATION_DEFAULTS } from '../boot/generation.ts'
+import { SECTOR_SIZES } from '../disks/sectors.ts'
 import { row } from './row.ts'
 import {
   type Addition,
@@ -9,6 +10,7 @@ import {
   flag,
   hostAddition,
   integer,
+  numberChoice,
   path,
   replacement,
   size,
@@ -105,12 +107,18 @@ export const FILE = row({
   group: 'Output',
   short: 'o',
   required: true,
-  about: 'File to write, which appears whole or not at all; - streams to standard output',
+  about:
+    'File to write, which appears whole or not at all; - streams to standard output, as pipes are streamed to; a block device is written, read back and compared; one more ending .gz, .zst or .xz compresses the whole',
 })
 
 export const FOLDER = row({ ...FILE, type: path('DIR'), about: 'Folder to write, which appears whole or not at all' })
 
-export const FORCE = row({ type: flag(), group: 'Output', default: false, about: 'Replace FILE if it exists' })
+export const FORCE = row({
+  type: flag(),
+  group: 'Output',
+  default: false,
+  about: 'Replace FILE if it exists; where nobody can be asked, write to a device',
+})
 
 export const FORCE_FOLDER = row({ ...FORCE, about: 'Replace DIR if it exists and holds nothing but what this command writes' })
 
@@ -187,8 +195,15 @@ export const PREPEND = row({
 export const SEED = row({
   type: text('TEXT'),
   group: 'Image',
-  defaultText: 'the store path of the system, or the name of FILE',
+  defaultText: 'all that decides the content',
   about: 'Identifiers that are not given are derived from it',
+})
+
+export const SECTOR_SIZE = row({
+  type: numberChoice(SECTOR_SIZES),
+  group: 'Image',
+  defaultText: '512',
+  about: 'Bytes of a sector of the disk, in which its partition table counts; a disk of 4096 starts only where it is attached as one',
 })
 
 export const ADD = row({

@@ -97,6 +97,21 @@ export function integer(placeholder: string, minimum: number, maximum: number): 
   }
 }
 
+/** One of a few numbers. */
+export function numberChoice<const C extends number>(choices: readonly C[]): ValueType<C> {
+  const check = (value: unknown, option: string): C => {
+    const found = choices.find((candidate) => candidate === value)
+    if (found === undefined) throw usage(`${option} is ${shown(value)}, it must be ${choices.join(' or ')}`)
+    return found
+  }
+  return {
+    placeholder: choices.join('|'),
+    schema: { enum: choices },
+    parse: (value, option) => check(decimal(value), option),
+    fromJson: check,
+  }
+}
+
 /** A number where `value` is one without sign, point or exponent, else the text itself. */
 function decimal(value: string): number | string {
   return /^\d{1,15}$/.test(value) ? Number(value) : value

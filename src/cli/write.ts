@@ -5,15 +5,18 @@
 import type { ImageProduct, Product } from '../images/product.ts'
 import { type SaveProductOptions, saveProduct } from '../images/save.ts'
 import { checkApart, checkHoldsNone } from '../io/apart.ts'
-import { checkDestination } from '../io/file-target.ts'
+import { blockDevice, checkDevice } from '../io/block-device.ts'
+import { destinationOf } from '../io/destination.ts'
 import { checkFolderDestination, type SavedFile } from '../io/folder.ts'
+import { checkSavable } from '../io/output.ts'
 import { saveStore } from '../system/saved-store.ts'
 import type { Context, FolderCommand, ImageCommand, Run, StoreCommand, StoreProduct } from './command.ts'
+import { confirmDevice } from './confirm.ts'
 import { streamToStdout } from './image-stdout.ts'
 import { planTable } from './plan-table.ts'
 import type { Given, Rows } from './row.ts'
 import { say } from './stderr.ts'
-import { printJson, printLines, printResult, stdoutIsTerminal } from './stdout.ts'
+import { printJson, printLines, printResult, STDOUT, stdoutIsTerminal } from './stdout.ts'
 import { formatBytes } from './units.ts'
 import { usage } from './values.ts'
 
@@ -53,17 +56,17 @@ type Writer = ImageCommand | FolderCommand | StoreCommand
 /** Resolves to the exit status. Throws USAGE, EXISTS and WRITE_FAILED before anything is read, and what the recipe and writing throw. */
 export async function runWriter(command: Writer, all: Given<Rows>, run: Run): Promise<number> {
   // Every command that writes has these rows; tests hold it to that.
-  const given = all as GivenOutput
-  const { output, quiet } = given
+  const asked = all as GivenOutput
   const { signal, progress } = run
   const context = { signal, onProgress: progress.listener }
-  if (given.dryRun) {
-    const plan = await planOf(command, given, context)
-    if (given.json) await printJson(plan, 2, signal)
+  if (asked.dryRun) {
+    const plan = await planOf(command, asked, context)
+    if (asked.json) await printJson(plan, 2, signal)
     else await printLines(planTable(plan), signal)
     return 0
   }
-  await checkOutput(command, given)
+  const given = await checkedOutput(command, asked, signal)
+  const { output, quiet } = given
   const { results, files, summary, remarks } = await write(command, given, context, run)
   progress.clear()
   await printResult(results, output, signal)
@@ -92,13 +95,29 @@ async function write(command: Writer, given: GivenOutput, context: Context, run:
 /** zstd's own default, which nixpkgs uses for `.iso.zst`. */
 const IMAGE_ZSTD_LEVEL = 3
 
-/** A folder is looked at once it is known what may be replaced. */
-async function checkOutput({ writes }: Writer, { output, force }: GivenOutput): Promise<void> {
-  if (writes === 'image' && output !== '-') await checkDestination(output, force)
-  if (output !== '-') return
+/**
+ * The same, with what is known of the output: by what name standard output may be given, and whether somebody means a device. A folder is
+ * looked at once it is known what may be replaced.
+ */
+async function checkedOutput({ writes }: Pick<Writer, 'writes'>, given: GivenOutput, signal: AbortSignal): Promise<GivenOutput> {
+  const { output, force } = given
+  if (writes === 'image' && output !== '-') {
+    const destination = destinationOf(output)
+    if (destination.kind === 'descriptor' && destination.descriptor === STDOUT)
+      return checkedOutput({ writes }, { ...given, output: '-' }, signal)
+    if (destination.kind !== 'blockDevice') checkSavable(output, force)
+    else {
+      const device = blockDevice(output)
+      checkDevice(device)
+      if (!force) await confirmDevice(device, signal)
+      return { ...given, force: true }
+    }
+  }
+  if (output !== '-') return given
   if (writes !== 'image')
     throw usage(`--output is -; a ${writes} cannot be streamed, name ${writes === 'folder' ? 'one' : 'a folder'} to write`)
   if (stdoutIsTerminal()) throw usage('the image is not written to a terminal; redirect standard output')
+  return given
 }
 
 /** Throws what the image throws, USAGE where it would be written over one of its inputs. */

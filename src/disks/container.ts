@@ -4,6 +4,7 @@ import { ImageError } from '../errors.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import type { RandomAccessSource } from '../io/source.ts'
+import { DEFAULT_SECTOR_SIZE, type DiskImage } from './sectors.ts'
 
 /** Bytes by which a format is known. */
 export interface Mark {
@@ -35,7 +36,7 @@ export interface ReadOptions {
 }
 
 /** The disk in its container. Throws what the format throws. */
-export type ContainerWriter = (disk: Image, options: ContainerOptions) => Image | GrowingImage
+export type ContainerWriter = (disk: DiskImage, options: ContainerOptions) => Image | GrowingImage
 
 /**
  * A format as it is asked for by name. It stands in its folder and loads the format only when a disk is read or written,
@@ -53,11 +54,18 @@ export interface Container {
   isOf?(source: RandomAccessSource): Promise<boolean>
   /** What it can be compressed by; none: it is not compressed. */
   readonly codecs?: readonly CodecName[]
+  /** Whether it has identifiers, which are derived from the seed. */
+  readonly hasIdentifiers?: boolean
   /** Whether it can hold the disks of a ZFS pool. */
   readonly holdsPool?: boolean
+  /**
+   * Of disks whose sectors have 4096 bytes: `said` where the file says so, `attached` where it says nothing and it is the machine's
+   * matter how it attaches the disk. Without it all machines take the disk for one of 512.
+   */
+  readonly largeSectors?: 'said' | 'attached'
   writer?(): Promise<ContainerWriter>
   /** The virtual disk. Throws BAD_INPUT for a damaged one, UNSUPPORTED for features that are not read, and what the source throws. */
-  read?(source: RandomAccessSource, options: ReadOptions): Promise<Image>
+  read?(source: RandomAccessSource, options: ReadOptions): Promise<DiskImage>
 }
 
 /** Names of those that have a property of this shape. */
@@ -65,8 +73,8 @@ type NameWith<List extends readonly Container[], Shape> = Extract<List[number], 
 
 export interface OpenedDisk<InputFormat extends string> {
   readonly format: InputFormat
-  /** The virtual disk. */
-  readonly image: Image
+  /** The virtual disk, with its sector size where the container says one. */
+  readonly image: DiskImage
 }
 
 export interface ContainerRegistry<OutputFormat extends string, InputFormat extends string, PoolFormat extends string> {
@@ -83,7 +91,8 @@ export interface ContainerRegistry<OutputFormat extends string, InputFormat exte
   formatOfName(fileName: string): OutputFormat | undefined
   /**
    * Load what writes a container. Throws USAGE for one that is not known; what is returned throws USAGE for a codec where
-   * nothing is compressed, UNSUPPORTED for one that the container does not have, and what the format throws.
+   * nothing is compressed, UNSUPPORTED for one that the container does not have, and for sectors that it does not have, and what
+   * the format throws.
    */
   writer(format: OutputFormat): Promise<ContainerWriter>
   /**
@@ -129,6 +138,7 @@ export function containerRegistry<const List extends readonly Container[]>(
       if (write === undefined) throw new ImageError('USAGE', `${format} is read and not written`)
       return (disk, options) => {
         checkCodec(container, options.compression, containers)
+        checkSectors(container, disk, containers)
         return write(disk, options)
       }
     },
@@ -156,6 +166,16 @@ function checkCodec({ name, codecs }: Container, compression: CodecSpec | undefi
     )
   }
   throw new ImageError('UNSUPPORTED', `${name} cannot be compressed by ${compression.name}; choose ${codecs.join(' or ')}`)
+}
+
+function checkSectors(
+  { name, largeSectors }: Container,
+  { sectorSize = DEFAULT_SECTOR_SIZE }: DiskImage,
+  containers: readonly Container[],
+): void {
+  if (sectorSize === DEFAULT_SECTOR_SIZE || largeSectors !== undefined) return
+  const others = namesOf(containers.filter((container) => container.largeSectors !== undefined))
+  throw new ImageError('UNSUPPORTED', `the disk has sectors of ${sectorSize} bytes, those of ${name} have 512; choose one of ${others}`)
 }
 
 const OTHER_CONTAINER = 'which is not read; convert it to raw or qcow2 where it was made'

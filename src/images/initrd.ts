@@ -88,7 +88,10 @@ export async function initrd(options: InitrdOptions): Promise<ImageProduct<Initr
   }
   return imageProduct({
     name: 'initrd',
-    named: archive === undefined ? PREPENDED : { what: `an archive compressed by ${compression.name}`, endings: ENDINGS[compression.name] },
+    named:
+      archive === undefined
+        ? PREPENDED
+        : { what: `an archive compressed by ${compression.name}`, endings: ENDINGS[compression.name], isWrappable: false },
     image: sizeChecked(concatGrowing(parts, MEMBER_ALIGNMENT), initrdSizeRule('initrd', options.onProgress)),
     plan,
     inputs: [...(store?.inputs ?? []), ...prepend, ...add.map(({ source }) => source)],
@@ -105,7 +108,7 @@ const ENDINGS: Readonly<Record<CodecSpec['name'], readonly string[]>> = {
 }
 
 /** They are as they were given, compressed or not. */
-const PREPENDED = { what: 'archives as they were given', endings: Object.values(ENDINGS).flat() }
+const PREPENDED = { what: 'archives as they were given', endings: Object.values(ENDINGS).flat(), isWrappable: false }
 
 /** What `makeInitrd` of nixpkgs lays out around a closure. */
 const MOUNT_POINTS = ['dev', 'proc', 'sys']

@@ -1,5 +1,5 @@
 /** That an output is none of the inputs. */
-import { realpathSync } from 'node:fs'
+import { realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { ImageError } from '../errors.ts'
 
@@ -11,6 +11,8 @@ export function checkApart(output: string, inputs: Iterable<string>): void {
   const placeOf = placeFinder()
   const place = placeOf(output)
   for (const input of inputs) {
+    if (isSameDevice(output, input))
+      throw new ImageError('USAGE', `the output ${output} is the input ${input}; choose another`, { path: output })
     for (const taken of [placeOf(input), realPath(resolve(input))]) {
       if (place !== taken && !place.startsWith(`${taken}/`)) continue
       const what = place === taken ? 'is the input' : 'lies within the input'
@@ -28,6 +30,16 @@ export function checkHoldsNone(output: string, inputs: Iterable<string>): void {
     throw new ImageError('USAGE', `the input ${input} lies within the output ${output}; choose another place for one of them`, {
       path: output,
     })
+  }
+}
+
+/** Whether both are, by any name, one block device. */
+function isSameDevice(output: string, input: string): boolean {
+  try {
+    const [one, other] = [statSync(output), statSync(input)]
+    return one.isBlockDevice() && other.isBlockDevice() && one.rdev === other.rdev
+  } catch {
+    return false
   }
 }
 

@@ -181,29 +181,21 @@ export function checkDestination(path: string, force: boolean): void {
   if (status === undefined) return
   if (status.isDirectory())
     throw new ImageError('EXISTS', `${path}: is a folder; name the file to write, such as ${join(path, 'nixos.iso')}`, { path })
-  if (!status.isFile() && !status.isSymbolicLink()) {
-    throw new ImageError('UNSUPPORTED', `${path}: is not a regular file; write to a file, or stream with '-o -' and redirect`, { path })
+  // A link is replaced like a file; but one that leads to a device or pipe, as those below /dev/disk do, stands for that.
+  const meant = status.isSymbolicLink() ? statusBehind(path) : status
+  if (meant !== undefined && !meant.isFile() && !meant.isDirectory()) {
+    throw new ImageError('UNSUPPORTED', `${path}: is a device, pipe or socket, to which this is not written; choose a file`, { path })
   }
-  if (status.isSymbolicLink()) checkLink(path)
   if (!force) throw existsError(path)
 }
 
-/** A link is replaced like a file; but one that leads to a device, as those below /dev/disk do, stands for that. */
-function checkLink(path: string): void {
-  let target: Stats | undefined
+/** What a link leads to; undefined for a circle, or a folder that may not be looked into, which nobody means. */
+function statusBehind(path: string): Stats | undefined {
   try {
-    target = statSync(path, { throwIfNoEntry: false })
+    return statSync(path, { throwIfNoEntry: false })
   } catch {
-    // A circle, or a folder that may not be looked into: it leads to nothing that could be meant.
-    return
+    return undefined
   }
-  if (target === undefined || target.isFile() || target.isDirectory()) return
-  const kind = target.isBlockDevice() || target.isCharacterDevice() ? 'a device' : 'a pipe or socket'
-  throw new ImageError(
-    'UNSUPPORTED',
-    `${path}: leads to ${kind}, which would not be written to but replaced by a file; write to a file, or stream with '-o -' and redirect`,
-    { path },
-  )
 }
 
 /** A scratch file without a name, so that even a killed process leaves nothing behind. */

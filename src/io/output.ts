@@ -3,10 +3,14 @@ import { createHash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { Readable } from 'node:stream'
 import { constants } from 'node:zlib'
-import { throwIfAborted } from '../errors.ts'
+import { ImageError, throwIfAborted } from '../errors.ts'
+import { type BlockDevice, blockDevice, checkDevice } from './block-device.ts'
+import { destinationOf } from './destination.ts'
+import { writeDevice } from './device-output.ts'
 import { placeHashed } from './digest.ts'
-import { type FileTarget, openSpool, writeFileAtomically } from './file-target.ts'
+import { checkDestination, type FileTarget, openSpool, writeFileAtomically } from './file-target.ts'
 import { type BuildContext, checkJobs, type GrowingImage, type Image, isGrowing } from './image.ts'
+import { type PipePlace, writePipe } from './pipe-output.ts'
 import type { ProgressListener } from './progress.ts'
 import { imageChunks, placeImage } from './stream.ts'
 import { zstdChunks } from './zstd.ts'
@@ -21,7 +25,7 @@ export interface OutputOptions {
 }
 
 export interface SaveOptions extends OutputOptions {
-  /** Replace a file that exists; default false. */
+  /** Replace a file that exists, or what is on a block device; default false. */
   readonly force?: boolean
   /** Compute the SHA-256 of the file, for which it is read back while it goes to the disk; default true. */
   readonly digest?: boolean
@@ -35,11 +39,74 @@ export interface SavedImage {
 }
 
 /**
- * Write an image to a file, which appears whole or not at all. Throws EXISTS, WRITE_FAILED, ABORTED, or
- * what the image throws.
+ * Write an image to a file, which appears whole or not at all; to a block device, whose bytes are read back and compared; or in order to
+ * a pipe, or an open descriptor such as `/dev/stdout`. Throws EXISTS, WRITE_FAILED, ABORTED, UNSUPPORTED for a device that is in use, LIMIT
+ * for one that is too small, or what the image throws.
  */
 export async function saveImage(image: Image | GrowingImage, path: string, options: SaveOptions = {}): Promise<SavedImage> {
   const context = buildContext(options)
+  const destination = destinationOf(path)
+  switch (destination.kind) {
+    case 'blockDevice':
+      return saveToDevice(image, path, options, context)
+    case 'descriptor':
+      return streamTo({ descriptor: destination.descriptor, path }, image, options)
+    case 'pipe':
+      return streamTo({ path }, image, options)
+    case 'file':
+      return saveToFile(image, path, options, context)
+  }
+}
+
+/**
+ * For a check before the work begins. Throws EXISTS, UNSUPPORTED, WRITE_FAILED where `saveImage` would, as far as is known before; `force` is
+ * as it has it.
+ */
+export function checkSavable(path: string, force: boolean): void {
+  const { kind } = destinationOf(path)
+  if (kind === 'file') checkDestination(path, force)
+  if (kind !== 'blockDevice') return
+  const device = blockDevice(path)
+  checkDevice(device)
+  if (!force) throw deviceExists(device)
+}
+
+/** For a device that may be written to only when somebody means it. */
+export function deviceExists({ path, size }: BlockDevice): ImageError {
+  return new ImageError(
+    'EXISTS',
+    (option) => `${path}: is a block device of ${size} bytes, and all that is on it would be lost; use ${option('force')} to write to it`,
+    { path },
+  )
+}
+
+async function saveToDevice(image: Image | GrowingImage, path: string, options: SaveOptions, context: BuildContext): Promise<SavedImage> {
+  checkSavable(path, options.force === true)
+  if (options.zstdLevel !== undefined) {
+    throw new ImageError(
+      'USAGE',
+      `${path}: is a block device, from which nothing starts that is compressed as a whole; write it as it is`,
+      { path },
+    )
+  }
+  return writeDevice(image, blockDevice(path), context)
+}
+
+async function streamTo(place: PipePlace, image: Image | GrowingImage, options: SaveOptions): Promise<SavedImage> {
+  const hash = createHash('sha256')
+  let size = 0
+  async function* counted(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of imageStream(image, options) as AsyncIterable<Uint8Array>) {
+      hash.update(chunk)
+      size += chunk.length
+      yield chunk
+    }
+  }
+  await writePipe(place, counted(), options.signal)
+  return { size, sha256: hash.digest('hex') }
+}
+
+async function saveToFile(image: Image | GrowingImage, path: string, options: SaveOptions, context: BuildContext): Promise<SavedImage> {
   const force = options.force === true
   const onSync = (): void => options.onProgress?.({ kind: 'stage', stage: 'sync' })
   return writeFileAtomically(path, { force, onSync }, async (target) => {

@@ -7,9 +7,10 @@ export type ProgressEvent =
   | { readonly kind: 'note'; readonly message: string }
 
 /**
- * `scan`: listing the store; `squashfs`: reading, hashing, compressing; `pieces`: the same for one image a store path (its
- * bytes are those of NARs); `hash`: reading and hashing the store; `sum`: adding up the closures of paths; `write`: the rest of the image; `sync`: to stable storage.
+ * `scan`: listing the store; `open`: what a disk is read for before it is written; `squashfs`: reading, hashing, compressing; `pieces`: the same for one image a store path (its
+ * bytes are those of NARs); `hash`: reading and hashing the store; `sum`: adding up the closures of paths; `write`: the rest of the image; `sync`: to stable storage; `compare`: reading back
+ * what a device has.
  */
-export type Stage = 'scan' | 'replace' | 'squashfs' | 'pieces' | 'hash' | 'sum' | 'write' | 'compress' | 'sync'
+export type Stage = 'scan' | 'open' | 'replace' | 'squashfs' | 'pieces' | 'hash' | 'sum' | 'write' | 'compress' | 'sync' | 'compare'
 
 export type ProgressListener = (event: ProgressEvent) => void

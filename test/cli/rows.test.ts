@@ -83,8 +83,8 @@ const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>>
 function sampleOf(named: NamedRow): { readonly args: readonly string[]; readonly json: unknown } {
   const { key, flag, row } = named
   if (row.type.placeholder === '') return { args: [row.default === true ? `--no-${flag}` : `--${flag}`], json: row.default !== true }
-  const choices = row.type.schema.enum as readonly string[] | undefined
-  const sample = choices === undefined ? SAMPLES[key] : ([choices.at(-1) ?? ''] as const)
+  const choices = row.type.schema.enum as readonly (string | number)[] | undefined
+  const sample = choices === undefined ? SAMPLES[key] : ([`${choices.at(-1)}`, choices.at(-1)] as const)
   if (sample === undefined) throw new Error(`--${flag} needs a sample`)
   const [text, json = text] = sample
   return { args: [`--${flag}=${text}`], json: row.repeatable ? [json] : json }

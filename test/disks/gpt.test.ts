@@ -121,7 +121,7 @@ describe('a plan', () => {
   })
 
   it.each<[string, string, readonly GptPartition[], Partial<GptOptions>]>([
-    ['a sector size of 1024', 'USAGE', [], { sectorSize: 1024 }],
+    ['a sector size of 1024', 'USAGE', [], { sectorSize: 1024 as never }],
     ['an alignment below a sector', 'USAGE', [], { alignment: 100 }],
     ['129 partitions', 'LIMIT', Array.from({ length: 129 }, (_, i) => ({ ...esp, name: `${i}` })), {}],
     ['a partition smaller than its image', 'LIMIT', [{ ...root, size: 4999 }], {}],

@@ -1,5 +1,5 @@
 /** Disks as files, by other people's tools: the partition table, its partitions as files of their own, what their checkers say. */
-import { truncateSync } from 'node:fs'
+import { closeSync, openSync, readSync, truncateSync } from 'node:fs'
 import { open, readFile, stat } from 'node:fs/promises'
 import { runOk } from '../oracles/tools.ts'
 
@@ -29,11 +29,11 @@ export function partitionTable(disk: string): PartitionTable {
 }
 
 /** Partition `number`, from 1 on, as a sparse file. */
-export function extractPartition(disk: string, number: number, target: string): string {
-  const { start, size } = partitionOf(disk, number)
-  const range = [`skip=${start * SECTOR_SIZE}`, `count=${size * SECTOR_SIZE}`]
+export function extractPartition(disk: string, number: number, target: string, sectorSize: 512 | 4096 = SECTOR_SIZE): string {
+  const { start, size } = sectorSize === SECTOR_SIZE ? partitionOf(disk, number) : entryOf(disk, number, sectorSize)
+  const range = [`skip=${start * sectorSize}`, `count=${size * sectorSize}`]
   runOk('dd', [`if=${disk}`, `of=${target}`, 'bs=1M', 'iflag=skip_bytes,count_bytes', 'conv=sparse', 'status=none', ...range])
-  truncateSync(target, size * SECTOR_SIZE)
+  truncateSync(target, size * sectorSize)
   return target
 }
 
@@ -87,6 +87,19 @@ export async function flipByte(file: string, at: number, mask: number): Promise<
 }
 
 export const mebibytes = (count: number): number => count * MEBIBYTE
+
+/** From a GPT (UEFI 2.10, table 5.6) as `sfdisk` would read it from a disk with such sectors, but not from a file. */
+function entryOf(disk: string, number: number, sectorSize: number): Pick<Partition, 'start' | 'size'> {
+  const descriptor = openSync(disk, 'r')
+  try {
+    const entry = Buffer.alloc(128)
+    readSync(descriptor, entry, 0, entry.length, 2 * sectorSize + (number - 1) * entry.length)
+    const start = Number(entry.readBigUInt64LE(32))
+    return { start, size: Number(entry.readBigUInt64LE(40)) + 1 - start }
+  } finally {
+    closeSync(descriptor)
+  }
+}
 
 function partitionOf(disk: string, number: number): Partition {
   const found = partitionTable(disk).partitions[number - 1]

@@ -48,27 +48,34 @@ describe.skipIf(skip)('the disk of the live system', () => {
     expect(result.ok, result.report).toBe(true)
     return result
   }
-  const ofRoot = async <T>(name: string, format: string, root: number, look: (partition: string) => T): Promise<T> => {
+  const ofRoot = async <T>(
+    name: string,
+    format: string,
+    root: number,
+    sectorSize: 512 | 4096,
+    look: (partition: string) => T,
+  ): Promise<T> => {
     const disk = format === 'raw' ? inWork(name) : rawOf(inWork(name), format, inWork(`${name}.raw`))
-    const partition = extractPartition(disk, root, inWork(`${name}.root`))
+    const partition = extractPartition(disk, root, inWork(`${name}.root`), sectorSize)
     const found = look(partition)
     await rm(partition)
     if (disk !== inWork(name)) await rm(disk)
     return found
   }
   /** What e2fsck says of the root, of which nothing has been replayed or repaired. */
-  const rootFindings = (name: string, format: string, root: number): Promise<string> => ofRoot(name, format, root, fsckFindings)
+  const rootFindings = (name: string, format: string, root: number, sectorSize: 512 | 4096 = 512): Promise<string> =>
+    ofRoot(name, format, root, sectorSize, fsckFindings)
   /** Of the root of the raw disk, all of whose store a machine checks. */
   let rootDigest: string
-  const expectSameRoot = async (name: string, format: string, root: number): Promise<void> => {
-    expect(await ofRoot(name, format, root, sha256Of)).toBe(rootDigest)
+  const expectSameRoot = async (name: string, format: string, root: number, sectorSize: 512 | 4096 = 512): Promise<void> => {
+    expect(await ofRoot(name, format, root, sectorSize, sha256Of)).toBe(rootDigest)
   }
 
   beforeAll(async () => {
     work = await mkdtemp(join(tmpdir(), 'kilnix-disk-'))
     await build('disk.raw')
-    rootDigest = await ofRoot('disk.raw', 'raw', 2, sha256Of)
-    await build('unified.qcow2', '--format', 'qcow2-compressed', '--boot-loader', 'uki')
+    rootDigest = await ofRoot('disk.raw', 'raw', 2, 512, sha256Of)
+    await build('unified.qcow2', '--format', 'qcow2-compressed', '--boot-loader', 'uki', '--sector-size', '4096')
     await build('extended-boot.vmdk', '--layout', 'efixbootldr')
     await build('hybrid.vhdx', '--layout', 'hybrid')
     await build('specialised.raw', '--timeout', '30')
@@ -100,18 +107,18 @@ describe.skipIf(skip)('the disk of the live system', () => {
   )
 
   const boots = [
-    { name: 'unified.qcow2', format: 'qcow2', bus: 'nvme', root: 2 },
-    { name: 'extended-boot.vmdk', format: 'vmdk', bus: 'ata', root: 3 },
-    { name: 'hybrid.vhdx', format: 'vhdx', bus: 'virtio', root: 3 },
+    { name: 'unified.qcow2', format: 'qcow2', bus: 'nvme', root: 2, sectorSize: 4096 },
+    { name: 'extended-boot.vmdk', format: 'vmdk', bus: 'ata', root: 3, sectorSize: 512 },
+    { name: 'hybrid.vhdx', format: 'vhdx', bus: 'virtio', root: 3, sectorSize: 512 },
   ] as const
-  for (const { name, format, bus, root } of boots) {
+  for (const { name, format, bus, root, sectorSize } of boots) {
     it.concurrent(
-      `(${name}) boots from ${bus}, is written to, and is clean`,
+      `(${name}) boots from ${bus} with sectors of ${sectorSize} bytes, is written to, and is clean`,
       async () => {
-        await expectSameRoot(name, format, root)
-        await bootsWell(name, { format, bus, snapshot: false, sample: true, expect: expected(bus, root, 1, 'sample') })
+        await expectSameRoot(name, format, root, sectorSize)
+        await bootsWell(name, { format, bus, sectorSize, snapshot: false, sample: true, expect: expected(bus, root, 1, 'sample') })
         runOk('qemu-img', ['check', '-f', format, inWork(name)])
-        expect(await rootFindings(name, format, root)).toBe('')
+        expect(await rootFindings(name, format, root, sectorSize)).toBe('')
       },
       TEST_TIMEOUT,
     )

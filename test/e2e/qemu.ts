@@ -36,6 +36,8 @@ export interface DiskBootOptions extends MachineOptions {
   /** The container, by QEMU's name. */
   readonly format: 'raw' | 'qcow2' | 'vdi' | 'vpc' | 'vhdx' | 'vmdk'
   readonly bus: DiskBus
+  /** Bytes; default 512. */
+  readonly sectorSize?: 512 | 4096
   /** What the machine writes is forgotten; otherwise it goes into the file. */
   readonly snapshot: boolean
 }
@@ -56,10 +58,11 @@ export function bootDisk(file: string, options: DiskBootOptions): Promise<BootRe
 
 /** The same with several disks, of which the first one has the boot program. */
 export function bootDisks(files: readonly string[], options: DiskBootOptions): Promise<BootResult> {
-  const { format, bus, snapshot } = options
+  const { format, bus, snapshot, sectorSize = 512 } = options
+  const sectors = sectorSize === 512 ? '' : `,logical_block_size=${sectorSize},physical_block_size=${sectorSize}`
   const disks = files.flatMap((file, index) => [
     ...['-drive', `if=none,id=disk${index},format=${format},snapshot=${snapshot ? 'on' : 'off'},file=${escaped(file)}`],
-    ...['-device', `${DISK_DEVICES[bus](index)},drive=disk${index},bootindex=${index}`],
+    ...['-device', `${DISK_DEVICES[bus](index)},drive=disk${index},bootindex=${index}${sectors}`],
   ])
   const describe = async (folder: string): Promise<string[]> => [...(await startedBy('uefi', folder)), '-nic', 'none', ...disks]
   return runMachine(describe, options)

@@ -1,6 +1,7 @@
 /** Output that appears whole or not at all, on file systems that misbehave. */
 import { once } from 'node:events'
 import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -74,24 +75,42 @@ describe('a file', () => {
     expect(readFileSync(raced, 'utf8')).toBe('somebody else')
   })
 
-  it('cannot be a folder, a device or below a missing folder', async () => {
+  it('cannot be a folder or below a missing folder, and a link to a device is that device', async () => {
     mkdirSync(at('folder'))
     const image = bytesImage(Buffer.from('x'))
     expect(await failure(saveImage(image, at('folder'), { force: true }))).toMatchObject({ code: 'EXISTS' })
-    expect(await failure(saveImage(image, '/dev/null', { force: true }))).toMatchObject({ code: 'UNSUPPORTED' })
-    // As the names of sticks below /dev/disk/by-id are.
+    // As the names of sticks below /dev/disk/by-id are: the device is what is meant.
     symlinkSync('/dev/null', at('device'))
     symlinkSync(at('device'), at('twice'))
     for (const name of ['device', 'twice']) {
       for (const force of [false, true]) {
-        const message = expect.stringMatching(/leads to a device, which would not be written to but replaced by a file/)
-        expect(await failure(saveImage(image, at(name), { force }))).toMatchObject({ code: 'UNSUPPORTED', message })
+        expect(await saveImage(image, at(name), { force })).toMatchObject({ size: 1 })
+        const atomic = writeFileAtomically(at(name), { force }, async () => undefined)
+        expect(await failure(atomic)).toMatchObject({
+          code: 'UNSUPPORTED',
+          message: expect.stringContaining('is a device, pipe or socket'),
+        })
       }
       expect(lstatSync(at(name)).isSymbolicLink()).toBe(true)
     }
+    expect(await failure(saveImage(image, '/dev/full'))).toMatchObject({ code: 'WRITE_FAILED', path: '/dev/full' })
     for (const name of ['device', 'twice']) rmSync(at(name))
     expect(await failure(saveImage(image, at('missing/file')))).toMatchObject({ code: 'WRITE_FAILED' })
     expect(await failure(saveImage(image, at('x'.repeat(256))))).toMatchObject({ code: 'WRITE_FAILED' })
+  })
+
+  it('may be a named pipe, for which it waits until somebody reads, or a signal comes', async () => {
+    run('mkfifo', [at('pipe')])
+    const content = Buffer.alloc(300_000, 'in order')
+    const stop = new AbortController()
+    const stopped = failure(saveImage(bytesImage(content), at('pipe'), { signal: stop.signal }))
+    setTimeout(() => stop.abort(), 20)
+    expect(await stopped).toMatchObject({ code: 'ABORTED' })
+    const [saved, read] = await Promise.all([saveImage(growing([content]), at('pipe')), readFile(at('pipe'))])
+    expect(read.equals(content)).toBe(true)
+    expect(saved.size).toBe(content.length)
+    expect(lstatSync(at('pipe')).isFIFO()).toBe(true)
+    rmSync(at('pipe'))
   })
 
   it('replaces a link, not what the link leads to', async () => {

@@ -181,7 +181,7 @@ const WHOLE: PoolCase = {
       start: poolPlace('two-disk', 0).start,
       sizeLimit: pool.sizeLimit + poolPlace('two-disk', 0).overhead,
       diskWith: (image) =>
-        gpt(wholeDiskPartitions(image, { seed: 'whole', parity: false }), {
+        gpt(wholeDiskPartitions(image, { seed: 'whole', parity: false, sectorSize: 512 }), {
           seed: 'whole',
           size: image.size + poolPlace('two-disk', 0).overhead,
         }),

@@ -45,6 +45,10 @@ export default imageCommand({
       defaultText: 'what the ending of FILE says, else raw',
       about: `Container of the disk: ${CONTAINERS.outputFormats.join(', ')}`,
     }),
+    sectorSize: row({
+      ...rows.SECTOR_SIZE,
+      defaultText: 'what IN says, else what its GPT is made for, else 512',
+    }),
     seed: rows.SEED,
     mtimeSeconds: row({
       ...rows.MTIME,

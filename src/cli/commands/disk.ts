@@ -83,6 +83,7 @@ export default imageCommand({
       default: 256 << 20,
       about: "Where the boot partitions end, as nixpkgs' bootSize says it: 256M make 249 MiB of EFI system partition",
     }),
+    sectorSize: rows.SECTOR_SIZE,
     label: row({ type: text('TEXT'), group: 'Image', default: 'nixos', about: 'Label of the root file system' }),
     seed: rows.SEED,
     rootUuid: row({

@@ -65,6 +65,7 @@ export default folderCommand({
       defaultText: 'two-disk',
       about: 'A disk with the EFI system partition and one for the pool alone, which can grow with it; or one disk for both',
     }),
+    sectorSize: rows.SECTOR_SIZE,
     freeSize: row({ ...rows.FREE_SIZE, about: 'What stays free in a pool whose --root-size is auto' }),
     seed: row({ ...rows.SEED, defaultText: 'the store path of the system' }),
     configuration: row({

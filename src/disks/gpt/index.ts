@@ -5,17 +5,19 @@
  * Not supported: partition names beyond 36 UTF-16 units, more than 128 partitions, sector sizes other
  * than 512 and 4096, hybrid MBRs with further real entries.
  */
-import { bytesExtent, type Extent, type Image, moveExtent } from '../../io/image.ts'
+import { bytesExtent, type Extent, moveExtent } from '../../io/image.ts'
 import { protectiveMbr } from '../mbr/index.ts'
+import type { DiskImage } from '../sectors.ts'
 import { type GptOptions, type GptPartition, type GptPlan, planGpt } from './plan.ts'
 import { gptTables, PRIMARY_ARRAY_SECTOR } from './records.ts'
 
 export { ATTRIBUTE, PARTITION_TYPE_GUID } from './disk.ts'
 export { GPT_DEFAULTS, type GptOptions, type GptPartition, type GptPlan, planGpt } from './plan.ts'
+export { gptSectorSize } from './probe.ts'
 export { entryArraySectors, type GptEntry, type GptTableOptions, type GptTables, gptTables, PRIMARY_ARRAY_SECTOR } from './records.ts'
 
 /** A disk with `partitions`, whose entries are in the order given. Throws what `planGpt` throws. */
-export function gpt(partitions: readonly GptPartition[], options: GptOptions): Image {
+export function gpt(partitions: readonly GptPartition[], options: GptOptions): DiskImage {
   const plan = planGpt(partitions, options)
   const { sectorSize, diskSectorCount } = plan
   const tables = gptTables(plan)
@@ -26,6 +28,7 @@ export function gpt(partitions: readonly GptPartition[], options: GptOptions): I
   })
   return {
     size: diskSectorCount * sectorSize,
+    sectorSize,
     extents: [
       bytesExtent(0, bootRecord),
       bytesExtent(sectorSize, tables.primaryHeader),

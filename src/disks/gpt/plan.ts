@@ -3,6 +3,7 @@ import { alignUp } from '../../bytes/align.ts'
 import { deriveGuid } from '../../bytes/guid.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
+import type { SectorSize } from '../sectors.ts'
 import { entryArraySectors, type GptEntry, PRIMARY_ARRAY_SECTOR } from './records.ts'
 
 export interface GptPartition {
@@ -26,7 +27,7 @@ export interface GptOptions {
   readonly seed: string
   readonly diskGuid?: Uint8Array
   /** 512 (default) or 4096. */
-  readonly sectorSize?: number
+  readonly sectorSize?: SectorSize
   /** Partitions start at multiples of so many bytes (default 1 MiB), and the disk's size is one. */
   readonly alignment?: number
   /** Bytes of the whole disk; just enough when not given. */
@@ -40,7 +41,7 @@ export interface GptOptions {
 export const GPT_DEFAULTS = { sectorSize: 512, alignment: 1 << 20, entryCount: 128 } as const
 
 export interface GptPlan {
-  readonly sectorSize: number
+  readonly sectorSize: SectorSize
   readonly diskSectorCount: number
   readonly firstUsableSector: number
   readonly lastUsableSector: number

@@ -11,6 +11,7 @@ export const OVA = {
   name: 'ova',
   about: 'an appliance with one disk: VMware vSphere and ESXi, VirtualBox',
   endings: ['ova'],
+  hasIdentifiers: true,
   marks: [mark(257, 'ustar')],
   codecs: ['gzip'],
   /** The descriptor comes first (DMTF DSP0243, section 5), and its name is the first field of the archive. */

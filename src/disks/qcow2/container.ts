@@ -5,6 +5,7 @@ export const QCOW2 = {
   name: 'qcow2',
   about: 'QEMU, libvirt, Proxmox, OpenStack, Oracle Cloud',
   endings: ['qcow2'],
+  largeSectors: 'attached',
   marks: [mark(0, 'QFI\xfb')],
   holdsPool: true,
   async writer() {
@@ -21,6 +22,7 @@ export const QCOW2_COMPRESSED = {
   name: 'qcow2-compressed',
   about: 'qcow2 whose clusters are compressed, for downloads',
   endings: ['qcow2'],
+  largeSectors: 'attached',
   codecs: ['gzip', 'zstd'],
   holdsPool: true,
   async writer() {

@@ -5,6 +5,7 @@ export const RAW = {
   name: 'raw',
   about: 'the disk as it is, for real disks and for what knows no other format',
   endings: ['img', 'raw'],
+  largeSectors: 'attached',
   holdsPool: true,
   async writer() {
     return (disk) => disk

@@ -5,6 +5,7 @@ export const VDI = {
   name: 'vdi',
   about: 'VirtualBox',
   endings: ['vdi'],
+  hasIdentifiers: true,
   marks: [mark(64, '\x7f\x10\xda\xbe')],
   holdsPool: true,
   async writer() {

@@ -12,6 +12,7 @@ export const VHD = {
   name: 'vhd',
   about: 'Amazon EC2, Hyper-V of generation 1, Xen',
   endings: ['vhd', 'vpc'],
+  hasIdentifiers: true,
   marks: [mark(0, COOKIE), mark(-FOOTER_SIZE, COOKIE)],
   holdsPool: true,
   async writer() {
@@ -28,6 +29,7 @@ export const VHD_FIXED = {
   name: 'vhd-fixed',
   about: 'VHD of fixed size: Azure',
   endings: ['vhd', 'vpc'],
+  hasIdentifiers: true,
   holdsPool: true,
   async writer() {
     const { fixedVhd, VHD_DEFAULTS } = await import('./index.ts')

@@ -5,8 +5,10 @@ export const VHDX = {
   name: 'vhdx',
   about: 'Hyper-V of generation 2',
   endings: ['vhdx'],
+  hasIdentifiers: true,
   marks: [mark(0, 'vhdxfile')],
   holdsPool: true,
+  largeSectors: 'said',
   async writer() {
     const { vhdx } = await import('./index.ts')
     return (disk, { seed }) => vhdx(disk, { seed })

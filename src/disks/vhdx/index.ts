@@ -1,14 +1,15 @@
 /**
  * VHDX, the disk images of Hyper-V (MS-VHDX): a writer of dynamic ones and a reader of dynamic and fixed ones.
  *
- * Not written: fixed disks, logical sectors of 4096 bytes. Read neither, and refused: differencing disks, a log that
- * has to be replayed first, regions and metadata that are required and not known.
+ * Not written: fixed disks. Read neither, and refused: differencing disks, a log that has to be replayed first, regions and metadata
+ * that are required and not known.
  */
 import { deriveGuid } from '../../bytes/guid.ts'
 import { utf16 } from '../../bytes/text.ts'
 import { blockOrdinal } from '../../io/block-runs.ts'
 import { gatheredExtents, tableExtent } from '../../io/blocks.ts'
 import { bytesExtent, type Image } from '../../io/image.ts'
+import type { DiskImage } from '../sectors.ts'
 import { BAT_ENTRY_SIZE, BLOCK_STATE, fileIdentifier, PLACE, SIGNATURE } from './disk.ts'
 import { planVhdx, type VhdxOptions } from './plan.ts'
 import { encodeHeader, encodeMetadata, encodeRegionTable } from './records.ts'
@@ -17,10 +18,10 @@ export { planVhdx, VHDX_DEFAULTS, type VhdxOptions, type VhdxPlan } from './plan
 export { openVhdx } from './read.ts'
 
 /**
- * A dynamic disk; blocks that no extent touches are not allocated. A size that is no multiple of 512 is rounded up.
+ * A dynamic disk; blocks that no extent touches are not allocated. A size that is no multiple of its sectors is rounded up.
  * Throws what `planVhdx` throws.
  */
-export function vhdx(image: Image, options: VhdxOptions): Image {
+export function vhdx(image: DiskImage, options: VhdxOptions): Image {
   const plan = planVhdx(image, options)
   const { blocks, blockSize, dataOffset } = plan
   const identifiers = { fileWriteGuid: deriveGuid(options.seed, 'vhdx file'), dataWriteGuid: deriveGuid(options.seed, 'vhdx content') }

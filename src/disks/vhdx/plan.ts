@@ -3,7 +3,7 @@ import { alignUp, unitsFor } from '../../bytes/align.ts'
 import { ImageError } from '../../errors.ts'
 import type { BlockRuns } from '../../io/block-runs.ts'
 import { blockRuns } from '../../io/blocks.ts'
-import type { Image } from '../../io/image.ts'
+import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../sectors.ts'
 import { ALIGNMENT, BAT_ENTRY_SIZE, BLOCK_SIZE, chunkRatio, SIZE_LIMIT } from './disk.ts'
 
 export interface VhdxOptions {
@@ -16,8 +16,10 @@ export interface VhdxOptions {
 export const VHDX_DEFAULTS = { blockSize: BLOCK_SIZE.default } as const
 
 export interface VhdxPlan {
-  /** Bytes of the virtual disk: the image's size, rounded up to sectors of 512 bytes as qemu-img does. */
+  /** Bytes of the virtual disk: the image's size, rounded up to sectors as qemu-img does. */
   readonly size: number
+  /** Of a logical sector. */
+  readonly sectorSize: SectorSize
   readonly blockSize: number
   /** Payload blocks between two entries for sector bitmaps. */
   readonly chunkRatio: number
@@ -32,18 +34,18 @@ export interface VhdxPlan {
   readonly fileSize: number
 }
 
-const LOGICAL_SECTOR_SIZE = 512
-
-/** Throws USAGE for a block size that does not exist, LIMIT for a disk of more than 64 TiB. */
-export function planVhdx(image: Image, options: VhdxOptions): VhdxPlan {
+/** Throws USAGE for a block size or sector size that does not exist, LIMIT for a disk of more than 64 TiB. */
+export function planVhdx(image: DiskImage, options: VhdxOptions): VhdxPlan {
   const blockSize = options.blockSize ?? VHDX_DEFAULTS.blockSize
   if (!Number.isInteger(Math.log2(blockSize)) || blockSize < BLOCK_SIZE.minimum || blockSize > BLOCK_SIZE.maximum) {
     throw new ImageError('USAGE', `vhdx: block size ${blockSize}; give a power of two from ${BLOCK_SIZE.minimum} to ${BLOCK_SIZE.maximum}`)
   }
-  const size = alignUp(image.size, LOGICAL_SECTOR_SIZE)
+  const { sectorSize = DEFAULT_SECTOR_SIZE } = image
+  checkSectorSize(sectorSize)
+  const size = alignUp(image.size, sectorSize)
   if (size > SIZE_LIMIT)
     throw new ImageError('LIMIT', `vhdx: the disk has ${size} bytes, the format holds up to ${SIZE_LIMIT} (64 TiB); use qcow2`)
-  const ratio = chunkRatio(blockSize, LOGICAL_SECTOR_SIZE)
+  const ratio = chunkRatio(blockSize, sectorSize)
   const count = unitsFor(size, blockSize)
   // MS-VHDX 2.5: a dynamic disk has no entry for the sector bitmap of the last, or only, chunk.
   const batEntryCount = count + Math.floor(Math.max(0, count - 1) / ratio)
@@ -54,5 +56,18 @@ export function planVhdx(image: Image, options: VhdxOptions): VhdxPlan {
   const blocks = blockRuns(image, blockSize)
   const dataOffset = batOffset + batSize
   const fileSize = dataOffset + blocks.blockCount * blockSize
-  return { size, blockSize, chunkRatio: ratio, batEntryCount, blocks, logOffset, metadataOffset, batOffset, batSize, dataOffset, fileSize }
+  return {
+    size,
+    sectorSize,
+    blockSize,
+    chunkRatio: ratio,
+    batEntryCount,
+    blocks,
+    logOffset,
+    metadataOffset,
+    batOffset,
+    batSize,
+    dataOffset,
+    fileSize,
+  }
 }

@@ -4,9 +4,9 @@ import { decode } from '../../bytes/decode.ts'
 import { guidToText } from '../../bytes/guid.ts'
 import type { Fields, Struct } from '../../bytes/struct.ts'
 import { ImageError } from '../../errors.ts'
-import type { Image } from '../../io/image.ts'
 import { type MappedRange, mappedImage, RangeList } from '../../io/mapped.ts'
 import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
+import type { DiskImage, SectorSize } from '../sectors.ts'
 import {
   BAT_ENTRY_SIZE,
   BLOCK_SIZE,
@@ -44,23 +44,25 @@ interface Region {
 interface Volume {
   readonly source: RandomAccessSource
   readonly size: number
+  readonly sectorSize: SectorSize
   readonly blockSize: number
   readonly chunkRatio: number
   readonly bat: Region
 }
 
 /**
- * The virtual disk, with extents for present blocks. Throws BAD_INPUT for what contradicts the specification or the
+ * The virtual disk and its sector size, with extents for present blocks. Throws BAD_INPUT for what contradicts the specification or the
  * file's own size, UNSUPPORTED for what `index.ts` lists.
  */
-export async function openVhdx(source: RandomAccessSource): Promise<Image> {
+export async function openVhdx(source: RandomAccessSource): Promise<DiskImage> {
   const signature = await readPart(source, 0, SIGNATURE.file.length, 'vhdx file identifier')
   if (Buffer.compare(signature, SIGNATURE.file) !== 0)
     throw new ImageError('BAD_INPUT', 'vhdx: the file does not begin with its identifier')
   await checkHeader(source)
   const { bat, metadata } = await readRegions(source)
   const volume = await readMetadata(source, metadata, bat)
-  return mappedImage(source, { what: 'vhdx', size: volume.size, ranges: (from, end) => ranges(volume, from, end) })
+  const image = await mappedImage(source, { what: 'vhdx', size: volume.size, ranges: (from, end) => ranges(volume, from, end) })
+  return { ...image, sectorSize: volume.sectorSize }
 }
 
 /** The header in force is the sound one with the higher number (MS-VHDX 2.2.2). */
@@ -167,7 +169,7 @@ async function readMetadata(source: RandomAccessSource, region: Region, bat: Reg
   if ((count + Math.floor(Math.max(0, count - 1) / ratio)) * BAT_ENTRY_SIZE > bat.length) {
     throw new ImageError('BAD_INPUT', `vhdx: the BAT has ${bat.length} bytes, too few for ${count} blocks`)
   }
-  return { source, size, blockSize, chunkRatio: ratio, bat }
+  return { source, size, sectorSize: logicalSectorSize, blockSize, chunkRatio: ratio, bat }
 }
 
 async function* ranges(volume: Volume, from: number, end: number): AsyncGenerator<readonly MappedRange[]> {

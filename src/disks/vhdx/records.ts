@@ -52,8 +52,8 @@ export function encodeRegionTable(plan: VhdxPlan): Uint8Array {
   return bytes
 }
 
-/** What disks of Hyper-V have: sectors of 512 bytes on a medium with sectors of 4096. */
-const SECTOR_SIZES = { logical: 512, physical: 4096 } as const
+/** What disks of Hyper-V have, whatever their logical sectors. */
+const PHYSICAL_SECTOR_SIZE = 4096
 
 /** The metadata table, and its items behind it. */
 export function encodeMetadata(plan: VhdxPlan, id: Uint8Array): Uint8Array {
@@ -62,8 +62,8 @@ export function encodeMetadata(plan: VhdxPlan, id: Uint8Array): Uint8Array {
     { itemId: ITEM.fileParameters, flags: ITEM_FLAG.required, bytes: fileParameters.encode({ blockSize: plan.blockSize }) },
     { itemId: ITEM.virtualDiskSize, flags: ofDisk, bytes: virtualDiskSize.encode({ size: plan.size }) },
     { itemId: ITEM.virtualDiskId, flags: ofDisk, bytes: virtualDiskId.encode({ id }) },
-    { itemId: ITEM.logicalSectorSize, flags: ofDisk, bytes: sectorSize.encode({ size: SECTOR_SIZES.logical }) },
-    { itemId: ITEM.physicalSectorSize, flags: ofDisk, bytes: sectorSize.encode({ size: SECTOR_SIZES.physical }) },
+    { itemId: ITEM.logicalSectorSize, flags: ofDisk, bytes: sectorSize.encode({ size: plan.sectorSize }) },
+    { itemId: ITEM.physicalSectorSize, flags: ofDisk, bytes: sectorSize.encode({ size: PHYSICAL_SECTOR_SIZE }) },
   ]
   const bytes = new Uint8Array(METADATA_TABLE_SIZE + items.reduce((sum, item) => sum + item.bytes.length, 0))
   metadataTable.write(bytes, 0, { signature: SIGNATURE.metadata, entryCount: items.length })

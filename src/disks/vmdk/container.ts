@@ -10,6 +10,7 @@ export const VMDK = {
   name: 'vmdk',
   about: 'VMware Workstation and Fusion',
   endings: ['vmdk'],
+  hasIdentifiers: true,
   // Sparse extents, those of ESX, and descriptors that stand alone; the last two are known and refused.
   marks: [mark(0, 'KDMV'), mark(0, 'COWD'), mark(0, '# Disk DescriptorFile')],
   holdsPool: true,
@@ -27,6 +28,7 @@ export const VMDK_STREAM = {
   name: 'vmdk-stream',
   about: 'streamOptimized VMDK, compressed and written in order: vSphere, cloud imports',
   endings: ['vmdk'],
+  hasIdentifiers: true,
   codecs: ['gzip'],
   async writer() {
     const { vmdkStream } = await import('./index.ts')

@@ -3,6 +3,7 @@ import { deriveBytes, guidFromText } from '../../bytes/guid.ts'
 import { MEBIBYTE } from '../../bytes/units.ts'
 import { ATTRIBUTE, type GptPartition, gpt, PARTITION_TYPE_GUID } from '../../disks/gpt/index.ts'
 import { mbrDisk, PARTITION_TYPE } from '../../disks/mbr/index.ts'
+import type { DiskImage, SectorSize } from '../../disks/sectors.ts'
 import { ImageError, type Spelling } from '../../errors.ts'
 import { fat } from '../../filesystems/fat/index.ts'
 import { bytesImage, type Image } from '../../io/image.ts'
@@ -21,6 +22,8 @@ export interface DiskParts {
   readonly rootIsBootable: boolean
   /** Bytes of the disk. */
   readonly size: number
+  /** Of a disk with a GPT, or none; those of an MBR have 512 bytes. */
+  readonly sectorSize: SectorSize
   /** Identifiers that are not given are derived from it. */
   readonly seed: string
   /** 8-4-4-4-12 hex digits. */
@@ -31,13 +34,11 @@ export interface DiskParts {
 
 export type BootVolumes = ReadonlyMap<PartitionRole, Image>
 
-const SECTOR_SIZE = 512
-
 /** The file systems of the boot partitions. Throws LIMIT where one does not hold its files, and what `fat` throws. */
 export function bootVolumes(
   partitions: readonly PlannedPartition[],
   boot: DiskBoot,
-  identity: Pick<DiskParts, 'seed' | 'mtimeSeconds'>,
+  identity: Pick<DiskParts, 'seed' | 'mtimeSeconds' | 'sectorSize'>,
 ): BootVolumes {
   const volumes = new Map<PartitionRole, Image>()
   for (const partition of partitions) {
@@ -51,19 +52,19 @@ export function bootVolumes(
 }
 
 /** Throws LIMIT for partitions that do not hold their content, and what `gpt` and `mbrDisk` throw. */
-export function assembleDisk(parts: DiskParts): Image {
-  const { layout, partitions, root, size, seed, diskGuid } = parts
-  if (tableOf(layout) === 'none') return { size, extents: root.extents }
+export function assembleDisk(parts: DiskParts): DiskImage {
+  const { layout, partitions, root, size, sectorSize, seed, diskGuid } = parts
+  if (tableOf(layout) === 'none') return { size, sectorSize, extents: root.extents }
   if (tableOf(layout) === 'mbr') return mbrOf(parts)
   const table = partitions.map(
     (partition): GptPartition => ({
       name: partition.name,
-      startSector: partition.start / SECTOR_SIZE,
+      startSector: partition.start / sectorSize,
       ...(partition.size !== undefined && { size: partition.size }),
       ...described(partition, parts),
     }),
   )
-  return gpt(table, { seed, size, ...(diskGuid !== undefined && { diskGuid: guidFromText(diskGuid) }) })
+  return gpt(table, { seed, size, sectorSize, ...(diskGuid !== undefined && { diskGuid: guidFromText(diskGuid) }) })
 }
 
 /** nixpkgs makes the boot partition active; without one the root is, for boot programs that look for that. */
@@ -118,7 +119,7 @@ function espRemedy(partitionEnd: number, option: Spelling): string {
   return `${option('espSize')} ${partitionEnd / MEBIBYTE}M or more`
 }
 
-export interface BootVolumePlace extends Pick<DiskParts, 'seed' | 'mtimeSeconds'> {
+export interface BootVolumePlace extends Pick<DiskParts, 'seed' | 'mtimeSeconds' | 'sectorSize'> {
   /** Of the partition, in bytes. */
   readonly start: number
   readonly size: number
@@ -131,18 +132,18 @@ export interface BootVolumePlace extends Pick<DiskParts, 'seed' | 'mtimeSeconds'
 export function bootVolume(
   tree: DirectoryNode | undefined,
   label: string,
-  { start, size, seed, mtimeSeconds }: BootVolumePlace,
+  { start, size, sectorSize, seed, mtimeSeconds }: BootVolumePlace,
   remedy: (partitionEnd: number, option: Spelling) => string,
 ): Image {
   if (tree === undefined) throw new RangeError(`${label}: a partition without a tree`)
   const serial = deriveBytes(seed, `${label} volume serial`, 4)
-  const common = { label, mtimeSeconds, alignData: true }
+  const common = { label, mtimeSeconds, sectorSize, alignData: true }
   try {
     const volumeSerial = new DataView(serial.buffer).getUint32(0)
-    return fat(tree, { ...common, size, volumeSerial, hiddenSectors: start / SECTOR_SIZE })
+    return fat(tree, { ...common, size, volumeSerial, hiddenSectors: start / sectorSize })
   } catch (error) {
     if (!(error instanceof ImageError) || error.code !== 'LIMIT') throw error
-    const needed = bootVolumeSize(tree, label, mtimeSeconds)
+    const needed = bootVolumeSize(tree, label, { mtimeSeconds, sectorSize })
     if (needed <= size) throw error
     throw new ImageError(
       'LIMIT',
@@ -154,6 +155,10 @@ export function bootVolume(
 }
 
 /** Whole MiB that such a volume needs at least. Throws what no volume holds. */
-export function bootVolumeSize(tree: DirectoryNode, label: string, mtimeSeconds: number): number {
-  return fat(tree, { label, mtimeSeconds, alignData: true, roundTo: MEBIBYTE }).size
+export function bootVolumeSize(
+  tree: DirectoryNode,
+  label: string,
+  { mtimeSeconds, sectorSize }: Pick<DiskParts, 'mtimeSeconds' | 'sectorSize'>,
+): number {
+  return fat(tree, { label, mtimeSeconds, sectorSize, alignData: true, roundTo: MEBIBYTE }).size
 }

@@ -1,11 +1,16 @@
 /** The recipe of `kilnix convert`: a disk from one container into another. */
 import { basename } from 'node:path'
 import type { CodecSpec } from '../../codecs/codec.ts'
+import type { Container } from '../../disks/container.ts'
 import { CONTAINERS, type InputFormat, type OutputFormat } from '../../disks/containers.ts'
+import { gptSectorSize } from '../../disks/gpt/index.ts'
+import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../../disks/sectors.ts'
 import { ImageError } from '../../errors.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { FileSource } from '../../io/source.ts'
 import { dataBytes } from '../../io/stream.ts'
+import { formatOfFile, innerName } from '../endings.ts'
+import { diskIdentity } from '../identity.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
 
 export interface ConvertOptions {
@@ -13,9 +18,11 @@ export interface ConvertOptions {
   readonly input: string
   /** Its format; default: what its first and last bytes say. */
   readonly inputFormat?: InputFormat
+  /** Of a logical sector of the disk, in bytes. Default: what the container says, else what its GPT is made for, else 512. */
+  readonly sectorSize?: SectorSize
   /** Default: what the ending of `fileName` says, else raw. */
   readonly format?: OutputFormat
-  /** Identifiers of the new container are derived from it; default: the new file's name. */
+  /** Identifiers of the new container are derived from it; default: what the disk holds, which is read for that. */
   readonly seed?: string
   /** Name of the file to write, which some containers repeat. Default: that of the file to read. */
   readonly fileName?: string
@@ -33,30 +40,35 @@ export interface ConvertPlan {
   readonly format: OutputFormat
   /** Bytes of the disk that a machine sees. */
   readonly diskSize: number
+  readonly sectorSize: SectorSize
   /** Bytes of it that are not known to be zero. */
   readonly dataBytes: number
 }
 
 /**
  * Open a disk and plan its new container; `close` closes it. Throws what `CONTAINERS.open` and `CONTAINERS.writer`
- * throw, NOT_FOUND, UNREADABLE.
+ * throw, NOT_FOUND, UNREADABLE, and UNSUPPORTED where the new container does not say a sector size that the old one says.
  */
 export async function convertDisk(options: ConvertOptions): Promise<ImageProduct<ConvertPlan>> {
   const { input, signal, onProgress, fileName = basename(input) } = options
-  const format = options.format ?? CONTAINERS.formatOfName(options.fileName ?? '') ?? 'raw'
-  onProgress?.({ kind: 'stage', stage: 'scan' })
+  const format = options.format ?? formatOfFile(options.fileName ?? '') ?? 'raw'
+  onProgress?.({ kind: 'stage', stage: 'open' })
   const write = await CONTAINERS.writer(format)
   const source = await FileSource.open(input)
   try {
     const opened = await CONTAINERS.open(source, options.inputFormat, { ...(signal && { signal }), ...(onProgress && { onProgress }) })
     if (options.inputFormat === undefined && opened.format === 'raw') checkName(input)
-    const image = write(opened.image, {
-      seed: options.seed ?? fileName,
-      fileName,
-      ...(options.compression && { compression: options.compression }),
-      ...(options.mtimeSeconds !== undefined && { timeSeconds: options.mtimeSeconds }),
-    })
-    const plan = { input, inputFormat: opened.format, format, diskSize: opened.image.size, dataBytes: dataBytes(opened.image) }
+    const sectorSize = await sectorSizeOf(opened.image, format, options.sectorSize)
+    const image = write(
+      { ...opened.image, sectorSize },
+      {
+        seed: options.seed ?? (hasIdentifiers(format) ? await diskIdentity(opened.image, signal) : ''),
+        fileName: innerName(fileName),
+        ...(options.compression && { compression: options.compression }),
+        ...(options.mtimeSeconds !== undefined && { timeSeconds: options.mtimeSeconds }),
+      },
+    )
+    const plan = { input, inputFormat: opened.format, format, diskSize: opened.image.size, sectorSize, dataBytes: dataBytes(opened.image) }
     return imageProduct({
       name: fileName,
       named: CONTAINERS.named(format),
@@ -70,6 +82,33 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
     await source.close()
     throw error
   }
+}
+
+function hasIdentifiers(format: OutputFormat): boolean {
+  const container: Container | undefined = CONTAINERS.list.find(({ name }) => name === format)
+  return container?.hasIdentifiers === true
+}
+
+/** Throws UNSUPPORTED where a size that the old container says gets lost, unless it is asked for; USAGE where another is asked for. */
+async function sectorSizeOf(disk: DiskImage, format: OutputFormat, asked: SectorSize | undefined): Promise<SectorSize> {
+  if (asked !== undefined) checkSectorSize(asked)
+  const { sectorSize: said } = disk
+  if (said === undefined) return asked ?? (await gptSectorSize(disk)) ?? DEFAULT_SECTOR_SIZE
+  if (asked !== undefined && asked !== said) {
+    throw new ImageError(
+      'USAGE',
+      (option) => `${option('sectorSize')} is ${asked}, and the disk has sectors of ${said} bytes, in which its tables count; leave it out`,
+    )
+  }
+  const container = CONTAINERS.list.find(({ name }) => name === format)
+  if (said !== DEFAULT_SECTOR_SIZE && asked === undefined && container?.largeSectors === 'attached') {
+    throw new ImageError(
+      'UNSUPPORTED',
+      (option) =>
+        `the disk has sectors of ${said} bytes, which ${format} does not say, and most machines would take them for 512; choose vhdx, or give ${option('sectorSize')} ${said} where the disk is attached so (logical_block_size of QEMU)`,
+    )
+  }
+  return said
 }
 
 /** A VHD without its footer, say, looks like a raw disk. Throws BAD_INPUT for a name that promises a container. */

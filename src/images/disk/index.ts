@@ -9,6 +9,7 @@ import { deriveGuid, guidFromText, guidToText } from '../../bytes/guid.ts'
 import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS, type OutputFormat } from '../../disks/containers.ts'
+import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../../disks/sectors.ts'
 import { ImageError } from '../../errors.ts'
 import { type Ext4Image, type Ext4Options, ext4 } from '../../filesystems/ext4/index.ts'
 import { SQUASHFS_DEFAULTS, squashfs } from '../../filesystems/squashfs/index.ts'
@@ -19,6 +20,8 @@ import { openSystem, type System, type SystemInput } from '../../system/system.t
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
+import { formatOfFile, innerName } from '../endings.ts'
+import { installedIdentity } from '../identity.ts'
 import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
@@ -47,6 +50,8 @@ export interface DiskOptions extends SystemInput {
   readonly freeSize?: number
   /** Where the boot partitions end, as nixpkgs' `bootSize` says it. Default 256 MiB. */
   readonly espSize?: number
+  /** Of a logical sector of the disk, in bytes. Default 512; 4096 for a disk with a GPT, or none, that a machine attaches so. */
+  readonly sectorSize?: SectorSize
   /** Of the root file system. Default `nixos`. */
   readonly label?: string
   /** Appended to every entry's kernel parameters. */
@@ -58,7 +63,7 @@ export interface DiskOptions extends SystemInput {
   readonly configuration?: Configuration
   /** Store path of root's channels. */
   readonly channel?: string
-  /** Identifiers are derived from it; default: the store path of the system. */
+  /** Identifiers are derived from it; default: all that decides the content of the disk, whatever its container. */
   readonly seed?: string
   /** Of the root partition and its file system, 8-4-4-4-12 hex digits; default: nixpkgs' own. */
   readonly rootUuid?: string
@@ -82,6 +87,7 @@ export interface DiskPlan {
   readonly rootFileSystem: RootFileSystem
   /** Of the disk that a machine sees; undefined where it is `auto` and the root has to be packed first. */
   readonly diskSize: number | undefined
+  readonly sectorSize: SectorSize
   readonly partitions: readonly {
     readonly name: string
     readonly role: PartitionRole
@@ -103,6 +109,7 @@ export const DISK_DEFAULTS = {
   layout: 'efi',
   freeSize: 512 * MEBIBYTE,
   espSize: 256 * MEBIBYTE,
+  sectorSize: DEFAULT_SECTOR_SIZE,
   label: 'nixos',
   /** nixpkgs' `rootGPUID`, which is `rootFSUID` too. */
   rootUuid: 'F222513B-DED1-49FA-B591-20CE86A2FE7F',
@@ -117,24 +124,32 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const settings = {
     ...DISK_DEFAULTS,
     rootFileSystem: 'ext4',
-    format: CONTAINERS.formatOfName(options.fileName ?? '') ?? DISK_DEFAULTS.format,
+    format: formatOfFile(options.fileName ?? '') ?? DISK_DEFAULTS.format,
     ...presetSettings(options.preset),
     ...options,
   } as const
-  const { layout, format, mtimeSeconds, rootUuid, rootFileSystem } = settings
+  const { layout, format, mtimeSeconds, rootUuid, rootFileSystem, sectorSize } = settings
   checkSettings(settings)
   const contained = await CONTAINERS.writer(format)
-  const partitions = planLayout(layout, settings.espSize)
+  const partitions = planLayout(layout, settings.espSize, sectorSize)
   const start = rootOf(partitions).start
   const configuration = configurationText(options.configuration)
   const system = await openSystem(options)
   const { store, toplevel, bootspec } = system
-  const seed = options.seed ?? toplevel
   const loader = options.bootLoader ?? (partitions.some(({ role }) => role === 'esp') ? 'systemd-boot' : 'none')
   const boot = await diskBoot(system, { ...settings, loader })
-  const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds })
   const { root, digests } = rootTree(system, boot, { ...options, configuration, mtimeSeconds, rootFileSystem })
-  const diskWith = (rootImage: Image): Image => {
+  const seed =
+    options.seed ??
+    (await installedIdentity({
+      system,
+      root,
+      targets: (options.add ?? []).map(({ target }) => target),
+      settings: deciding(settings, loader),
+      signal: options.signal,
+    }))
+  const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds, sectorSize })
+  const diskWith = (rootImage: Image): DiskImage => {
     const needed = diskSizeFor(layout, start, rootImage.size)
     const size = typeof settings.size === 'number' ? settings.size : needed
     if (size < needed) {
@@ -151,6 +166,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
       root: rootImage,
       rootIsBootable: boot.rootBoot !== undefined,
       size,
+      sectorSize,
       seed,
       rootUuid,
       mtimeSeconds,
@@ -159,13 +175,17 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   }
   const finish = (whole: Image): Image | GrowingImage => {
     const { compression, fileName = 'nixos' } = options
-    return contained(whole, { seed, fileName, timeSeconds: mtimeSeconds, ...(compression && { compression }) })
+    return contained(
+      { ...whole, sectorSize },
+      { seed, fileName: innerName(fileName), timeSeconds: mtimeSeconds, ...(compression && { compression }) },
+    )
   }
   const plan = {
     toplevel,
     system: bootspec.system,
     format,
     layout,
+    sectorSize,
     bootLoader: loader,
     rootFileSystem,
     rootUuid,
@@ -197,11 +217,23 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const rootImage = ext4Root(root, start, {
     ...settings,
     uuid: rootUuid,
-    hashSeed: guidToText(deriveGuid(seed, 'ext4 hash')),
+    // No identifier: a root of the same files is the same.
+    hashSeed: guidToText(deriveGuid(options.seed ?? toplevel, 'ext4 hash')),
   })
   const diskSize = typeof settings.size === 'number' ? settings.size : diskSizeFor(layout, start, rootImage.size)
   const rootFreeBytes = rootImage.plan.freeBlockCount * EXT4_BLOCK_SIZE
   return product(finish(diskWith(rootImage)), { diskSize, partitions: table(rootImage.size), rootFreeBytes })
+}
+
+/** What decides a disk beside its root directory. */
+function deciding(
+  options: DiskOptions & { readonly layout: DiskLayout; readonly sectorSize: SectorSize },
+  bootLoader: BootLoader,
+): Readonly<Record<string, unknown>> {
+  const { layout, rootFileSystem, size, freeSize, espSize, sectorSize, label, kernelParams, timeoutSeconds, rootUuid, mtimeSeconds } =
+    options
+  const partitions = { layout, rootFileSystem, size, freeSize, espSize, sectorSize }
+  return { kind: 'disk', ...partitions, label, bootLoader, kernelParams, timeoutSeconds, rootUuid, mtimeSeconds }
 }
 
 /** Throws USAGE for a name that none has. */
@@ -273,7 +305,16 @@ function checkSettings({
   rootUuid,
   diskGuid,
   layout,
-}: DiskOptions & { readonly rootUuid: string; readonly layout: DiskLayout }): void {
+  sectorSize,
+}: DiskOptions & { readonly rootUuid: string; readonly layout: DiskLayout; readonly sectorSize: SectorSize }): void {
+  checkSectorSize(sectorSize)
+  if (sectorSize !== DEFAULT_SECTOR_SIZE && tableOf(layout) === 'mbr') {
+    throw new ImageError(
+      'USAGE',
+      (option) =>
+        `${option('sectorSize')} is ${sectorSize}, and the layout ${layout} is for a BIOS, which knows sectors of 512 bytes; choose a layout with a GPT`,
+    )
+  }
   if (typeof size === 'number' && !(Number.isSafeInteger(size) && size > 0 && size % MEBIBYTE === 0)) {
     // Partitions begin at whole MiB, and containers such as a fixed VHD would round up and leave the second table inside.
     throw new ImageError('USAGE', (option) => `${option('size')} is ${size} bytes; give whole MiB, such as 8G or 800M`)

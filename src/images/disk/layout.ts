@@ -11,6 +11,8 @@
  */
 import { alignUp } from '../../bytes/align.ts'
 import { MEBIBYTE } from '../../bytes/units.ts'
+import { entryArraySectors, GPT_DEFAULTS, PRIMARY_ARRAY_SECTOR } from '../../disks/gpt/index.ts'
+import { DEFAULT_SECTOR_SIZE, type SectorSize } from '../../disks/sectors.ts'
 import { ImageError } from '../../errors.ts'
 import type { DiskLayout } from './names.ts'
 
@@ -28,8 +30,11 @@ export interface PlannedPartition {
 const ESP_START = 8 * MEBIBYTE
 /** With `efixbootldr` the EFI system partition holds boot programs only. */
 const SMALL_ESP_END = 100 * MEBIBYTE
-/** Behind the entries of a GPT (sector 34) and before the first MiB. */
-const HYBRID_BIOS_BOOT = { start: 34 * 512, size: 2048 * 512 - 34 * 512 } as const
+/** Behind the entries of a GPT (sector 34, if it has 512 bytes) and before the first MiB. */
+function hybridBiosBoot(sectorSize: SectorSize): { readonly start: number; readonly size: number } {
+  const start = (PRIMARY_ARRAY_SECTOR + entryArraySectors(GPT_DEFAULTS.entryCount, sectorSize)) * sectorSize
+  return { start, size: MEBIBYTE - start }
+}
 
 /** Where the last boot partition begins, in layouts that have one. */
 const LEAST_BOOT_END: Readonly<Partial<Record<DiskLayout, number>>> = {
@@ -49,7 +54,7 @@ export function tableOf(layout: DiskLayout): 'gpt' | 'mbr' | 'none' {
  * The partitions in the order of the table. `bootSize` is where the boot partitions end, to which nixpkgs adds a MiB
  * (256 MiB make 249 MiB of EFI system partition). Throws LIMIT when they would not hold anything.
  */
-export function planLayout(layout: DiskLayout, bootSize: number): PlannedPartition[] {
+export function planLayout(layout: DiskLayout, bootSize: number, sectorSize: SectorSize = DEFAULT_SECTOR_SIZE): PlannedPartition[] {
   const bootEnd = (Math.floor(bootSize / MEBIBYTE) + 1) * MEBIBYTE
   const least = LEAST_BOOT_END[layout]
   if (least !== undefined && bootEnd <= least) {
@@ -71,7 +76,7 @@ export function planLayout(layout: DiskLayout, bootSize: number): PlannedPartiti
         root(bootEnd, 'ROOT'),
       ]
     case 'hybrid':
-      return [esp(bootEnd), { role: 'biosBoot', name: 'no-fs', ...HYBRID_BIOS_BOOT }, root(bootEnd, 'primary')]
+      return [esp(bootEnd), { role: 'biosBoot', name: 'no-fs', ...hybridBiosBoot(sectorSize) }, root(bootEnd, 'primary')]
     case 'legacy+gpt':
       return [{ role: 'biosBoot', name: 'no-fs', start: MEBIBYTE, size: MEBIBYTE }, root(2 * MEBIBYTE, 'primary')]
     case 'legacy':

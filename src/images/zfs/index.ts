@@ -10,6 +10,7 @@ import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS } from '../../disks/containers.ts'
 import { gpt } from '../../disks/gpt/index.ts'
+import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../../disks/sectors.ts'
 import { ImageError } from '../../errors.ts'
 import { type ZfsCompatibility, type ZfsDataset, type ZfsImage, type ZfsSnapshot, zfsPool } from '../../filesystems/zfs/index.ts'
 import type { FolderFile } from '../../io/folder.ts'
@@ -21,6 +22,7 @@ import type { DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
+import { installedIdentity } from '../identity.ts'
 import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
 import type { Product } from '../product.ts'
@@ -54,6 +56,8 @@ export interface ZfsOptions extends SystemInput {
   readonly bootSize?: number | 'auto'
   /** Bytes of the root disk, or of what one disk has more than `bootSize`; whole MiB, or `auto`. Default 2 GiB. */
   readonly rootSize?: number | 'auto'
+  /** Of a logical sector of each disk, in bytes. Default 512; 4096 needs an `ashift` of 12 or more, as it is by itself. */
+  readonly sectorSize?: SectorSize
   /** Bytes that stay free in a pool whose size is `auto`. Default 512 MiB. */
   readonly freeSize?: number
   /** Default: what the system's fstab mounts from the pool, else nixpkgs' datasets for Amazon. */
@@ -76,7 +80,7 @@ export interface ZfsOptions extends SystemInput {
   readonly configuration?: Configuration
   /** Store path of root's channels. */
   readonly channel?: string
-  /** Identifiers are derived from it; default: the store path of the system. */
+  /** Identifiers are derived from it; default: all that decides the content of the disks, whatever their container. */
   readonly seed?: string
   /** Partition types as nixpkgs' images have them, which mark no EFI system partition. Default false. */
   readonly parity?: boolean
@@ -97,6 +101,7 @@ export interface ZfsDisksPlan {
   readonly bootSize: number
   /** Of the disk with the pool; undefined where it is `auto`. */
   readonly rootDiskSize: number | undefined
+  readonly sectorSize: SectorSize
   readonly pool: string
   readonly poolGuid: string
   readonly compatibility: ZfsCompatibility
@@ -119,6 +124,7 @@ export const ZFS_IMAGE_DEFAULTS = {
   bootSize: 1024 * MEBIBYTE,
   rootSize: 2048 * MEBIBYTE,
   freeSize: 512 * MEBIBYTE,
+  sectorSize: DEFAULT_SECTOR_SIZE,
   bootLoader: 'systemd-boot',
   parity: false,
   mtimeSeconds: 315532800,
@@ -132,25 +138,19 @@ export const ZFS_IMAGE_DEFAULTS = {
 export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   const preset = presetSettings(options.preset)
   const settings = { ...ZFS_IMAGE_DEFAULTS, ...preset, ...options }
-  const { layout, format, mtimeSeconds, bootLoader } = settings
+  const { layout, format, mtimeSeconds, bootLoader, sectorSize } = settings
   checkSizes(settings)
+  checkSectorSize(sectorSize)
   const write = await CONTAINERS.writer(format)
   const configuration = configurationText(options.configuration)
   const system = await openSystem(options)
   const { store, toplevel, bootspec } = system
-  const seed = options.seed ?? toplevel
   const fstab = await systemText(system, 'etc/fstab')
   const chosen = chosenDatasets(settings, fstab)
   const boot = await diskBoot(system, { ...settings, loader: bootLoader, layout: 'efi' })
   const bootTree = boot.esp
   if (bootTree === undefined) throw new RangeError('a layout without an EFI system partition')
   const bootSize = resolvedBootSize(settings, bootTree)
-  const volume = bootVolume(
-    bootTree,
-    'ESP',
-    { start: BOOT_START, size: bootPartitionSize(layout, bootSize), seed, mtimeSeconds },
-    (end, option) => `${option('bootSize')} ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
-  )
   const { root, digests } = installedTree(system, {
     check: 'byFormat',
     mtimeSeconds,
@@ -159,6 +159,24 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     ...(options.add && { add: options.add }),
     ...(options.onProgress && { onProgress: options.onProgress }),
   })
+  const properties = { ...FILE_SYSTEM_PROPERTIES, ...options.fileSystemProperties }
+  const poolProperties = { ...POOL_PROPERTIES, ...preset.poolProperties, ...options.poolProperties }
+  const datasets = withSnapshots(chosen.datasets, options.snapshots ?? [])
+  const seed =
+    options.seed ??
+    (await installedIdentity({
+      system,
+      root,
+      targets: (options.add ?? []).map(({ target }) => target),
+      settings: { ...deciding(settings), pool: chosen.pool, bootSize, datasets, properties, poolProperties },
+      signal: options.signal,
+    }))
+  const volume = bootVolume(
+    bootTree,
+    'ESP',
+    { start: BOOT_START, size: bootPartitionSize(layout, bootSize), sectorSize, seed, mtimeSeconds },
+    (end, option) => `${option('bootSize')} ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
+  )
   const place = poolPlace(layout, bootSize)
   const pool = sizedPool(settings.rootSize, place.overhead - (layout === 'single-disk' ? bootSize : 0), () =>
     zfsPool(root, {
@@ -169,18 +187,19 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
         ? { size: 'auto', freeSize: settings.freeSize, roundTo: MEBIBYTE }
         : { size: (layout === 'single-disk' ? bootSize : 0) + settings.rootSize - place.overhead }),
       ...(options.compatibility !== undefined && { compatibility: options.compatibility }),
-      properties: { ...FILE_SYSTEM_PROPERTIES, ...options.fileSystemProperties },
-      poolProperties: { ...POOL_PROPERTIES, ...preset.poolProperties, ...options.poolProperties },
-      datasets: withSnapshots(chosen.datasets, options.snapshots ?? []),
+      properties,
+      poolProperties,
+      datasets,
       timeSeconds: mtimeSeconds,
       devicePath: layout === 'two-disk' ? '/dev/vdb1' : '/dev/vda3',
       isWholeDisk: layout === 'two-disk',
     }),
   )
-  const table = { seed, parity: settings.parity }
-  const diskWith = (own: Image): Image => {
+  checkPoolSectors(pool.plan.options.ashift, sectorSize)
+  const table = { seed, parity: settings.parity, sectorSize }
+  const diskWith = (own: Image): DiskImage => {
     const parts = layout === 'two-disk' ? wholeDiskPartitions(own, table) : singleDiskPartitions(volume, own, bootSize, table)
-    return gpt(parts, { seed: `${seed} root disk`, size: own.size + place.overhead })
+    return gpt(parts, { seed: `${seed} root disk`, size: own.size + place.overhead, sectorSize })
   }
   const rootDisk = packedInPlace({
     partition: pool,
@@ -197,7 +216,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
       timeSeconds: mtimeSeconds,
       ...(options.compression && { compression: options.compression }),
     }
-    const finish = (whole: Image): Image | GrowingImage => write(whole, container)
+    const finish = (whole: Image): Image | GrowingImage => write({ ...whole, sectorSize }, container)
     const file = (own: Image | GrowingImage): FolderFile => ({ path: name, content: { kind: 'image', image: own } })
     if (!isGrowing(image)) return file(finish(image))
     // What the container refuses is found before the pool is packed.
@@ -206,7 +225,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   }
   const disks = [
     ...(layout === 'two-disk'
-      ? [contained('boot', gpt(bootDiskPartitions(volume, table), { seed: `${seed} boot disk`, size: bootSize }))]
+      ? [contained('boot', gpt(bootDiskPartitions(volume, table), { seed: `${seed} boot disk`, size: bootSize, sectorSize }))]
       : []),
     contained('root', rootDisk),
   ]
@@ -227,6 +246,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
       files: disks.map(({ path }) => path),
       bootSize,
       rootDiskSize: settings.rootSize === 'auto' ? undefined : settings.rootSize + (layout === 'single-disk' ? bootSize : 0),
+      sectorSize,
       ...poolSummary(pool),
       entries: boot.entries,
       pathCount: store.closure.paths.length,
@@ -234,6 +254,13 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
       verified,
     },
   }
+}
+
+/** What decides the disks beside what lies on the pool, and how it is divided. */
+function deciding(options: ZfsOptions): Readonly<Record<string, unknown>> {
+  const { layout, rootSize, freeSize, sectorSize, compatibility, bootLoader, kernelParams, timeoutSeconds, parity, mtimeSeconds } = options
+  const disks = { layout, rootSize, freeSize, sectorSize, parity }
+  return { kind: 'zfs', ...disks, compatibility, bootLoader, kernelParams, timeoutSeconds, mtimeSeconds }
 }
 
 /** Throws USAGE for a name that none has. */
@@ -266,6 +293,16 @@ function checkSizes({ bootSize, rootSize }: Pick<ZfsOptions, 'bootSize' | 'rootS
   }
 }
 
+/** Throws USAGE for a pool whose blocks are smaller than the sectors of its disk, which no system would import there. */
+function checkPoolSectors(ashift: number, sectorSize: SectorSize): void {
+  if (2 ** ashift >= sectorSize) return
+  throw new ImageError(
+    'USAGE',
+    (option) =>
+      `${option('poolProperties')} ashift=${ashift}: blocks of ${2 ** ashift} bytes, and the sectors of the disk have ${sectorSize}; give ashift=${Math.log2(sectorSize)} or more`,
+  )
+}
+
 /** A pool whose errors speak of the size that was asked for; `overhead` is what its disk has beside it. */
 function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsImage): ZfsImage {
   const inAskedSize = (error: unknown): unknown => {
@@ -295,10 +332,10 @@ function sizedPool(rootSize: number | 'auto', overhead: number, make: () => ZfsI
 
 /** Twice what there is: with another generation there is another kernel. */
 function resolvedBootSize(
-  { bootSize = ZFS_IMAGE_DEFAULTS.bootSize, layout = 'two-disk', mtimeSeconds = 0 }: ZfsOptions,
+  { bootSize = ZFS_IMAGE_DEFAULTS.bootSize, layout = 'two-disk', mtimeSeconds = 0, sectorSize = DEFAULT_SECTOR_SIZE }: ZfsOptions,
   tree: DirectoryNode,
 ): number {
-  return bootSize === 'auto' ? bootSizeFor(layout, 2 * bootVolumeSize(tree, 'ESP', mtimeSeconds)) : bootSize
+  return bootSize === 'auto' ? bootSizeFor(layout, 2 * bootVolumeSize(tree, 'ESP', { mtimeSeconds, sectorSize })) : bootSize
 }
 
 interface ChosenDatasets {

@@ -2,11 +2,10 @@
 import { deriveBytes, deriveGuid } from '../../bytes/guid.ts'
 import { MEBIBYTE } from '../../bytes/units.ts'
 import { type GptPartition, PARTITION_TYPE_GUID } from '../../disks/gpt/index.ts'
+import type { SectorSize } from '../../disks/sectors.ts'
 import { ImageError } from '../../errors.ts'
 import { bytesImage, type Image } from '../../io/image.ts'
 import type { ZfsLayout } from './names.ts'
-
-const SECTOR_SIZE = 512
 
 /** Room for a boot program for BIOS, which stays empty. */
 const BIOS_BOOT = { start: MEBIBYTE, size: MEBIBYTE } as const
@@ -49,57 +48,59 @@ export interface TableOptions {
   readonly seed: string
   /** Partition types as nixpkgs' images have them: no EFI system partition is marked as such. */
   readonly parity: boolean
+  readonly sectorSize: SectorSize
 }
 
 /** The boot disk of two. */
-export function bootDiskPartitions(volume: Image, { parity }: TableOptions): GptPartition[] {
-  return [biosBoot(), bootPartition('ESP', volume, parity)]
+export function bootDiskPartitions(volume: Image, options: TableOptions): GptPartition[] {
+  return [biosBoot(options), bootPartition('ESP', volume, options)]
 }
 
 /** The one disk, with `pool` from `bootSize` on. */
-export function singleDiskPartitions(volume: Image, pool: Image, bootSize: number, { seed, parity }: TableOptions): GptPartition[] {
+export function singleDiskPartitions(volume: Image, pool: Image, bootSize: number, options: TableOptions): GptPartition[] {
+  const { seed, parity, sectorSize } = options
   return [
-    biosBoot(),
-    { ...bootPartition('primary', volume, parity), partitionGuid: deriveGuid(seed, 'zfs boot partition') },
+    biosBoot(options),
+    { ...bootPartition('primary', volume, options), partitionGuid: deriveGuid(seed, 'zfs boot partition') },
     {
       name: 'primary',
       typeGuid: parity ? PARTITION_TYPE_GUID.basicData : PARTITION_TYPE_GUID.zfs,
       partitionGuid: deriveGuid(seed, 'zfs pool partition'),
-      startSector: bootSize / SECTOR_SIZE,
+      startSector: bootSize / sectorSize,
       image: pool,
     },
   ]
 }
 
 /** A disk that is a pool's as a whole, as libzfs divides it (OpenZFS `lib/libzfs/os/linux/libzfs_pool_os.c`, `zpool_label_disk`). */
-export function wholeDiskPartitions(pool: Image, { seed }: TableOptions): GptPartition[] {
+export function wholeDiskPartitions(pool: Image, { seed, sectorSize }: TableOptions): GptPartition[] {
   const random = Buffer.from(deriveBytes(seed, 'zfs partition name', 8)).toString('hex')
   return [
-    { name: `zfs-${random}`, typeGuid: PARTITION_TYPE_GUID.zfs, startSector: MEBIBYTE / SECTOR_SIZE, image: pool },
+    { name: `zfs-${random}`, typeGuid: PARTITION_TYPE_GUID.zfs, startSector: MEBIBYTE / sectorSize, image: pool },
     {
       name: '',
       number: 9,
       typeGuid: PARTITION_TYPE_GUID.solarisReserved,
-      startSector: (MEBIBYTE + pool.size) / SECTOR_SIZE,
+      startSector: (MEBIBYTE + pool.size) / sectorSize,
       image: bytesImage(new Uint8Array(0), RESERVED_SIZE),
     },
   ]
 }
 
-function biosBoot(): GptPartition {
+function biosBoot({ sectorSize }: TableOptions): GptPartition {
   return {
     name: 'no-fs',
     typeGuid: PARTITION_TYPE_GUID.biosBoot,
-    startSector: BIOS_BOOT.start / SECTOR_SIZE,
+    startSector: BIOS_BOOT.start / sectorSize,
     image: bytesImage(new Uint8Array(0), BIOS_BOOT.size),
   }
 }
 
-function bootPartition(name: string, image: Image, parity: boolean): GptPartition {
+function bootPartition(name: string, image: Image, { parity, sectorSize }: TableOptions): GptPartition {
   return {
     name,
     typeGuid: parity ? PARTITION_TYPE_GUID.basicData : PARTITION_TYPE_GUID.efiSystem,
-    startSector: BOOT_START / SECTOR_SIZE,
+    startSector: BOOT_START / sectorSize,
     image,
   }
 }
