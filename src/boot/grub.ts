@@ -105,12 +105,14 @@ function entryLines(entry: MenuEntry, variant: MenuVariant | undefined, indent: 
   // GRUB puts words with blanks in double quotes.
   const commandLine = words.map((word) => (word.includes(' ') ? `"${word}"` : word)).join(' ')
   requireCommandLineFits(`BOOT_IMAGE=${kernel} ${commandLine}`, 'grub', entry.title)
+  const { initrds, deviceTree } = entry
   const lines = [
     `menuentry ${quoted(entry.title)} --class installer {`,
     '  terminal_output console',
     `  linux ${quoted(kernel)} \${isoboot} ${words.map(quoted).join(' ')}`,
   ]
-  if (entry.initrd !== undefined) lines.push(`  initrd ${quoted(isoPathOf(entry.initrd))}`)
+  if (initrds.length > 0) lines.push(`  initrd ${initrds.map((path) => quoted(isoPathOf(path))).join(' ')}`)
+  if (deviceTree !== undefined) lines.push(`  devicetree ${quoted(isoPathOf(deviceTree))}`)
   lines.push('}')
   return lines.map((line) => `${indent}${line}`)
 }

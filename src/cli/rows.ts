@@ -89,8 +89,8 @@ export const STRICT = row({
   type: flag(),
   group: 'Input',
   default: false,
-  needs: 'replacements',
-  about: 'Fail where a replacement changes nothing, or leaves a name of what it replaces behind, instead of saying so',
+  about:
+    'Fail instead of saying so: where a replacement changes nothing or leaves a name of what it replaces behind, where boot.json asks for what is not obeyed, and where nothing would start the image',
 })
 
 export const WHOLE_STORE = row({

@@ -3,6 +3,7 @@
  * partition, and the tables that make the same bytes a CD and a USB stick.
  */
 import {
+  disobeyedExtensions,
   type EfiBoot,
   type EfiMenu,
   efiArchitecture,
@@ -14,6 +15,7 @@ import {
   isoBootTree,
   isoPathOf,
   menuEntries,
+  type Starter,
   type Syslinux,
   systemdBootPath,
 } from '../boot/index.ts'
@@ -28,6 +30,7 @@ import type { Bootspec } from '../system/bootspec.ts'
 import { smallHostFile } from '../system/small-file.ts'
 import { bytesInStore, fileInStore, filesInStore } from '../system/store-files.ts'
 import { openSystem, type System, type SystemInput, systemText } from '../system/system.ts'
+import { warn } from '../system/warnings.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../tree/tree.ts'
@@ -99,6 +102,9 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
   const mtimeSeconds = options.mtimeSeconds ?? DEFAULT_TIME
   const folder: Attributes = { mode: 0o555, uid: 0, gid: 0, mtimeSeconds }
 
+  const syslinux = await biosBoot(options.syslinux, bootspec)
+  const efi = await uefiBoot(options.efiBoot, system)
+  warn(disobeyedExtensions(bootspec, startersOf(efi, syslinux)), options)
   const menu = menuEntries(bootspec, {
     volumeId,
     ...(options.kernelParams && { kernelParams: options.kernelParams }),
@@ -107,8 +113,6 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
     ...(options.menuSuffix !== undefined && { labelSuffix: options.menuSuffix }),
   })
   const kernels = await filesInStore(menu.files, store)
-  const syslinux = await biosBoot(options.syslinux, bootspec)
-  const efi = await uefiBoot(options.efiBoot, system)
   const esp = espImage(espTree(efi, menu, kernels, { mtimeSeconds }), mtimeSeconds)
   const boot = isoBootTree({ menu, kernels, syslinux, efi, version }, { mtimeSeconds })
   const tree = mergeTrees(
@@ -157,6 +161,12 @@ function noteOtherVolumeId(volumeId: string, expected: string | undefined, onPro
   if (expected === undefined || expected === volumeId) return
   const message = `the volume id is '${volumeId}', but the system looks for a medium named '${expected}' and will not find this one`
   onProgress?.({ kind: 'note', message })
+}
+
+function startersOf({ menu }: EfiBoot, syslinux: Syslinux | undefined): Starter[] {
+  const efi: Starter =
+    menu === 'own' ? { name: 'the UEFI boot program with its own menu', deviceTree: false } : { name: menu, deviceTree: true }
+  return [efi, ...(syslinux === undefined ? [] : [{ name: 'isolinux', deviceTree: false }])]
 }
 
 async function biosBoot(folder: string | undefined, { system }: Bootspec): Promise<Syslinux | undefined> {

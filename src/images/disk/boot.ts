@@ -10,10 +10,15 @@ import { createHash } from 'node:crypto'
 import {
   diskBootFiles,
   diskMenu,
+  disobeyedExtensions,
   type EfiArchitecture,
   efiArchitecture,
   efiStubPath,
   extlinuxTree,
+  generationOf,
+  joinedInitrd,
+  type MenuEntry,
+  menuEntries,
   peImageSize,
   systemdBootDisk,
   systemdBootPath,
@@ -22,14 +27,17 @@ import {
 import { utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
+import type { ProgressListener } from '../../io/progress.ts'
 import { imageSlice } from '../../io/slice.ts'
 import { imageChunks } from '../../io/stream.ts'
 import type { Bootspec } from '../../system/bootspec.ts'
 import type { LoadedClosure } from '../../system/store.ts'
-import { bytesInStore, fileInStore, filesInStore, imageInStore } from '../../system/store-files.ts'
+import { bytesInStore, directoryInStore, fileInStore, filesInStore, imageInStore } from '../../system/store-files.ts'
 import { type System, systemText } from '../../system/system.ts'
+import { warn } from '../../system/warnings.ts'
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../../tree/tree.ts'
+import { joinedInitrds } from '../initrd-parts.ts'
 import type { BootLoader, DiskLayout } from './names.ts'
 
 export interface DiskBootOptions {
@@ -38,6 +46,8 @@ export interface DiskBootOptions {
   readonly mtimeSeconds: number
   readonly kernelParams?: readonly string[]
   readonly timeoutSeconds?: number | null
+  readonly strict?: boolean
+  readonly onProgress?: ProgressListener
 }
 
 export interface DiskBoot {
@@ -58,6 +68,7 @@ export interface DiskBoot {
 export async function diskBoot(system: System<LoadedClosure>, options: DiskBootOptions): Promise<DiskBoot> {
   const { store, bootspec } = system
   const { loader, layout, mtimeSeconds } = options
+  if (loader !== 'none') warn(disobeyedExtensions(bootspec, [{ name: loader, deviceTree: true }]), options)
   const hasEsp = layout === 'efi' || layout === 'efixbootldr' || layout === 'hybrid'
   const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
   const empty: DirectoryNode = { kind: 'directory', ...folder, entries: [] }
@@ -73,9 +84,10 @@ export async function diskBoot(system: System<LoadedClosure>, options: DiskBootO
       return none
     case 'extlinux': {
       const version = (await systemText(system, 'nixos-version')) ?? bootspec.label
+      const trees = await directoryInStore(`${bootspec.toplevel}/dtbs`, store)
       const tree = extlinuxTree(
-        { bootspec, kernels: await filesInStore(diskBootFiles(bootspec), store) },
-        { ...menuOptions(options), version },
+        { bootspec, kernels: await extlinuxFiles(system), ...(trees && { deviceTrees: trees.node }) },
+        { ...menuOptions(options), version, ...(trees && { deviceTrees: trees.path }) },
       )
       const place = layout === 'legacy+boot' ? { boot: tree } : { rootBoot: tree }
       return { ...none, ...place, entries: ['nixos-default'] }
@@ -92,6 +104,18 @@ export async function diskBoot(system: System<LoadedClosure>, options: DiskBootO
       }
       return { ...none, ...(await efiTrees(system, options)) }
   }
+}
+
+/** The files of the entries; of several initrds the one that U-Boot loads. */
+async function extlinuxFiles({ store, bootspec }: System<LoadedClosure>): Promise<Map<string, FileNode>> {
+  const files = await filesInStore(diskBootFiles(bootspec), store)
+  for (const { initrds } of generationOf(bootspec).entries) {
+    const joined = joinedInitrd(initrds)
+    if (joined === undefined || files.has(joined)) continue
+    const image = await joinedInitrds(await Promise.all(initrds.map((path) => imageInStore(path, store))))
+    files.set(joined, { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds: 1, size: image.size, content: { kind: 'image', image } })
+  }
+  return files
 }
 
 async function efiTrees(system: System<LoadedClosure>, options: DiskBootOptions): Promise<Partial<DiskBoot>> {
@@ -123,11 +147,14 @@ async function unifiedTrees(
   const images = await Promise.all(
     systems.map(async ([name, system]) => {
       const kernel = await imageInStore(system.kernel, store)
+      const { deviceTree, initrds } = menuEntries({ ...system, specialisations: new Map() }).entries[0] as MenuEntry
+      const initrd = await joinedInitrds(await Promise.all(initrds.map((path) => imageInStore(path, store))))
       const image = unifiedKernelImage({
         stub,
         kernel,
         kernelMemorySize: peImageSize(await headOf(kernel)),
-        ...(system.initrd !== undefined && { initrd: await imageInStore(system.initrd, store) }),
+        ...(initrds.length > 0 && { initrd }),
+        ...(deviceTree !== undefined && { deviceTree: await imageInStore(deviceTree, store) }),
         commandLine: [`init=${system.init}`, ...system.kernelParams, ...kernelParams].join(' '),
         osRelease: osRelease(system, name),
       })

@@ -7,7 +7,7 @@
  *
  * Not supported: initrd secrets, which a program of the target system appends.
  */
-import { ipxeScript, menuEntries } from '../../boot/index.ts'
+import { disobeyedExtensions, ipxeScript, menuEntries } from '../../boot/index.ts'
 import { utf8 } from '../../bytes/text.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { ImageError } from '../../errors.ts'
@@ -19,6 +19,7 @@ import type { Bootspec } from '../../system/bootspec.ts'
 import { loadClosure } from '../../system/store.ts'
 import { imageInStore } from '../../system/store-files.ts'
 import { type SystemInput, systemOf } from '../../system/system.ts'
+import { warn } from '../../system/warnings.ts'
 import { otherBytesError } from '../../tree/host-file.ts'
 import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
 import { checkPieceFolder, openPieces, type Piece, type PieceFolder } from '../pieces/index.ts'
@@ -82,8 +83,9 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
     throw new ImageError('USAGE', (option) => `${option('style')} is '${styleName}'; ${NETBOOT_STYLES.join(', ')} are known`)
   await checkPieceFolder(options.pieces)
   const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
-  const { store: loaded, toplevel, ...system } = await systemOf(await loadClosure(options), options.toplevel)
+  const { store: loaded, toplevel, ...system } = await systemOf(await loadClosure(options), options)
   const bootspec = specialisationOf(system.bootspec, options.specialisation)
+  warn(disobeyedExtensions({ ...bootspec, specialisations: new Map() }, [{ name: 'a network boot', deviceTree: false }]), options)
   if (style.usesOwnInitrd) await ownInitrd({ bootspec, loaded })
   const kernel = { name: kernelName(bootspec), image: await imageInStore(bootspec.kernel, loaded) }
   const parameters = parametersOf(bootspec, options.kernelParams ?? [], style)

@@ -1,4 +1,5 @@
 /** What the styles of network boot are made from, and what they make. */
+import { bootExtensions } from '../../boot/index.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { ImageError } from '../../errors.ts'
 import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
@@ -6,6 +7,7 @@ import type { Bootspec } from '../../system/bootspec.ts'
 import type { StoreInput } from '../../system/input.ts'
 import type { LoadedClosure } from '../../system/store.ts'
 import { imageInStore } from '../../system/store-files.ts'
+import { joinedInitrds } from '../initrd-parts.ts'
 import type { Piece, PieceFolder } from '../pieces/index.ts'
 
 export interface NetbootSource {
@@ -48,9 +50,15 @@ export interface NetbootStyleRecipe {
   build(source: NetbootSource, pieces: PieceFolder | undefined, context: BuildContext): Promise<BuiltInitrds>
 }
 
-/** The initrd that boot.json names. Throws UNSUPPORTED where it names none. */
+/**
+ * The initrd that boot.json names, with those behind it, to be followed by other archives. Throws UNSUPPORTED where it names
+ * none.
+ */
 export async function ownInitrd({ bootspec, loaded }: Pick<NetbootSource, 'bootspec' | 'loaded'>): Promise<Image> {
-  if (bootspec.initrd !== undefined) return imageInStore(bootspec.initrd, loaded)
+  if (bootspec.initrd !== undefined) {
+    const paths = [bootspec.initrd, ...bootExtensions(bootspec.extensions).extraInitrds]
+    return joinedInitrds(await Promise.all(paths.map((path) => imageInStore(path, loaded))))
+  }
   throw new ImageError(
     'UNSUPPORTED',
     (option) => `${bootspec.toplevel}/boot.json: the system has no initrd, whose stage 1 this style needs; use ${option('style')} per-path`,
