@@ -51,6 +51,7 @@ export const UNIT: readonly string[] = [
   'test/filesystems/zfs/plan.test.ts',
   'test/images/boot-requests.test.ts',
   'test/images/disk-systems.test.ts',
+  'test/images/initrd-secrets.test.ts',
   'test/images/pieces-threads.test.ts',
   'test/images/volume-id.test.ts',
   'test/io/concat.test.ts',

@@ -9,7 +9,7 @@ import { type BootMenu, isoPathOf } from './menu.ts'
 import type { Syslinux } from './syslinux.ts'
 import { systemdBootConfig } from './systemd-boot.ts'
 
-/** Store path of a kernel or initrd to its file, for all of `BootMenu.files`. */
+/** The file of each of `BootMenu.files`, whose mode it keeps. */
 export type KernelFiles = ReadonlyMap<string, FileNode>
 
 export interface BootTreeOptions {
@@ -86,7 +86,7 @@ function hostFiles(files: readonly BootFile[], options: BootTreeOptions): Map<st
 export function kernelFile(kernels: KernelFiles, storeFile: string, options: BootTreeOptions): FileNode {
   const found = kernels.get(storeFile)
   if (!found) throw new ImageError('NOT_FOUND', `boot.json: ${storeFile} is not in the closure`, { path: storeFile })
-  return { ...found, ...attributes(0o444, options) }
+  return { ...found, ...attributes(found.mode, options) }
 }
 
 type Branch = Map<string, Branch | FileNode>

@@ -177,6 +177,23 @@ export const TIMEOUT = row({
   about: 'Seconds until the default entry boots; none waits for ever',
 })
 
+/** Of commands that start a system. */
+export const INITRD_SECRETS = {
+  initrdSecrets: row({
+    type: path('PATH'),
+    group: 'Boot',
+    defaultText: 'an error, where the system needs some',
+    about:
+      'Secrets of the initrd: a folder with them where they belong (PATH/etc/key for /etc/key), or an archive that is ready; they can be read by whoever can read what is written',
+  }),
+  withoutInitrdSecrets: row({
+    type: flag(),
+    group: 'Boot',
+    default: false,
+    about: 'The system starts without the secrets that it appends to its initrd where it is installed, or has them in it already',
+  }),
+} as const
+
 export const PREPEND = row({
   type: path('FILE'),
   group: 'Boot',

@@ -28,17 +28,18 @@ import type { ProgressListener } from '../io/progress.ts'
 import { type Addition, addedTree } from '../system/additions.ts'
 import type { Bootspec } from '../system/bootspec.ts'
 import { smallHostFile } from '../system/small-file.ts'
-import { bytesInStore, fileInStore, filesInStore } from '../system/store-files.ts'
+import { bytesInStore, fileInStore } from '../system/store-files.ts'
 import { openSystem, type System, type SystemInput, systemText } from '../system/system.ts'
 import { warn } from '../system/warnings.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../tree/tree.ts'
+import { bootFileSource, type InitrdSecretsOptions, initrdSecrets, withSecrets } from './initrd-secrets.ts'
 import { type ImageProduct, imageProduct } from './product.ts'
 import { packedStore, type StorePacking, type StoreSummary, storeSummary } from './squashfs.ts'
 import { defaultVolumeId, systemVolumeId } from './volume-id.ts'
 
-export interface IsoOptions extends SystemInput, StorePacking {
+export interface IsoOptions extends SystemInput, StorePacking, InitrdSecretsOptions {
   /** A folder with syslinux, for BIOS. Without it the image boots by UEFI only. */
   readonly syslinux?: string
   /** A folder with `EFI/BOOT/BOOT*.EFI`, or an EFI program; default: systemd-boot of the closure. */
@@ -104,15 +105,16 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
 
   const syslinux = await biosBoot(options.syslinux, bootspec)
   const efi = await uefiBoot(options.efiBoot, system)
-  warn(disobeyedExtensions(bootspec, startersOf(efi, syslinux)), options)
-  const menu = menuEntries(bootspec, {
+  warn([...withoutMenu(efi), ...disobeyedExtensions(bootspec, startersOf(efi, syslinux))], options)
+  const secrets = await initrdSecrets(bootspec, store, options)
+  const menu = menuEntries(withSecrets(bootspec, secrets), {
     volumeId,
     ...(options.kernelParams && { kernelParams: options.kernelParams }),
     ...(options.timeoutSeconds !== undefined && { timeoutSeconds: options.timeoutSeconds }),
     ...(options.menuPrefix !== undefined && { labelPrefix: options.menuPrefix }),
     ...(options.menuSuffix !== undefined && { labelSuffix: options.menuSuffix }),
   })
-  const kernels = await filesInStore(menu.files, store)
+  const kernels = await bootFileSource(store, secrets).nodes(menu.files)
   const esp = espImage(espTree(efi, menu, kernels, { mtimeSeconds }), mtimeSeconds)
   const boot = isoBootTree({ menu, kernels, syslinux, efi, version }, { mtimeSeconds })
   const tree = mergeTrees(
@@ -144,7 +146,9 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
     store: storeSummary(store, packed),
     layout: planIso9660(tree, format),
   }
-  const given = [options.syslinux, options.efiBoot, ...(options.add ?? []).map(({ source }) => source)].filter((path) => path !== undefined)
+  const given = [options.syslinux, options.efiBoot, options.initrdSecrets, ...(options.add ?? []).map(({ source }) => source)].filter(
+    (path) => path !== undefined,
+  )
   const { narBytes, verified } = plan.store
   return imageProduct({
     name: 'nixos.iso',
@@ -161,6 +165,16 @@ function noteOtherVolumeId(volumeId: string, expected: string | undefined, onPro
   if (expected === undefined || expected === volumeId) return
   const message = `the volume id is '${volumeId}', but the system looks for a medium named '${expected}' and will not find this one`
   onProgress?.({ kind: 'note', message })
+}
+
+/** A shim, say, starts GRUB, which stops at its prompt without a menu. */
+function withoutMenu({ isComplete, files, architecture }: EfiBoot): string[] {
+  if (isComplete) return []
+  const program = files.find(({ path }) => path.toUpperCase() === `EFI/BOOT/${architecture.bootFile}`)
+  return [
+    `${program?.hostPath}: is neither systemd-boot nor GRUB nor a unified kernel image, so no menu is written for it; ` +
+      'unless it knows what to start, UEFI starts nothing. A folder may bring the menu that it reads, such as EFI/debian/grub.cfg behind a shim',
+  ]
 }
 
 function startersOf({ menu }: EfiBoot, syslinux: Syslinux | undefined): Starter[] {

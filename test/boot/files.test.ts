@@ -85,6 +85,15 @@ describe('efiBoot', () => {
     expect(await menuOf({ 'EFI/BOOT/BOOTX64.EFI': program(0x8664, 'anything') })).toBe('own')
   })
 
+  test('a program without any menu is told from those that need none', async () => {
+    const isComplete = async (files: Record<string, string | Buffer>) => (await efiBoot(folder(files), 'x86_64-linux')).isComplete
+    const shim = { 'EFI/BOOT/BOOTX64.EFI': program(0x8664, 'UEFI SHIM'), 'EFI/BOOT/grubx64.efi': GRUB }
+    expect(await isComplete(shim)).toBe(false)
+    expect(await isComplete({ ...shim, 'EFI/debian/grub.cfg': '' })).toBe(true)
+    expect(await isComplete({ 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT })).toBe(true)
+    expect(await isComplete({ 'EFI/BOOT/BOOTX64.EFI': program(0x8664, '.linux\0\0') })).toBe(true)
+  })
+
   test('errors', async () => {
     const fails = (path: string, code: string, message: RegExp) =>
       expect(efiBoot(path, 'x86_64-linux')).rejects.toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }))

@@ -1,16 +1,17 @@
 /** What a system asks of what starts it, by boot.json or in place of it, comes into every kind of image, or is said. */
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { diskBoot } from '../../src/images/disk/boot.ts'
+import { type DiskOptions, disk } from '../../src/images/disk/index.ts'
 import { iso } from '../../src/images/iso.ts'
 import { netboot } from '../../src/images/netboot/index.ts'
 import { loadClosure } from '../../src/system/store.ts'
 import { systemOf } from '../../src/system/system.ts'
 import type { TreeNode } from '../../src/tree/tree.ts'
 import { failure } from '../nix/scratch.ts'
-import { type MadeSystem, madeSystem, PARTS, SYSTEM } from './made-system.ts'
+import { bootProgram, type MadeSystem, madeSystem, PARTS, SYSTEM } from './made-system.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'kilnix-requests-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -59,6 +60,42 @@ describe('a device tree', () => {
     await netboot(system.options)
     expect(system.notes).toEqual([expect.stringContaining('board.dtb, which a network boot cannot hand over')])
     await failure(() => netboot({ ...system.options, strict: true }), 'BAD_INPUT', /board\.dtb/)
+  })
+})
+
+describe('an image that nothing starts', () => {
+  const diskOf = (changes: Partial<DiskOptions>) => {
+    const system = made()
+    return { system, plan: disk({ ...system.options, freeSize: 0, espSize: 40 << 20, ...changes }) }
+  }
+
+  it('is said to be one, but where that is asked for', async () => {
+    for (const layout of ['legacy', 'legacy+boot', 'legacy+gpt', 'none'] as const) {
+      const { system, plan } = diskOf({ layout })
+      await plan
+      expect(system.notes, layout).toEqual([
+        expect.stringContaining(`the layout ${layout} has no EFI system partition, and no boot program for BIOS`),
+      ])
+      await failure(() => diskOf({ layout, strict: true }).plan, 'BAD_INPUT', /nothing starts this disk/)
+      for (const bootLoader of ['none', 'extlinux'] as const) {
+        const meant = diskOf({ layout, bootLoader })
+        await meant.plan
+        expect(meant.system.notes).toEqual([])
+      }
+    }
+    const hybrid = diskOf({ layout: 'hybrid' })
+    await hybrid.plan
+    expect(hybrid.system.notes).toEqual(['the layout hybrid starts by UEFI only: no boot program for BIOS is written'])
+  })
+
+  it('is an ISO with a shim and no menu', async () => {
+    const system = made()
+    const efi = join(folder, `efi-${count}`)
+    mkdirSync(join(efi, 'EFI/BOOT'), { recursive: true })
+    writeFileSync(join(efi, 'EFI/BOOT/BOOTX64.EFI'), bootProgram('UEFI SHIM'))
+    await iso({ ...system.options, efiBoot: efi })
+    expect(system.notes).toEqual([expect.stringMatching(/BOOTX64\.EFI: is neither systemd-boot nor GRUB/)])
+    await failure(() => iso({ ...system.options, efiBoot: efi, strict: true }), 'BAD_INPUT', /no menu is written/)
   })
 })
 

@@ -7,7 +7,7 @@ import { recordingDate } from './disk.ts'
 
 export interface Iso9660Options {
   /**
-   * 1 to 32 printable ASCII characters, written as given (lower case is against ECMA-119 and works
+   * 1 to 32 printable ASCII characters, the last no blank, written as given (lower case is against ECMA-119 and works
    * everywhere; `root=LABEL=` compares it). Joliet holds the first 16 of them.
    */
   readonly volumeId: string
@@ -87,6 +87,10 @@ export function checkOptions(options: Iso9660Options): void {
       'LIMIT',
       `iso9660: volume id '${printable(utf8(volumeId))}' (${volumeId.length} characters): 1 to ${VOLUME_ID_LIMIT} printable ASCII characters are possible`,
     )
+  }
+  if (volumeId.endsWith(' ')) {
+    const message = `iso9660: volume id '${volumeId}' ends with a blank, which no reader sees: the field is padded with them; leave it out`
+    throw new ImageError('USAGE', message)
   }
   recordingDate(options.mtimeSeconds, 'volume')
   for (const [name, value] of [

@@ -23,6 +23,8 @@ export interface NetbootSource {
   readonly initrdCompression: CodecSpec
   /** Archives that come first in the first initrd. */
   readonly prepended: readonly Image[]
+  /** Comes behind the system's own initrd. */
+  readonly secrets: Image | undefined
 }
 
 export interface NetbootFile {
@@ -54,10 +56,15 @@ export interface NetbootStyleRecipe {
  * The initrd that boot.json names, with those behind it, to be followed by other archives. Throws UNSUPPORTED where it names
  * none.
  */
-export async function ownInitrd({ bootspec, loaded }: Pick<NetbootSource, 'bootspec' | 'loaded'>): Promise<Image> {
+export async function ownInitrd({
+  bootspec,
+  loaded,
+  secrets,
+}: Pick<NetbootSource, 'bootspec' | 'loaded'> & Partial<Pick<NetbootSource, 'secrets'>>): Promise<Image> {
   if (bootspec.initrd !== undefined) {
     const paths = [bootspec.initrd, ...bootExtensions(bootspec.extensions).extraInitrds]
-    return joinedInitrds(await Promise.all(paths.map((path) => imageInStore(path, loaded))))
+    const images = await Promise.all(paths.map((path) => imageInStore(path, loaded)))
+    return joinedInitrds(secrets === undefined ? images : [...images, secrets])
   }
   throw new ImageError(
     'UNSUPPORTED',

@@ -21,6 +21,7 @@ import type { DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
+import type { InitrdSecretsOptions } from '../initrd-secrets.ts'
 import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
 import type { Product } from '../product.ts'
@@ -38,7 +39,7 @@ import {
 import { ZFS_FILE_NAMES, type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfsFileName } from './names.ts'
 import { type ZfsPreset, zfsPreset } from './presets.ts'
 
-export interface ZfsOptions extends SystemInput {
+export interface ZfsOptions extends SystemInput, InitrdSecretsOptions {
   /** Name of one of `ZFS_PRESETS`, whose settings hold where no others are given. */
   readonly preset?: string
   /** Default `two-disk`. */
