@@ -54,5 +54,5 @@ export {
   type SystemdBootDiskParts,
   systemdBootDisk,
 } from './systemd-boot-disk.ts'
-export { type BootTreeOptions, espTree, type IsoBootParts, isoBootTree, type KernelFiles } from './trees.ts'
+export { type BootTreeOptions, espTree, type IsoBootParts, type IsoBootTree, isoBootTree, type KernelFiles } from './trees.ts'
 export { efiStubPath, planUnifiedKernelImage, type UnifiedKernelParts, type UnifiedKernelPlan, unifiedKernelImage } from './uki.ts'

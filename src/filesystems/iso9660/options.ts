@@ -2,7 +2,7 @@
 import { printable, utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
 import type { GrowingImage } from '../../io/image.ts'
-import type { Attributes } from '../../tree/tree.ts'
+import type { Attributes, FileNode } from '../../tree/tree.ts'
 import { recordingDate } from './disk.ts'
 
 export interface Iso9660Options {
@@ -43,8 +43,15 @@ export interface BootOptions {
     /** Write the boot info table that isolinux needs into the copy on the volume; default true. */
     readonly bootInfoTable?: boolean
   }
-  /** A FAT image with `EFI/BOOT`. */
-  readonly efi?: { readonly path: string }
+  readonly efi?: {
+    /** A FAT image with `EFI/BOOT`. */
+    readonly path: string
+    /**
+     * Nodes of the tree whose bytes lie in that image as well, from the given byte on, a multiple of 2048: they are on the volume
+     * once, and the records of these files point into the image. The partition's own tree of a `gpt` hybrid does not show them.
+     */
+    readonly contains?: ReadonlyMap<FileNode, number>
+  }
 }
 
 export type HybridOptions = NoHybrid | GptHybrid | NixpkgsHybrid
