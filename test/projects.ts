@@ -16,6 +16,7 @@ export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 export const UNIT: readonly string[] = [
   'test/architecture.test.ts',
   'test/archives/tar.test.ts',
+  'test/boot/extensions.test.ts',
   'test/boot/extlinux.test.ts',
   'test/boot/files.test.ts',
   'test/boot/menu.test.ts',
@@ -49,8 +50,10 @@ export const UNIT: readonly string[] = [
   'test/filesystems/zfs/allocator.test.ts',
   'test/filesystems/zfs/fletcher4.test.ts',
   'test/filesystems/zfs/plan.test.ts',
+  'test/images/boot-requests.test.ts',
   'test/images/disk-systems.test.ts',
   'test/images/identity.test.ts',
+  'test/images/initrd-secrets.test.ts',
   'test/images/pieces-threads.test.ts',
   'test/images/volume-id.test.ts',
   'test/io/block-device.test.ts',

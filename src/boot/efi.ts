@@ -7,7 +7,8 @@
  *    anything below `loader/`) is taken as it is: `own`.
  * 2. systemd-boot names itself in its bytes (`#### LoaderInfo: systemd-boot`): loader entries.
  * 3. GRUB greets (`Welcome to GRUB!`): a grub.cfg beside it, where its prefix points in nixpkgs.
- * 4. Any other program (a unified kernel image, a shim) is expected to know what to do: `own`.
+ * 4. Any other program (a unified kernel image, a shim) is expected to know what to do: `own`. Where neither it nor the folder
+ *    says so, it is not `isComplete`.
  *
  * Taken from a folder are `EFI/` and `loader/`, links followed; nothing else belongs on the partition.
  */
@@ -58,6 +59,8 @@ export type EfiMenu = 'systemd-boot' | 'grub' | 'own'
 export interface EfiBoot {
   readonly architecture: EfiArchitecture
   readonly menu: EfiMenu
+  /** Of a program whose menu is not written: it brings one, or is a unified kernel image. Else nobody knows what it will do. */
+  readonly isComplete: boolean
   /** Sorted by path. */
   readonly files: readonly BootFile[]
 }
@@ -89,8 +92,8 @@ export async function efiBoot(path: string, system: string): Promise<EfiBoot> {
   if (!found) throw new ImageError('NOT_FOUND', `UEFI: there is no ${path}`, { path })
   if (!found.isDirectory() && !found.isFile()) throw noFile(path)
   if (!found.isDirectory()) {
-    const { menu, file } = await checkedProgram({ path: `EFI/BOOT/${architecture.bootFile}`, hostPath: path, size: found.size }, system)
-    return { architecture, menu, files: [file] }
+    const { file, ...kind } = await checkedProgram({ path: `EFI/BOOT/${architecture.bootFile}`, hostPath: path, size: found.size }, system)
+    return { architecture, ...kind, files: [file] }
   }
   const files = await bootFiles(path)
   const program = files.find((file) => file.path.toUpperCase() === `EFI/BOOT/${architecture.bootFile}`)
@@ -103,10 +106,11 @@ export async function efiBoot(path: string, system: string): Promise<EfiBoot> {
       },
     )
   }
-  const { menu, file } = await checkedProgram(program, system)
+  const { menu, isComplete, file } = await checkedProgram(program, system)
   return {
     architecture,
     menu: files.some(isMenu) ? 'own' : menu,
+    isComplete: isComplete || files.some(isSomeMenu),
     files: files.map((one) => (one === program ? file : one)),
   }
 }
@@ -117,20 +121,20 @@ export async function efiBoot(path: string, system: string): Promise<EfiBoot> {
  */
 export function efiProgram({ size, content }: Pick<FileNode, 'size' | 'content'>, bytes: Buffer, path: string, system: string): EfiBoot {
   const architecture = efiArchitecture(system)
-  const menu = menuOf(checkedBytes(bytes, path, system, architecture))
-  return { architecture, menu, files: [{ path: `EFI/BOOT/${architecture.bootFile}`, hostPath: path, size, content }] }
+  const kind = kindOf(checkedBytes(bytes, path, system, architecture))
+  return { architecture, ...kind, files: [{ path: `EFI/BOOT/${architecture.bootFile}`, hostPath: path, size, content }] }
 }
 
 /** Programs with a kernel and an initrd in them are that large at the most. */
 const PROGRAM_LIMIT = 2 ** 30
 
 /** The program that goes into the image has to be the one that was looked at. */
-async function checkedProgram(file: BootFile, system: string): Promise<{ readonly menu: EfiMenu; readonly file: BootFile }> {
+async function checkedProgram(file: BootFile, system: string): Promise<ProgramKind & { readonly file: BootFile }> {
   const { hostPath, size } = file
   const bytes = Buffer.from(smallHostFile(hostPath, PROGRAM_LIMIT, 'the EFI program'))
-  const menu = menuOf(checkedBytes(bytes, hostPath, system, efiArchitecture(system)))
+  const kind = kindOf(checkedBytes(bytes, hostPath, system, efiArchitecture(system)))
   const proof = new Proof(createHash('sha256').update(bytes).digest(), size)
-  return { menu, file: { ...file, content: { kind: 'hostFile', path: utf8(hostPath), proof } } }
+  return { ...kind, file: { ...file, content: { kind: 'hostFile', path: utf8(hostPath), proof } } }
 }
 
 function checkedBytes(bytes: Buffer, path: string, system: string, architecture: EfiArchitecture): Buffer {
@@ -147,14 +151,23 @@ function checkedBytes(bytes: Buffer, path: string, system: string, architecture:
   return bytes
 }
 
-function menuOf(program: Buffer): EfiMenu {
-  if (program.includes('#### LoaderInfo: systemd-boot')) return 'systemd-boot'
-  return program.includes('Welcome to GRUB!') ? 'grub' : 'own'
+type ProgramKind = Pick<EfiBoot, 'menu' | 'isComplete'>
+
+function kindOf(program: Buffer): ProgramKind {
+  if (program.includes('#### LoaderInfo: systemd-boot')) return { menu: 'systemd-boot', isComplete: true }
+  if (program.includes('Welcome to GRUB!')) return { menu: 'grub', isComplete: true }
+  // A unified kernel image (UAPI.5): by the section of the kernel, or by the stub of systemd.
+  return { menu: 'own', isComplete: program.includes('.linux\0\0') || program.includes('#### LoaderInfo: systemd-stub') }
 }
 
 function isMenu(file: BootFile): boolean {
   const path = file.path.toLowerCase()
   return path === 'efi/boot/grub.cfg' || path.startsWith('loader/')
+}
+
+/** What programs that are started by others read: a GRUB behind a shim, rEFInd, Limine. */
+function isSomeMenu(file: BootFile): boolean {
+  return isMenu(file) || /\/(?:grub\.cfg|refind\.conf|limine\.(?:conf|cfg))$/.test(file.path.toLowerCase())
 }
 
 async function bootFiles(root: string): Promise<BootFile[]> {

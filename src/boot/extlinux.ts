@@ -2,9 +2,10 @@
  * extlinux.conf, which U-Boot reads on most boards (U-Boot, "Generic Distro Configuration"; doc/README.pxe), as nixpkgs'
  * generic-extlinux-compatible writes it below /boot.
  *
- * Not supported: device tree overlays, a device tree for each specialisation, kernels that are read from the store
+ * U-Boot loads one initrd: several are one file. Not supported: device tree overlays, kernels that are read from the store
  * itself (`copyKernels = false`).
  */
+import { createHash } from 'node:crypto'
 import { ImageError } from '../errors.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { DirectoryNode, FileNode } from '../tree/tree.ts'
@@ -34,7 +35,7 @@ export interface ExtlinuxOptions extends GenerationOptions {
 
 export interface ExtlinuxParts {
   readonly bootspec: DiskBootspec
-  /** The files of `diskBootFiles`. */
+  /** The files of `diskBootFiles`, and for entries with several initrds those that `joinedInitrd` names. */
   readonly kernels: KernelFiles
   /** The folder of `deviceTrees`. */
   readonly deviceTrees?: DirectoryNode
@@ -49,9 +50,7 @@ const KERNEL_FOLDER = '../nixos'
  */
 export function extlinuxTree(parts: ExtlinuxParts, options: ExtlinuxOptions): DirectoryNode {
   const files = new Map<string, FileNode>([['extlinux/extlinux.conf', textFile(extlinuxConfig(parts.bootspec, options), options)]])
-  for (const storeFile of generationFiles(generationOf(parts.bootspec))) {
-    files.set(`nixos/${cleanName(storeFile)}`, kernelFile(parts.kernels, storeFile, options))
-  }
+  for (const file of extlinuxFiles(parts.bootspec)) files.set(`nixos/${cleanName(file)}`, kernelFile(parts.kernels, file, options))
   const tree = directoryOf(files, options)
   if (options.deviceTrees === undefined) return tree
   if (parts.deviceTrees === undefined) {
@@ -59,6 +58,22 @@ export function extlinuxTree(parts: ExtlinuxParts, options: ExtlinuxOptions): Di
   }
   const folder = attributes(0o555, options)
   return mergeTrees(tree, treeAt(`nixos/${cleanName(options.deviceTrees)}`, parts.deviceTrees, folder))
+}
+
+/** Of the initrds of an entry, the one that U-Boot loads: a name of its own for what is put together from several. */
+export function joinedInitrd(initrds: readonly string[]): string | undefined {
+  if (initrds.length < 2) return initrds[0]
+  return `/${createHash('sha256').update(initrds.join('\n')).digest('hex').slice(0, 32)}-initrds`
+}
+
+/** What `kernels` has to hold. */
+function extlinuxFiles(bootspec: DiskBootspec): Set<string> {
+  const { entries } = generationOf(bootspec)
+  const one = entries.map(({ initrds, ...entry }) => {
+    const joined = joinedInitrd(initrds)
+    return { ...entry, initrds: joined === undefined ? [] : [joined] }
+  })
+  return new Set(generationFiles({ timeoutSeconds: null, entries: one }))
 }
 
 /**
@@ -106,12 +121,12 @@ function entryLines(tag: string, title: string, entry: GenerationEntry, options:
   requireCommandLineFits(entry.parameters, 'extlinux', title)
   const file = (path: string): string => `${KERNEL_FOLDER}/${cleanName(path)}`
   const lines = ['', `LABEL nixos-${tag}`, `  MENU LABEL ${title}`, `  LINUX ${file(entry.kernel)}`]
-  const [initrd, ...more] = entry.initrds
-  if (more.length > 0)
-    throw new ImageError('UNSUPPORTED', `extlinux: ${title} has ${entry.initrds.length} initrds, U-Boot loads one; use systemd-boot`)
+  const initrd = joinedInitrd(entry.initrds)
   if (initrd !== undefined) lines.push(`  INITRD ${file(initrd)}`)
   lines.push(`  APPEND ${entry.parameters}`)
-  if (deviceTrees !== undefined) {
+  if (entry.deviceTree !== undefined) {
+    lines.push(`  FDT ${file(entry.deviceTree)}`)
+  } else if (deviceTrees !== undefined) {
     requirePlainText(deviceTreeName ?? '', 'device tree')
     lines.push(deviceTreeName === undefined ? `  FDTDIR ${file(deviceTrees)}` : `  FDT ${file(deviceTrees)}/${deviceTreeName}`)
   }
@@ -119,8 +134,8 @@ function entryLines(tag: string, title: string, entry: GenerationEntry, options:
 }
 
 /** The path below the store, with dashes. */
-function cleanName(storeFile: string): string {
-  return storeFile.slice('/nix/store/'.length).replaceAll('/', '-')
+function cleanName(file: string): string {
+  return file.replace(/^\/nix\/store\/|^\//, '').replaceAll('/', '-')
 }
 
 /** A label is one word. */

@@ -15,6 +15,8 @@ import { type BootMenu, isoPathOf, type MenuEntry, type MenuVariant } from './me
 export const GRUB_MARKER_PATH = '/EFI/nixos-installer-image'
 
 export interface GrubOptions {
+  /** Path of an empty file by which GRUB knows this medium from others; default `GRUB_MARKER_PATH`, which many have. */
+  readonly marker?: string
   /** Paths in the ISO; what is missing at boot time is done without. */
   readonly font?: string
   readonly theme?: string
@@ -46,12 +48,16 @@ export function grubConfig(menu: BootMenu, options: GrubOptions = {}): string {
  * module, falls back to the firmware's console.
  */
 function preamble(menu: BootMenu, options: GrubOptions): string[] {
+  const marker = quoted(options.marker ?? GRUB_MARKER_PATH)
   const font = quoted(options.font ?? GRUB_DEFAULTS.font)
   const theme = quoted(options.theme ?? GRUB_DEFAULTS.theme)
   return [
     'set default=0',
     `set timeout=${menu.timeoutSeconds ?? -1}`,
-    `search --no-floppy --set=root --file ${GRUB_MARKER_PATH}`,
+    '# A GRUB that opened the medium already, or a copy of it, stays there.',
+    `if [ ! -f ($root)${marker} ]; then`,
+    `  search --no-floppy --set=root --file ${marker}`,
+    'fi',
     'export root',
     '',
     '# GRUB booted from an ISO file on another disk says where it is.',
@@ -105,12 +111,14 @@ function entryLines(entry: MenuEntry, variant: MenuVariant | undefined, indent: 
   // GRUB puts words with blanks in double quotes.
   const commandLine = words.map((word) => (word.includes(' ') ? `"${word}"` : word)).join(' ')
   requireCommandLineFits(`BOOT_IMAGE=${kernel} ${commandLine}`, 'grub', entry.title)
+  const { initrds, deviceTree } = entry
   const lines = [
     `menuentry ${quoted(entry.title)} --class installer {`,
     '  terminal_output console',
     `  linux ${quoted(kernel)} \${isoboot} ${words.map(quoted).join(' ')}`,
   ]
-  if (entry.initrd !== undefined) lines.push(`  initrd ${quoted(isoPathOf(entry.initrd))}`)
+  if (initrds.length > 0) lines.push(`  initrd ${initrds.map((path) => quoted(isoPathOf(path))).join(' ')}`)
+  if (deviceTree !== undefined) lines.push(`  devicetree ${quoted(isoPathOf(deviceTree))}`)
   lines.push('}')
   return lines.map((line) => `${indent}${line}`)
 }

@@ -1,7 +1,7 @@
 /**
  * Menus and boot files of live images and disks, from a bootspec alone.
  *
- * Not supported: initrd secrets, Memtest86+, rEFInd's menu, a picture or theme that is not given, Secure
+ * Not supported: Memtest86+, rEFInd's menu, a picture or theme that is not given, Secure
  * Boot signatures (programs are copied as they are), `findiso=` loopback files.
  */
 export { decodedLabelBytes } from './command-line.ts'
@@ -15,8 +15,16 @@ export {
   efiProgram,
   systemdBootPath,
 } from './efi.ts'
-export { type ExtlinuxOptions, type ExtlinuxParts, extlinuxConfig, extlinuxTree } from './extlinux.ts'
-export { type DiskBootspec, GENERATION_DEFAULTS, type GenerationOptions } from './generation.ts'
+export {
+  type BootExtensions,
+  bootExtensions,
+  disobeyedExtensions,
+  type ExtendedBootspec,
+  type Extensions,
+  type Starter,
+} from './extensions.ts'
+export { type ExtlinuxOptions, type ExtlinuxParts, extlinuxConfig, extlinuxTree, joinedInitrd } from './extlinux.ts'
+export { type DiskBootspec, GENERATION_DEFAULTS, type GenerationOptions, generationOf } from './generation.ts'
 export { GRUB_DEFAULTS, GRUB_MARKER_PATH, type GrubOptions, grubConfig } from './grub.ts'
 export { type IpxeScript, ipxeScript } from './ipxe.ts'
 export { ISOLINUX_DEFAULTS, type IsolinuxOptions, isolinuxConfig } from './isolinux.ts'
@@ -46,5 +54,5 @@ export {
   type SystemdBootDiskParts,
   systemdBootDisk,
 } from './systemd-boot-disk.ts'
-export { type BootTreeOptions, espTree, type IsoBootParts, isoBootTree, type KernelFiles } from './trees.ts'
+export { type BootTreeOptions, espTree, type IsoBootParts, type IsoBootTree, isoBootTree, type KernelFiles } from './trees.ts'
 export { efiStubPath, planUnifiedKernelImage, type UnifiedKernelParts, type UnifiedKernelPlan, unifiedKernelImage } from './uki.ts'

@@ -3,7 +3,7 @@
  * /isolinux/isolinux.cfg and every entry says LINUX, APPEND and INITRD on lines of their own, because
  * UNetbootin reads exactly that.
  *
- * Not supported: hot keys, passwords, kernel or initrd paths with blanks, commas or other than ASCII.
+ * Not supported: device trees (x86 has none), hot keys, passwords, kernel or initrd paths with blanks, commas or other than ASCII.
  */
 import { ImageError } from '../errors.ts'
 import { requireCommandLineFits } from './command-line.ts'
@@ -60,7 +60,8 @@ export function isolinuxConfig(menu: BootMenu, options: IsolinuxOptions = {}): s
 function entryLines(entry: MenuEntry, variant: MenuVariant | undefined, label: (wanted: string) => string): string[] {
   const parameters = variant ? `${entry.parameters} ${variant.parameters}` : entry.parameters
   const kernel = filePath(entry.kernel)
-  const initrd = entry.initrd === undefined ? undefined : filePath(entry.initrd)
+  // Several stand in one list (doc/syslinux.txt, "INITRD").
+  const initrd = entry.initrds.length === 0 ? undefined : entry.initrds.map(filePath).join(',')
   // What syslinux makes of it: com32/elflink/ldlinux/kernel.c, readconfig.c (record).
   requireCommandLineFits(`BOOT_IMAGE=${kernel} ${parameters}${initrd === undefined ? '' : ` initrd=${initrd}`}`, 'isolinux', entry.title)
   const lines = [

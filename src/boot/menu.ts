@@ -2,13 +2,14 @@
  * From a bootspec to the entries of a boot menu, in the order in which nixpkgs' live images list them:
  * the system, its specialisations by name, and all of them again once per option variant.
  *
- * Not supported: `initrdSecrets`. It is a program of the target system, which nothing here runs; the
- * initrd is used without secrets, as nixpkgs' live images do.
+ * `initrdSecrets` is a program of the target system, which nothing here runs: what it would append is given as one of
+ * `furtherInitrds`.
  */
 import { compareBytes } from '../bytes/order.ts'
 import { utf8 } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import { commandLineWords, decodedLabelBytes, encodedLabel, requirePlainText } from './command-line.ts'
+import { bootExtensions, type Extensions } from './extensions.ts'
 
 /** What a menu needs of `boot.json` (bootspec v1, RFC 125). */
 export interface MenuBootspec {
@@ -19,6 +20,12 @@ export interface MenuBootspec {
   readonly init: string
   readonly kernelParams: readonly string[]
   readonly specialisations: ReadonlyMap<string, MenuBootspec>
+  readonly extensions?: Extensions
+  /**
+   * What is loaded behind the initrds of the system and is not in the store: `/NAME`, which lies in `/boot` of an ISO and in
+   * `EFI/nixos` of an EFI system partition. Left out where the system has no initrd.
+   */
+  readonly furtherInitrds?: readonly string[]
 }
 
 export interface MenuOptions {
@@ -41,9 +48,11 @@ export interface MenuEntry {
   readonly title: string
   /** Names from the system down; empty for the system itself. */
   readonly specialisation: readonly string[]
-  /** Store paths of the files to load. */
+  /** Store paths of the files to load, but for `furtherInitrds`. */
   readonly kernel: string
-  readonly initrd: string | undefined
+  /** In the order of loading. */
+  readonly initrds: readonly string[]
+  readonly deviceTree: string | undefined
   /** The kernel command line with `init=`, words separated by single blanks. */
   readonly parameters: string
 }
@@ -61,7 +70,7 @@ export interface BootMenu {
   /** The default first. */
   readonly entries: readonly MenuEntry[]
   readonly variants: readonly MenuVariant[]
-  /** Store paths of all kernels and initrds, each once, sorted. */
+  /** All kernels, initrds and device trees, each once, sorted. */
   readonly files: readonly string[]
 }
 
@@ -83,7 +92,7 @@ export const MENU_VARIANTS: readonly MenuVariant[] = [
 
 /**
  * The menu of a live image. Throws BAD_INPUT for a label or parameter that no menu can hold, or a
- * kernel or initrd outside the store; USAGE for a timeout that is no whole number of seconds.
+ * kernel or initrd outside the store, or extensions that are not as nixpkgs writes them; USAGE for a timeout that is no whole number of seconds.
  */
 export function menuEntries(bootspec: MenuBootspec, options: MenuOptions = {}): BootMenu {
   const timeoutSeconds = options.timeoutSeconds === undefined ? MENU_DEFAULTS.timeoutSeconds : options.timeoutSeconds
@@ -92,18 +101,16 @@ export function menuEntries(bootspec: MenuBootspec, options: MenuOptions = {}): 
   }
   const entries: MenuEntry[] = []
   addEntries(entries, bootspec, [], options)
-  const files = new Set<string>()
-  for (const entry of entries) {
-    files.add(entry.kernel)
-    if (entry.initrd !== undefined) files.add(entry.initrd)
-  }
+  const files = new Set(
+    entries.flatMap(({ kernel, initrds, deviceTree }) => [kernel, ...initrds, ...(deviceTree === undefined ? [] : [deviceTree])]),
+  )
   const sorted = [...files].sort((a, b) => compareBytes(utf8(a), utf8(b)))
   return { timeoutSeconds, entries, variants: MENU_VARIANTS, files: sorted }
 }
 
 /** Where a kernel or initrd lies in the ISO: nixpkgs puts the store path below `/boot`. */
-export function isoPathOf(storeFile: string): string {
-  return `/boot${storeFile}`
+export function isoPathOf(file: string): string {
+  return `/boot${file}`
 }
 
 /**
@@ -134,11 +141,14 @@ function menuEntry(bootspec: MenuBootspec, specialisation: readonly string[], op
   const title = `${prefix}${bootspec.label}${suffix}${named}`.trim()
   requirePlainText(title, 'menu label')
   if (title === '') throw new ImageError('BAD_INPUT', 'boot.json: the label is empty; give a menu prefix or suffix')
+  const { initrd, furtherInitrds = [] } = bootspec
+  const { deviceTree, extraInitrds } = bootExtensions(bootspec.extensions)
   return {
     title,
     specialisation,
     kernel: requireStoreFile(bootspec.kernel, 'kernel'),
-    initrd: bootspec.initrd === undefined ? undefined : requireStoreFile(bootspec.initrd, 'initrd'),
+    initrds: initrd === undefined ? extraInitrds : [requireStoreFile(initrd, 'initrd'), ...extraInitrds, ...furtherInitrds],
+    deviceTree,
     parameters: parametersOf(bootspec, options),
   }
 }

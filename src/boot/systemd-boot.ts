@@ -3,7 +3,7 @@
  * Specification, type 1 entries). systemd-boot reads kernels and initrds only from the file system it
  * was itself loaded from, so they are placed in the EFI system partition.
  *
- * Not supported: device trees, boot counting, an extended boot loader partition, submenus (it has none:
+ * Not supported: boot counting, an extended boot loader partition, submenus (it has none:
  * the option variants follow the plain entries).
  */
 import { createHash } from 'node:crypto'
@@ -14,7 +14,7 @@ import type { BootMenu, MenuEntry, MenuVariant } from './menu.ts'
 export interface SystemdBootFiles {
   /** Text files by their path in the EFI system partition, without a leading slash. */
   readonly texts: ReadonlyMap<string, string>
-  /** Store path of a kernel or initrd to its path in the EFI system partition, without a leading slash. */
+  /** Each of `BootMenu.files` to its path in the EFI system partition, without a leading slash. */
   readonly kernels: ReadonlyMap<string, string>
 }
 
@@ -43,17 +43,18 @@ function loaderConf(menu: BootMenu, defaultId: string): string {
 
 function entryText(entry: MenuEntry, variant: MenuVariant | undefined, key: string, kernels: ReadonlyMap<string, string>): string {
   const options = variant ? `${entry.parameters} ${variant.parameters}` : entry.parameters
-  const initrd = entry.initrd === undefined ? undefined : kernels.get(entry.initrd)
-  // systemd-boot up to 253 puts the initrd before the options, with backslashes.
-  requireCommandLineFits(`${initrd === undefined ? '' : `initrd=/${initrd} `}${options}`, 'systemd-boot', entry.title)
-  const lines = [
+  const initrds = entry.initrds.map((path) => `/${kernels.get(path)}`)
+  // systemd-boot up to 253 puts the initrds before the options, with backslashes.
+  requireCommandLineFits([...initrds.map((path) => `initrd=${path}`), options].join(' '), 'systemd-boot', entry.title)
+  return [
     `title ${variant ? `${entry.title} - ${variant.title}` : entry.title}`,
     `sort-key ${key}`,
     `linux /${kernels.get(entry.kernel)}`,
-  ]
-  if (initrd !== undefined) lines.push(`initrd /${initrd}`)
-  lines.push(`options ${options}`, '')
-  return lines.join('\n')
+    ...initrds.map((path) => `initrd ${path}`),
+    `options ${options}`,
+    ...(entry.deviceTree === undefined ? [] : [`devicetree /${kernels.get(entry.deviceTree)}`]),
+    '',
+  ].join('\n')
 }
 
 /** Entries are sorted by this first, as text (UAPI.1, "Sorting"); the numbers have a fixed width. */
@@ -76,7 +77,7 @@ export function kernelPaths(files: readonly string[], shorten = (belowStore: str
   const paths = new Map<string, string>()
   const taken = new Set<string>()
   for (const file of files) {
-    const plain = `${shorten(file.slice('/nix/store/'.length)).replaceAll('/', '-')}.efi`
+    const plain = `${shorten(file.replace(/^\/nix\/store\/|^\//, '')).replaceAll('/', '-')}.efi`
     const legal = plain.replace(/[^0-9A-Za-z+._=-]/gu, '_')
     const hashed = `${createHash('sha256').update(file).digest('hex').slice(0, 32)}-${legal}`
     const name = legal !== plain || taken.has(legal.toLowerCase()) ? hashed : legal

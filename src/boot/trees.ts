@@ -9,7 +9,7 @@ import { type BootMenu, isoPathOf } from './menu.ts'
 import type { Syslinux } from './syslinux.ts'
 import { systemdBootConfig } from './systemd-boot.ts'
 
-/** Store path of a kernel or initrd to its file, for all of `BootMenu.files`. */
+/** The file of each of `BootMenu.files`, whose mode it keeps. */
 export type KernelFiles = ReadonlyMap<string, FileNode>
 
 export interface BootTreeOptions {
@@ -17,6 +17,8 @@ export interface BootTreeOptions {
   readonly mtimeSeconds: number
   readonly isolinux?: IsolinuxOptions
   readonly grub?: GrubOptions
+  /** Paths in the ISO, without a leading slash, at which the caller has a file of his own for the GRUB of another medium. */
+  readonly leaveOut?: ReadonlySet<string>
 }
 
 export interface IsoBootParts {
@@ -24,6 +26,8 @@ export interface IsoBootParts {
   readonly kernels: KernelFiles
   readonly syslinux?: Syslinux | undefined
   readonly efi?: EfiBoot | undefined
+  /** What `espTree` gives, all of which lies in the ISO's own tree as well: a copy of the files on a FAT stick starts by UEFI. */
+  readonly esp?: DirectoryNode
   /** Text of /version.txt: what `nixos-version` says. */
   readonly version?: string | undefined
 }
@@ -43,25 +47,71 @@ export function espTree(efi: EfiBoot, menu: BootMenu, kernels: KernelFiles, opti
   return directoryOf(files, options)
 }
 
+/** A tree, and which of its files are the very nodes of kernels in the EFI system partition. */
+export interface IsoBootTree {
+  readonly tree: DirectoryNode
+  readonly shared: ReadonlySet<FileNode>
+  /** Why there is no menu for a GRUB of another medium. */
+  readonly withoutGrub: ImageError | undefined
+}
+
 /**
  * What an ISO holds for booting, beside the store: kernels and initrds below /boot/nix/store,
- * /version.txt, isolinux and its menu, and for UEFI a copy of the programs with GRUB's menu and marker.
+ * /version.txt, isolinux and its menu, for UEFI what lies in the EFI system partition, and the menu that a GRUB from elsewhere
+ * reads: /boot/grub/grub.cfg and loopback.cfg (https://www.supergrubdisk.org/wiki/Loopback.cfg). Kernels that lie in the
+ * partition are the same nodes at both paths.
  */
-export function isoBootTree(parts: IsoBootParts, options: BootTreeOptions): DirectoryNode {
+export function isoBootTree(parts: IsoBootParts, options: BootTreeOptions): IsoBootTree {
   const files = new Map<string, FileNode>()
-  for (const storeFile of parts.menu.files) files.set(isoPathOf(storeFile).slice(1), kernelFile(parts.kernels, storeFile, options))
+  const shared = new Set<FileNode>()
+  const inEsp = parts.efi?.menu === 'systemd-boot' ? systemdBootConfig(parts.menu).kernels : new Map<string, string>()
+  const espFiles = parts.esp === undefined ? new Map<string, FileNode>() : filesOf(parts.esp)
+  for (const storeFile of parts.menu.files) {
+    const own = espFiles.get(inEsp.get(storeFile) ?? '')
+    // An empty file has no bytes to share.
+    if (own !== undefined && own.size > 0) shared.add(own)
+    files.set(isoPathOf(storeFile).slice(1), own ?? kernelFile(parts.kernels, storeFile, options))
+  }
   if (parts.version !== undefined) files.set('version.txt', textFile(parts.version, options))
   if (parts.syslinux) {
     const { isolinux, modules, menuModule } = parts.syslinux
     for (const [path, node] of hostFiles([isolinux, ...modules], options)) files.set(path, node)
     files.set('isolinux/isolinux.cfg', textFile(isolinuxConfig(parts.menu, { ...options.isolinux, menuModule }), options))
   }
-  if (parts.efi) {
-    for (const [path, node] of hostFiles(parts.efi.files, options)) files.set(path, node)
-    if (parts.efi.menu === 'grub') files.set('EFI/BOOT/grub.cfg', textFile(grubConfig(parts.menu, options.grub), options))
-    files.set(GRUB_MARKER_PATH.slice(1), textFile('', options))
+  for (const [path, node] of espFiles) files.set(path, node)
+  const menu = grubMenu(parts.menu, options)
+  if (typeof menu === 'string') {
+    for (const [path, text] of [
+      ['boot/grub/grub.cfg', menu],
+      ['boot/grub/loopback.cfg', 'source /boot/grub/grub.cfg\n'],
+    ] as const) {
+      if (options.leaveOut?.has(path) !== true) files.set(path, textFile(text, options))
+    }
   }
-  return directoryOf(files, options)
+  files.set(GRUB_MARKER_PATH.slice(1), textFile('', options))
+  if (options.grub?.marker !== undefined) files.set(options.grub.marker.slice(1), textFile('', options))
+  return { tree: directoryOf(files, options), shared, withoutGrub: typeof menu === 'string' ? undefined : menu }
+}
+
+/** Where GRUB would change a parameter, an image that another program starts does without. */
+function grubMenu(menu: BootMenu, { grub }: BootTreeOptions): string | ImageError {
+  try {
+    return grubConfig(menu, grub)
+  } catch (error) {
+    if (error instanceof ImageError && ['LIMIT', 'UNSUPPORTED'].includes(error.code)) return error
+    throw error
+  }
+}
+
+/** By path, without a leading slash. */
+function filesOf(tree: DirectoryNode, prefix = ''): Map<string, FileNode> {
+  const files = new Map<string, FileNode>()
+  for (const { name, node } of tree.entries) {
+    const path = `${prefix}${Buffer.from(name).toString()}`
+    if (node.kind === 'directory') for (const [below, file] of filesOf(node, `${path}/`)) files.set(below, file)
+    else if (node.kind === 'file') files.set(path, node)
+  }
+  return files
 }
 
 export function attributes(mode: number, options: BootTreeOptions) {
@@ -86,7 +136,7 @@ function hostFiles(files: readonly BootFile[], options: BootTreeOptions): Map<st
 export function kernelFile(kernels: KernelFiles, storeFile: string, options: BootTreeOptions): FileNode {
   const found = kernels.get(storeFile)
   if (!found) throw new ImageError('NOT_FOUND', `boot.json: ${storeFile} is not in the closure`, { path: storeFile })
-  return { ...found, ...attributes(0o444, options) }
+  return { ...found, ...attributes(found.mode, options) }
 }
 
 type Branch = Map<string, Branch | FileNode>

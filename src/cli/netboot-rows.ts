@@ -30,6 +30,7 @@ export const NETBOOT_ROWS = {
   }),
   jobs: rows.JOBS,
   kernelParams: rows.KERNEL_PARAMS,
+  ...rows.INITRD_SECRETS,
   style: row({
     type: choice(NETBOOT_STYLES),
     group: 'Boot',

@@ -91,8 +91,8 @@ export const STRICT = row({
   type: flag(),
   group: 'Input',
   default: false,
-  needs: 'replacements',
-  about: 'Fail where a replacement changes nothing, or leaves a name of what it replaces behind, instead of saying so',
+  about:
+    'Fail instead of saying so: where a replacement changes nothing or leaves a name of what it replaces behind, where boot.json asks for what is not obeyed, and where nothing would start the image',
 })
 
 export const WHOLE_STORE = row({
@@ -184,6 +184,23 @@ export const TIMEOUT = row({
   defaultText: String(GENERATION_DEFAULTS.timeoutSeconds),
   about: 'Seconds until the default entry boots; none waits for ever',
 })
+
+/** Of commands that start a system. */
+export const INITRD_SECRETS = {
+  initrdSecrets: row({
+    type: path('PATH'),
+    group: 'Boot',
+    defaultText: 'an error, where the system needs some',
+    about:
+      'Secrets of the initrd: a folder with them where they belong (PATH/etc/key for /etc/key), or an archive that is ready; they can be read by whoever can read what is written',
+  }),
+  withoutInitrdSecrets: row({
+    type: flag(),
+    group: 'Boot',
+    default: false,
+    about: 'The system starts without the secrets that it appends to its initrd where it is installed, or has them in it already',
+  }),
+} as const
 
 export const PREPEND = row({
   type: path('FILE'),

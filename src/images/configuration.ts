@@ -18,9 +18,14 @@ export function configurationText(given: Configuration | undefined): string | un
 export function installedInputs({
   add = [],
   configuration,
+  initrdSecrets,
 }: {
+  readonly initrdSecrets?: string
   readonly add?: readonly Addition[]
   readonly configuration?: Configuration
 }) {
-  return [...add.map(({ source }) => source), ...(typeof configuration === 'object' ? [configuration.file] : [])]
+  return [
+    ...add.map(({ source }) => source),
+    ...[initrdSecrets, typeof configuration === 'object' ? configuration.file : undefined].filter((path) => path !== undefined),
+  ]
 }

@@ -17,13 +17,15 @@ export interface InstalledContent {
   readonly root: DirectoryNode
   /** Where something is added: paths in the image without the first slash. */
   readonly targets: readonly string[]
+  /** What is in no tree: an archive of secrets. */
+  readonly secrets: Image | undefined
   /** All other settings that decide a byte; plain data without undefined values in lists. */
   readonly settings: Readonly<Record<string, unknown>>
   readonly signal?: AbortSignal | undefined
 }
 
 /** Of the store path by path, by name and NAR hash; all else is read. Throws what reading the additions throws, and ABORTED. */
-export async function installedIdentity({ system, root, targets, settings, signal }: InstalledContent): Promise<string> {
+export async function installedIdentity({ system, root, targets, secrets, settings, signal }: InstalledContent): Promise<string> {
   const { closure } = system.store
   const hash = createHash('sha256')
   say(hash, 'kilnix identity', system.toplevel, JSON.stringify(settings))
@@ -41,6 +43,7 @@ export async function installedIdentity({ system, root, targets, settings, signa
       await visit(path === '' ? printable(entry.name) : `${path}/${printable(entry.name)}`, entry.node)
   }
   await visit('', root)
+  if (secrets !== undefined) say(hash, 'secrets', await diskIdentity(secrets, signal))
   return hash.digest('hex')
 }
 

@@ -1,6 +1,6 @@
 /** What initrds are made of: archives one after another, each starting at a multiple of four bytes. */
 import { ImageError } from '../errors.ts'
-import type { SizeRule } from '../io/concat.ts'
+import { concatImages, type SizeRule } from '../io/concat.ts'
 import type { Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import { imageSlice } from '../io/slice.ts'
@@ -85,9 +85,9 @@ export async function prependedArchives(paths: readonly string[], onProgress: Pr
   return images
 }
 
-/** An archive that others may follow. Throws what reading its beginning throws. */
-export async function followable(image: Image): Promise<Image> {
-  return separated(image, formatOf(await headOf(image)))
+/** Archives as one initrd, which others may follow. Throws what reading their beginnings throws. */
+export async function joinedInitrds(images: readonly Image[]): Promise<Image> {
+  return concatImages(await Promise.all(images.map(async (image) => separated(image, formatOf(await headOf(image))))), MEMBER_ALIGNMENT)
 }
 
 /** Linux takes four zero bytes for the end of an lz4 frame; without them what follows is lost. */

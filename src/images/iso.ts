@@ -2,7 +2,9 @@
  * The recipe of a live ISO: the store as one squashfs, boot files and menus from boot.json, an EFI system
  * partition, and the tables that make the same bytes a CD and a USB stick.
  */
+import { createHash } from 'node:crypto'
 import {
+  disobeyedExtensions,
   type EfiBoot,
   type EfiMenu,
   efiArchitecture,
@@ -14,28 +16,31 @@ import {
   isoBootTree,
   isoPathOf,
   menuEntries,
+  type Starter,
   type Syslinux,
   systemdBootPath,
 } from '../boot/index.ts'
 import { deriveGuid } from '../bytes/guid.ts'
 import { MEBIBYTE } from '../bytes/units.ts'
 import { ImageError } from '../errors.ts'
-import { fat, planFat } from '../filesystems/fat/index.ts'
+import { fat, fileOffset, planFat } from '../filesystems/fat/index.ts'
 import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, planIso9660 } from '../filesystems/iso9660/index.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import { type Addition, addedTree } from '../system/additions.ts'
 import type { Bootspec } from '../system/bootspec.ts'
 import { smallHostFile } from '../system/small-file.ts'
-import { bytesInStore, fileInStore, filesInStore } from '../system/store-files.ts'
+import { bytesInStore, fileInStore } from '../system/store-files.ts'
 import { openSystem, type System, type SystemInput, systemText } from '../system/system.ts'
+import { warn } from '../system/warnings.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../tree/tree.ts'
+import { bootFileSource, type InitrdSecretsOptions, initrdSecrets, withSecrets } from './initrd-secrets.ts'
 import { type ImageProduct, imageProduct } from './product.ts'
 import { packedStore, type StorePacking, type StoreSummary, storeSummary } from './squashfs.ts'
 import { defaultVolumeId, systemVolumeId } from './volume-id.ts'
 
-export interface IsoOptions extends SystemInput, StorePacking {
+export interface IsoOptions extends SystemInput, StorePacking, InitrdSecretsOptions {
   /** A folder with syslinux, for BIOS. Without it the image boots by UEFI only. */
   readonly syslinux?: string
   /** A folder with `EFI/BOOT/BOOT*.EFI`, or an EFI program; default: systemd-boot of the closure. */
@@ -80,8 +85,10 @@ export const DEFAULT_TIME = 315532800
 const STORE_PATH_IN_ISO = '/nix-store.squashfs'
 const ESP_PATH_IN_ISO = '/boot/efi.img'
 const CATALOG_PATH = '/.boot.cat'
-/** GRUB menus of nixpkgs find the partition by it. */
-const ESP_SERIAL = 0x12345678
+/** Menus that are brought along may be nixpkgs', which find the partition by it. */
+const NIXPKGS_ESP_SERIAL = 0x12345678
+/** Of ISO 9660, at which files begin; those of the EFI system partition that are shared have to. */
+const BLOCK_SIZE = 2048
 /** Of isohdpfx.bin, which has some 400 bytes. */
 const BOOT_CODE_LIMIT = 64 << 10
 
@@ -99,21 +106,31 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
   const mtimeSeconds = options.mtimeSeconds ?? DEFAULT_TIME
   const folder: Attributes = { mode: 0o555, uid: 0, gid: 0, mtimeSeconds }
 
-  const menu = menuEntries(bootspec, {
+  const syslinux = await biosBoot(options.syslinux, bootspec)
+  const efi = await uefiBoot(options.efiBoot, system)
+  warn([...withoutMenu(efi), ...disobeyedExtensions(bootspec, startersOf(efi, syslinux))], options)
+  const secrets = await initrdSecrets(bootspec, store, options)
+  const menu = menuEntries(withSecrets(bootspec, secrets), {
     volumeId,
     ...(options.kernelParams && { kernelParams: options.kernelParams }),
     ...(options.timeoutSeconds !== undefined && { timeoutSeconds: options.timeoutSeconds }),
     ...(options.menuPrefix !== undefined && { labelPrefix: options.menuPrefix }),
     ...(options.menuSuffix !== undefined && { labelSuffix: options.menuSuffix }),
   })
-  const kernels = await filesInStore(menu.files, store)
-  const syslinux = await biosBoot(options.syslinux, bootspec)
-  const efi = await uefiBoot(options.efiBoot, system)
-  const esp = espImage(espTree(efi, menu, kernels, { mtimeSeconds }), mtimeSeconds)
-  const boot = isoBootTree({ menu, kernels, syslinux, efi, version }, { mtimeSeconds })
+  const kernels = await bootFileSource(store, secrets).nodes(menu.files)
+  const targets = (options.add ?? []).map(({ target }) => target.replace(/^\/+/, ''))
+  const identity = identityOf({ volumeId, menu, mtimeSeconds, paths: store.closure.paths.map(({ path }) => path), targets })
+  const bootOptions = { mtimeSeconds, grub: { marker: `/EFI/kilnix-${identity.toString('hex').slice(0, 32)}` }, leaveOut: new Set(targets) }
+  const espRoot = espTree(efi, menu, kernels, bootOptions)
+  const boot = isoBootTree({ menu, kernels, syslinux, efi, esp: espRoot, version }, bootOptions)
+  noteWithoutGrub(boot.withoutGrub, options.onProgress)
+  const esp = espImage(espRoot, boot.shared, {
+    mtimeSeconds,
+    volumeSerial: efi.menu === 'own' ? NIXPKGS_ESP_SERIAL : identity.readUInt32LE(16),
+  })
   const tree = mergeTrees(
-    boot,
-    treeAt(ESP_PATH_IN_ISO, esp, folder),
+    boot.tree,
+    treeAt(ESP_PATH_IN_ISO, esp.file, folder),
     ...(options.add ?? []).map((one) => addedTree(one, folder, readOnlyPolicy(folder), options.onProgress)),
   )
 
@@ -125,7 +142,11 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
     applicationId: 'nixos',
     publisherId: 'nixos',
     growingFile: { ...folder, mode: 0o444, path: STORE_PATH_IN_ISO, image: packed },
-    boot: { catalogPath: CATALOG_PATH, efi: { path: ESP_PATH_IN_ISO }, ...(syslinux && { bios: { path: `/${ISOLINUX_PATH}` } }) },
+    boot: {
+      catalogPath: CATALOG_PATH,
+      efi: { path: ESP_PATH_IN_ISO, contains: esp.contains },
+      ...(syslinux && { bios: { path: `/${ISOLINUX_PATH}` } }),
+    },
     hybrid: await hybridOptions(hybrid, syslinux, `${toplevel} ${volumeId}`),
   }
   const plan: IsoPlan = {
@@ -135,12 +156,14 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
     bios: syslinux !== undefined,
     uefi: efi.menu,
     hybrid,
-    espBytes: esp.size,
+    espBytes: esp.file.size,
     entries: menu.entries.map(({ title, kernel, parameters }) => ({ title, kernel: isoPathOf(kernel), parameters })),
     store: storeSummary(store, packed),
     layout: planIso9660(tree, format),
   }
-  const given = [options.syslinux, options.efiBoot, ...(options.add ?? []).map(({ source }) => source)].filter((path) => path !== undefined)
+  const given = [options.syslinux, options.efiBoot, options.initrdSecrets, ...(options.add ?? []).map(({ source }) => source)].filter(
+    (path) => path !== undefined,
+  )
   const { narBytes, verified } = plan.store
   return imageProduct({
     name: 'nixos.iso',
@@ -157,6 +180,22 @@ function noteOtherVolumeId(volumeId: string, expected: string | undefined, onPro
   if (expected === undefined || expected === volumeId) return
   const message = `the volume id is '${volumeId}', but the system looks for a medium named '${expected}' and will not find this one`
   onProgress?.({ kind: 'note', message })
+}
+
+/** A shim, say, starts GRUB, which stops at its prompt without a menu. */
+function withoutMenu({ isComplete, files, architecture }: EfiBoot): string[] {
+  if (isComplete) return []
+  const program = files.find(({ path }) => path.toUpperCase() === `EFI/BOOT/${architecture.bootFile}`)
+  return [
+    `${program?.hostPath}: is neither systemd-boot nor GRUB nor a unified kernel image, so no menu is written for it; ` +
+      'unless it knows what to start, UEFI starts nothing. A folder may bring the menu that it reads, such as EFI/debian/grub.cfg behind a shim',
+  ]
+}
+
+function startersOf({ menu }: EfiBoot, syslinux: Syslinux | undefined): Starter[] {
+  const efi: Starter =
+    menu === 'own' ? { name: 'the UEFI boot program with its own menu', deviceTree: false } : { name: menu, deviceTree: true }
+  return [efi, ...(syslinux === undefined ? [] : [{ name: 'isolinux', deviceTree: false }])]
 }
 
 async function biosBoot(folder: string | undefined, { system }: Bootspec): Promise<Syslinux | undefined> {
@@ -184,10 +223,35 @@ async function uefiBoot(path: string | undefined, { store, bootspec: { system, t
   }
 }
 
-function espImage(tree: DirectoryNode, mtimeSeconds: number): FileNode {
-  const options = { label: 'EFIBOOT', volumeSerial: ESP_SERIAL, mtimeSeconds, roundTo: MEBIBYTE }
-  const { size } = planFat(tree, options)
-  return { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds, size, content: { kind: 'image', image: fat(tree, options) } }
+/** What tells one medium from another: all that comes to lie in it, but for what is packed out of it. */
+function identityOf(parts: object): Buffer {
+  return createHash('sha256').update(JSON.stringify(parts)).digest()
+}
+
+function noteWithoutGrub(why: ImageError | undefined, onProgress: ProgressListener | undefined): void {
+  if (why === undefined) return
+  onProgress?.({ kind: 'note', message: `there is no /boot/grub/grub.cfg for a GRUB of another medium: ${why.message}` })
+}
+
+interface EspImage {
+  readonly file: FileNode
+  /** Where in it the shared files lie. */
+  readonly contains: ReadonlyMap<FileNode, number>
+}
+
+function espImage(
+  tree: DirectoryNode,
+  shared: ReadonlySet<FileNode>,
+  identity: { readonly mtimeSeconds: number; readonly volumeSerial: number },
+): EspImage {
+  const options = { label: 'EFIBOOT', ...identity, roundTo: MEBIBYTE, leastClusterSize: BLOCK_SIZE, alignData: true }
+  const plan = planFat(tree, options)
+  const { mtimeSeconds } = identity
+  const content = { kind: 'image', image: fat(tree, options) } as const
+  return {
+    file: { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds, size: plan.size, content },
+    contains: new Map(plan.files.filter(({ node }) => shared.has(node)).map((file) => [file.node, fileOffset(plan, file)])),
+  }
 }
 
 async function hybridOptions(kind: 'gpt' | 'nixpkgs' | 'none', syslinux: Syslinux | undefined, seed: string): Promise<HybridOptions> {

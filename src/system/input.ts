@@ -15,7 +15,10 @@ export interface StoreInput {
   readonly toplevelSpec?: string
   /** Listed paths that take the place of others, see `replaceDependencies`. */
   readonly replacements?: readonly Replacement[]
-  /** What is said of replacements that change nothing, or of names that are left over, is an error. Default false. */
+  /**
+   * What is said of replacements that change nothing and of names that are left over, of what boot.json asks for in vain, and of
+   * images that nothing starts, is an error. Default false.
+   */
   readonly strict?: boolean
   /** Full paths that are left as they are. Default: the initrds of the systems in the closure, whose content is compressed. */
   readonly cutoffs?: readonly string[]

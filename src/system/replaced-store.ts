@@ -1,7 +1,6 @@
 /** Replacing paths in a store that was loaded. */
 
 import { printable } from '../bytes/text.ts'
-import { ImageError } from '../errors.ts'
 import { planReplacement, type ReplacedClosure, type ReplaceOptions, replaceDependencies } from '../nix/rewrite/replace.ts'
 import { storePath } from '../nix/store/store-path.ts'
 import { storePolicy } from '../nix/store/store-policy.ts'
@@ -10,7 +9,8 @@ import { lookedOtherwise, type StoreTrees } from '../nix/store/store-trees.ts'
 import { scanHost } from '../tree/scan.ts'
 import type { DirectoryNode, TreeNode } from '../tree/tree.ts'
 import type { StoreInput } from './input.ts'
-import { BOOT_FILE, bootCarriers, isBootCarrier, systemInitrds } from './toplevel.ts'
+import { BOOT_FILE, isSystem, systemInitrds, systemPaths } from './toplevel.ts'
+import { warn } from './warnings.ts'
 
 /** Nix gives every store file this time (`libstore/posix-fs-canonicalise.cc`). */
 const STORE_TIME = 1
@@ -32,13 +32,13 @@ export async function replacedStore(store: ReplaceableStore, input: StoreInput):
   const { root = '/', verify = true, caseHack, signal, onProgress } = input
   const { trees, overlay, scanned } = store
   const options = await replaceOptions(store, input)
-  const carriers = new Set(await bootCarriers(trees, signal))
+  const systems = new Set(await systemPaths(trees, signal))
   const nodes = new Map((scanned?.entries ?? []).map(({ name, node }) => [printable(name), node]))
   const policy = storePolicy(STORE_TIME, caseHack)
   const treeOf = (name: string): TreeNode => {
     const node = overlay.get(name) ?? nodes.get(name) ?? scanHost(hostStorePath(root, storePath(name)), policy)
     // The cut-offs depend on which paths are systems, and this tree is compared with its hash.
-    if (isBootCarrier(node) !== carriers.has(storePath(name))) throw lookedOtherwise(name, BOOT_FILE)
+    if (isSystem(node) !== systems.has(storePath(name))) throw lookedOtherwise(name, BOOT_FILE)
     return node
   }
   const replaced = await replaceDependencies(trees.closure, treeOf, {
@@ -48,7 +48,7 @@ export async function replacedStore(store: ReplaceableStore, input: StoreInput):
     onBegin: (totalBytes) => onProgress?.({ kind: 'stage', stage: 'replace', totalBytes }),
     onBytes: (doneBytes) => onProgress?.({ kind: 'bytes', stage: 'replace', doneBytes }),
   })
-  tellWarnings(replaced.warnings, input)
+  warn(replaced.warnings, input)
   return replaced
 }
 
@@ -73,7 +73,7 @@ export async function planStoreReplacement(
   const { closure } = store.trees
   const options = await replaceOptions(store, input)
   const plan = await planReplacement(closure, options)
-  if (input.strict) tellWarnings(plan.warnings, input)
+  if (input.strict) warn(plan.warnings, input)
   const rewritten = new Set(plan.rewritten)
   return {
     roots: plan.roots.map(storePath),
@@ -84,12 +84,6 @@ export async function planStoreReplacement(
     keptCount: plan.kept.length,
     warnings: plan.warnings,
   }
-}
-
-/** Throws BAD_INPUT where they count as errors. */
-function tellWarnings(warnings: readonly string[], { strict = false, onProgress }: StoreInput): void {
-  if (strict && warnings.length > 0) throw new ImageError('BAD_INPUT', warnings.join('\n'))
-  for (const message of warnings) onProgress?.({ kind: 'note', message })
 }
 
 async function replaceOptions({ trees, roots }: Pick<ReplaceableStore, 'trees' | 'roots'>, input: StoreInput): Promise<ReplaceOptions> {

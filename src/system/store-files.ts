@@ -5,7 +5,7 @@ import { imageChunks } from '../io/stream.ts'
 import { resolveInStore } from '../nix/store/resolve.ts'
 import type { StoreTrees } from '../nix/store/store-trees.ts'
 import { contentBytes, contentExtents } from '../tree/content.ts'
-import type { Content, FileNode } from '../tree/tree.ts'
+import type { Content, DirectoryNode, FileNode, TreeNode } from '../tree/tree.ts'
 
 /** Of a loaded store. */
 export interface StorePlace {
@@ -35,6 +35,30 @@ export async function filesInStore(paths: Iterable<string>, place: StorePlace): 
 export async function imageInStore(path: string, place: StorePlace): Promise<Image> {
   const file = await fileInStore(path, place)
   return { size: file.size, extents: contentExtents(file, 0, path) }
+}
+
+/** A folder of the store, and where it is when links are followed. */
+export interface StoreDirectory {
+  readonly path: string
+  /** With all that is in it, its links as they are. */
+  readonly node: DirectoryNode
+}
+
+/** A folder of the store; undefined where there is none. Throws what `trees` throws. */
+export async function directoryInStore(path: string, { trees }: StorePlace): Promise<StoreDirectory | undefined> {
+  try {
+    const found = (await resolveInStore(path, trees)).path
+    const [, , , baseName = '', ...names] = Buffer.from(found).toString('latin1').split('/')
+    let node: TreeNode | undefined = await trees.tree(baseName)
+    for (const name of names) {
+      const bytes = Buffer.from(name, 'latin1')
+      node = node?.kind === 'directory' ? node.entries.find((entry) => bytes.equals(entry.name))?.node : undefined
+    }
+    return node?.kind === 'directory' ? { path: Buffer.from(found).toString(), node } : undefined
+  } catch (error) {
+    if (error instanceof ImageError && error.code === 'NOT_FOUND') return undefined
+    throw error
+  }
 }
 
 /** All bytes of a file that boot.json or the system names. Throws NOT_FOUND, BAD_INPUT, UNREADABLE, CHANGED. */

@@ -1,4 +1,4 @@
-/** A closure opened as a system: its store, and the store path that carries boot.json. */
+/** A closure opened as a system: its store, and the store path that is the system. */
 import type { Bootspec } from './bootspec.ts'
 import type { StoreInput } from './input.ts'
 import { type LoadedClosure, type LoadedStore, loadStore, newPathOf } from './store.ts'
@@ -6,7 +6,7 @@ import { textInStore } from './store-files.ts'
 import { findToplevel, loadBootspec } from './toplevel.ts'
 
 export interface SystemInput extends StoreInput {
-  /** Store path of the system; default: the one path that carries boot.json and to which no other refers. */
+  /** Store path of the system; default: the one path that carries boot.json and to which no other refers (see `findToplevel`). */
   readonly toplevel?: string
 }
 
@@ -23,13 +23,20 @@ export interface System<Store extends LoadedClosure = LoadedStore> {
  * Read the listing, scan the files and find the system. Throws what `loadStore`, `findToplevel` and `loadBootspec` throw.
  */
 export async function openSystem(input: SystemInput): Promise<System> {
-  return systemOf(await loadStore(input), input.toplevel)
+  return systemOf(await loadStore(input), input)
 }
 
 /** The system of a store that is loaded. `toplevel` is a path as the listing has it, before anything was replaced. */
-export async function systemOf<Store extends LoadedClosure>(store: Store, toplevel: string | undefined): Promise<System<Store>> {
-  const found = await findToplevel(store.trees, newPathOf(toplevel, store))
-  return { store, toplevel: found, bootspec: await loadBootspec(found, store.trees) }
+export async function systemOf<Store extends LoadedClosure>(
+  store: Store,
+  { toplevel: given, onProgress }: Pick<SystemInput, 'toplevel' | 'onProgress'>,
+): Promise<System<Store>> {
+  const toplevel = await findToplevel(store.trees, newPathOf(given, store))
+  const onNone = (): void => {
+    const message = `${toplevel} has no boot.json, as systems from before NixOS 23.05: its boot entries are made from its kernel, initrd, kernel-params and init`
+    onProgress?.({ kind: 'note', message })
+  }
+  return { store, toplevel, bootspec: await loadBootspec(toplevel, store.trees, onNone) }
 }
 
 /** The text of a small file of the system, such as `etc/fstab`, or undefined where there is none. */

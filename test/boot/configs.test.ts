@@ -114,9 +114,10 @@ MENU END
 describe('grub.cfg', () => {
   test('entries, quoting and submenus', () => {
     const config = grubConfig(menuEntries(NESTED, { timeoutSeconds: 5 }))
-    expect(
-      config.startsWith('set default=0\nset timeout=5\nsearch --no-floppy --set=root --file /EFI/nixos-installer-image\nexport root\n'),
-    ).toBe(true)
+    expect(config.startsWith('set default=0\nset timeout=5\n')).toBe(true)
+    const marker = '/EFI/nixos-installer-image'
+    expect(config).toContain(`\nif [ ! -f ($root)${marker} ]; then\n  search --no-floppy --set=root --file ${marker}\nfi\nexport root\n`)
+    expect(grubConfig(menuEntries(NESTED), { marker: '/EFI/mine' }).match(/\/EFI\/mine/g)).toHaveLength(2)
     expect(config).toContain(`
 menuentry 'NixOS 26.11 (Linux 6.12.40) Installer' --class installer {
   terminal_output console

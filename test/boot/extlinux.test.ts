@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { type ExtlinuxOptions, extlinuxConfig, extlinuxTree } from '../../src/boot/extlinux.ts'
+import { type ExtlinuxOptions, extlinuxConfig, extlinuxTree, joinedInitrd } from '../../src/boot/extlinux.ts'
 import type { DiskBootspec } from '../../src/boot/generation.ts'
 import { diskBootFiles } from '../../src/boot/systemd-boot-disk.ts'
 import type { DirectoryNode, FileNode } from '../../src/tree/tree.ts'
 import { failure } from '../nix/scratch.ts'
-import { bootspec, NESTED, TOPLEVEL } from './bootspecs.ts'
+import { bootspec, INITRD, KERNEL, NESTED, TOPLEVEL } from './bootspecs.ts'
 
 const OPTIONS: ExtlinuxOptions = { mtimeSeconds: 315_532_800, version: '26.11.20260701' }
 const TREES = '/nix/store/5h1aqs2xfkjb3xzbm7kbq4yrqk5wvz0f-device-tree-overlays'
@@ -84,8 +84,18 @@ ${entry('nixos-default', 'NixOS - Default')}${entry('nixos-1-default', 'NixOS - 
     await failure(config(bootspec(), { version: 'a\nb' }), 'BAD_INPUT', /version .*control character/)
     await failure(config(bootspec(), { deviceTreeName: 'board.dtb' }), 'USAGE', /lies in no folder/)
     await failure(config(bootspec(), { deviceTrees: TREES, deviceTreeName: 'a\nb' }), 'BAD_INPUT', /device tree/)
-    const two = { ...bootspec(), extensions: { 'org.nixos.extra-initrd.v1': { paths: [TREES] } } } as DiskBootspec
-    await failure(config(two), 'UNSUPPORTED', /has 2 initrds, U-Boot loads one/)
+  })
+
+  it('loads the device tree that boot.json names, and several initrds as one', () => {
+    const extensions = { 'org.nixos.systemd-boot': { devicetree: `${TREES}/board.dtb` }, 'org.nixos.extra-initrd.v1': { paths: [TREES] } }
+    const two = bootspec({ extensions })
+    const name = joinedInitrd([INITRD, TREES]) ?? ''
+    expect(name).toMatch(/^\/[0-9a-f]{32}-initrds$/)
+    const config = extlinuxConfig(two, { ...OPTIONS, deviceTrees: TREES })
+    expect(config).toContain(`\n  INITRD ../nixos${name}\n`)
+    expect(config).toContain('\n  FDT ../nixos/5h1aqs2xfkjb3xzbm7kbq4yrqk5wvz0f-device-tree-overlays-board.dtb\n')
+    const kernels = new Map([KERNEL, name, `${TREES}/board.dtb`].map((path) => [path, file(path)]))
+    expect(paths(extlinuxTree({ bootspec: two, kernels }, OPTIONS))).toContain(`nixos${name}`)
   })
 })
 

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { efiArchitecture, efiBoot, espTree, findSyslinux, isoBootTree, menuEntries, systemdBootPath } from '../../src/boot/index.ts'
 import { DOS_HEADER, efiMachine, PE_HEADER } from '../../src/boot/pe.ts'
-import type { DirectoryNode, FileNode } from '../../src/tree/tree.ts'
+import type { DirectoryNode, FileNode, TreeNode } from '../../src/tree/tree.ts'
 import { bootspec, INITRD, KERNEL } from './bootspecs.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'kilnix-boot-'))
@@ -83,6 +83,15 @@ describe('efiBoot', () => {
     expect(await menuOf({ 'EFI/BOOT/BOOTX64.EFI': GRUB, 'EFI/BOOT/grub.cfg': '' })).toBe('own')
     expect(await menuOf({ 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT, 'loader/entries/a.conf': '' })).toBe('own')
     expect(await menuOf({ 'EFI/BOOT/BOOTX64.EFI': program(0x8664, 'anything') })).toBe('own')
+  })
+
+  test('a program without any menu is told from those that need none', async () => {
+    const isComplete = async (files: Record<string, string | Buffer>) => (await efiBoot(folder(files), 'x86_64-linux')).isComplete
+    const shim = { 'EFI/BOOT/BOOTX64.EFI': program(0x8664, 'UEFI SHIM'), 'EFI/BOOT/grubx64.efi': GRUB }
+    expect(await isComplete(shim)).toBe(false)
+    expect(await isComplete({ ...shim, 'EFI/debian/grub.cfg': '' })).toBe(true)
+    expect(await isComplete({ 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT })).toBe(true)
+    expect(await isComplete({ 'EFI/BOOT/BOOTX64.EFI': program(0x8664, '.linux\0\0') })).toBe(true)
   })
 
   test('errors', async () => {
@@ -184,10 +193,14 @@ describe('trees', () => {
     const efi = await efiBoot(folder({ 'EFI/BOOT/BOOTX64.EFI': GRUB }), 'x86_64-linux')
     expect(paths(espTree(efi, menu, kernels, { mtimeSeconds: 1 }))).toEqual(['/EFI/BOOT/BOOTX64.EFI', '/EFI/BOOT/grub.cfg'])
     const syslinux = await findSyslinux(folder({ 'isolinux.bin': 'i', 'ldlinux.c32': 'l' }))
-    const tree = isoBootTree({ menu, kernels, efi, syslinux, version: '26.11' }, { mtimeSeconds: 7 })
+    const esp = espTree(efi, menu, kernels, { mtimeSeconds: 7 })
+    const { tree, shared } = isoBootTree({ menu, kernels, efi, esp, syslinux, version: '26.11' }, { mtimeSeconds: 7 })
+    expect(shared.size).toBe(0)
     expect(paths(tree)).toEqual([
       `/boot${KERNEL}`,
       `/boot${INITRD}`,
+      '/boot/grub/grub.cfg',
+      '/boot/grub/loopback.cfg',
       '/version.txt',
       '/isolinux/isolinux.bin',
       '/isolinux/ldlinux.c32',
@@ -197,6 +210,28 @@ describe('trees', () => {
       '/EFI/nixos-installer-image',
     ])
     expect(tree).toMatchObject({ mode: 0o555, uid: 0, gid: 0, mtimeSeconds: 7 })
+  })
+
+  test('an ISO has all that lies in the EFI system partition, its kernels as the same nodes, and a menu for GRUB', async () => {
+    const efi = await efiBoot(folder({ 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT }), 'x86_64-linux')
+    const esp = espTree(efi, menu, kernels, { mtimeSeconds: 1 })
+    const options = { mtimeSeconds: 1, grub: { marker: '/EFI/mine' } }
+    const { tree, shared, withoutGrub } = isoBootTree({ menu, kernels, efi, esp }, options)
+    expect(paths(tree)).toEqual(expect.arrayContaining([...paths(esp), `/boot${KERNEL}`, '/boot/grub/grub.cfg', '/EFI/mine']))
+    const at = (path: string): TreeNode | undefined =>
+      path.split('/').reduce<TreeNode | undefined>((node, name) => {
+        const entries = node?.kind === 'directory' ? node.entries : []
+        return entries.find((entry) => Buffer.from(entry.name).toString() === name)?.node
+      }, tree)
+    const kernel = at(`boot${KERNEL}`)
+    expect(kernel).toBe(at('EFI/nixos/0c1aqs2xfkjb3xzbm7kbq4yrqk5wvz0a-linux-6.12.40-bzImage.efi'))
+    expect(shared).toEqual(new Set([kernel, at(`boot${INITRD}`)]))
+    expect(withoutGrub).toBeUndefined()
+    // What GRUB would change is no reason to have no image.
+    const odd = menuEntries(bootspec({ kernelParams: ["a='b'"] }))
+    expect(isoBootTree({ menu: odd, kernels, efi, esp }, options).withoutGrub).toMatchObject({ code: 'UNSUPPORTED' })
+    const own = isoBootTree({ menu, kernels, efi, esp }, { ...options, leaveOut: new Set(['boot/grub/grub.cfg']) })
+    expect(paths(own.tree).filter((path) => path.startsWith('/boot/grub/'))).toEqual(['/boot/grub/loopback.cfg'])
   })
 
   test('a menu of its own is left alone', async () => {

@@ -44,7 +44,7 @@ describe('menu entries', () => {
 
   test('a system without an initrd has an entry without one', () => {
     const menu = menuEntries(bootspec({ initrd: undefined }))
-    expect(menu.entries[0]?.initrd).toBeUndefined()
+    expect(menu.entries[0]?.initrds).toEqual([])
     expect(menu.files).toEqual([KERNEL])
   })
 })

@@ -122,7 +122,7 @@ describe('entries', () => {
       [{ 'org.nixos.systemd-boot': { devicetree: '/etc/passwd' } }, /is no path below \/nix\/store/],
       [{ 'org.nixos.systemd-boot': { devicetree: '/nix/store/../../etc' } }, /is no path below/],
       [{ 'org.nixos.extra-initrd.v1': { paths: extra } }, /"paths" is no array/],
-      [{ 'org.nixos.extra-initrd.v1': { paths: [7] } }, /7 is no path below/],
+      [{ 'org.nixos.extra-initrd.v1': { paths: [7] } }, /7 is no path/],
     ] as const) {
       await failure(() => diskMenu(extended(extensions), { mtimeSeconds: TIME }), 'BAD_INPUT', message)
     }

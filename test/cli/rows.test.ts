@@ -52,6 +52,7 @@ const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>>
   menuPrefix: ['> '],
   menuSuffix: [''],
   specialisation: ['debug'],
+  initrdSecrets: ['/a/secrets'],
   prepend: ['/a/ucode.img'],
   size: ['8G', 2 ** 33],
   freeSize: ['0', 0],

@@ -55,6 +55,7 @@ describe('arguments', () => {
       progress: 'auto',
       quiet: false,
       strict: false,
+      withoutInitrdSecrets: false,
     })
   })
 

@@ -1,17 +1,26 @@
 /** The closure that is checked in, from the repository to a running system: nothing is needed but QEMU. */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, unpackSmall } from '../../fixtures/unpack.ts'
+import { mbrDisk, PARTITION_TYPE } from '../../src/disks/mbr/index.ts'
+import { fat } from '../../src/filesystems/fat/index.ts'
+import { saveImage } from '../../src/io/output.ts'
+import { mergeTrees, treeAt } from '../../src/tree/merge.ts'
+import type { DirectoryNode, FileNode } from '../../src/tree/tree.ts'
+import { tinyInitrd } from '../boot/tiny-initrd.ts'
 import { oracle } from '../oracles/tools.ts'
+import { readIso } from '../readers/iso9660-reader.ts'
 import { kilnix } from './kilnix.ts'
 import { bootImage } from './qemu.ts'
 
 const MINUTES = 60_000
 const TEST_TIMEOUT = 30 * MINUTES
 const MENU_SECONDS = 30
+const MEBIBYTE = 1 << 20
+const ATTRIBUTES = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds: 0 } as const
 const syslinux = existsSync('/usr/lib/ISOLINUX/isolinux.bin') || process.env.CI === 'true'
 
 describe.skipIf(oracle('qemu-system-x86_64').skip)('the ISO of the small closure', () => {
@@ -49,4 +58,34 @@ describe.skipIf(oracle('qemu-system-x86_64').skip)('the ISO of the small closure
       TEST_TIMEOUT,
     )
   }
+
+  it.concurrent(
+    'starts by UEFI when its files are copied to a stick with FAT',
+    async () => {
+      const file = join(work, 'copied.iso')
+      await kilnix('iso', ...input, '--volume-id', 'NIXOSLIVE', '--timeout', '0', '-o', file)
+      const bytes = readFileSync(file)
+      const iso = readIso((position, length) => bytes.subarray(position, position + length))
+      // The system's own stage 1 looks for an ISO; that of the copy says its command line.
+      const tiny = tinyInitrd(join(work, 'tiny'), join(work, 'closure', 'root'))
+      const left = /^\/(?:nix-store\.squashfs|boot\/efi\.img|boot\/nix\/.*)$/
+      const files = iso.primary.entries.filter(({ path, kind }) => kind === 'file' && !left.test(path))
+      const [first, ...others] = files.map((entry) => {
+        const content = entry.path.endsWith('-initrd.efi') ? tiny : iso.content(entry)
+        const node: FileNode = { kind: 'file', ...ATTRIBUTES, size: content.length, content: { kind: 'bytes', bytes: content } }
+        return treeAt(entry.path, node, ATTRIBUTES)
+      })
+      const volume = fat(mergeTrees(first as DirectoryNode, ...others), { label: 'NIXOSLIVE', roundTo: MEBIBYTE })
+      const start = MEBIBYTE
+      const stick = mbrDisk([{ active: true, type: PARTITION_TYPE.fat32Lba, start, size: volume.size, image: volume }], {
+        size: start + volume.size,
+        diskSignature: 1,
+      })
+      await saveImage(stick, join(work, 'stick.img'), {})
+      const expected = [/KILNIX-TINY .*init=\/nix\/store\/\S+-nixos-system-small-\S+\/init .*root=LABEL=NIXOSLIVE/]
+      const result = await bootImage(join(work, 'stick.img'), { firmware: 'uefi', media: 'usb', memoryMiB: 512, expect: expected })
+      expect(result.ok, result.report).toBe(true)
+    },
+    TEST_TIMEOUT,
+  )
 })

@@ -90,8 +90,12 @@ describe('the plan', () => {
     }
     const planned = plan.layout.files.map(({ path }) => path)
     expect(planned).toEqual(
-      expect.arrayContaining([...new Set(plan.entries.map(({ kernel }) => kernel)), '/version.txt', '/EFI/BOOT/BOOTX64.EFI']),
+      expect.arrayContaining(['/version.txt', '/EFI/BOOT/BOOTX64.EFI', '/loader/loader.conf', '/boot/grub/loopback.cfg']),
     )
+    // Kernels and initrds lie in the EFI system partition, at whole blocks.
+    const shared = plan.layout.sharedFiles ?? []
+    expect(shared.map(({ path }) => path)).toEqual(expect.arrayContaining([expect.stringMatching(/linux-.*Image/)]))
+    for (const { block, size } of shared) expect(block * 2048 + size).toBeLessThanOrEqual(plan.espBytes)
   })
 
   it('can be made without checking hashes', async () => {
@@ -125,6 +129,46 @@ describe('an ISO', () => {
     const later = await build({ ...base, mtimeSeconds: DEFAULT_TIME + 86400 })
     expect(later.bytes.equals(first.bytes)).toBe(false)
     expect(content(later.image, '/nix-store.squashfs').equals(alone)).toBe(false)
+  })
+
+  it.each(['gpt', 'none'] as const)('has all that UEFI needs in its own tree, the kernels once (%s)', async (hybrid) => {
+    const { image } = await build({ ...base, hybrid })
+    const inEsp = new Map([...esp(image).files].map(([path, file]) => [`/${path.replace(/^\//, '')}`, file]))
+    const [image1] = image.primary.entries.filter(({ path }) => path === '/boot/efi.img')
+    const [place] = image1?.extents ?? []
+    if (place === undefined) throw new Error('no EFI system partition')
+    let count = 0
+    for (const [path, file] of inEsp) {
+      const entry = image.primary.entries.find((one) => one.path === path)
+      expect(entry && image.content(entry).equals(file.read()), path).toBe(true)
+      if (!path.startsWith('/EFI/nixos/')) continue
+      const [extent] = entry?.extents ?? []
+      expect(extent?.block).toBeGreaterThanOrEqual(place.block)
+      expect((extent?.block ?? 0) * 2048 + file.read().length).toBeLessThanOrEqual(place.block * 2048 + place.length)
+      // What it is called in the menus of isolinux and GRUB is the same place.
+      const twin = image.primary.entries.filter((one) => one.path.startsWith('/boot/nix/store/') && one.extents[0]?.block === extent?.block)
+      expect(twin.map((one) => image.content(one).equals(file.read()))).toEqual([true])
+      count++
+    }
+    expect(count).toBeGreaterThan(1)
+    expect([...inEsp.keys()]).toEqual(expect.arrayContaining(['/loader/loader.conf', '/EFI/BOOT/BOOTX64.EFI']))
+    const config = content(image, '/boot/grub/grub.cfg').toString()
+    expect(content(image, '/boot/grub/loopback.cfg').toString()).toBe('source /boot/grub/grub.cfg\n')
+    for (const [, path = ''] of config.matchAll(/^ +(?:linux|initrd) (\S+)/gm)) expect(pathsOf(image)).toContain(path)
+  })
+
+  it('has a marker and a serial of its own, which decide nothing but that', async () => {
+    const names = async (options: Partial<IsoOptions>) => {
+      const { image } = await build({ ...base, ...options })
+      const [marker = ''] = pathsOf(image).filter((path) => /^\/EFI\/kilnix-[0-9a-f]{32}$/.test(path))
+      expect(content(image, '/boot/grub/grub.cfg').toString()).toContain(`--file ${marker}\n`)
+      expect(pathsOf(image)).toContain('/EFI/nixos-installer-image')
+      return [marker, content(image, '/boot/efi.img').readUInt32LE(39)] as const
+    }
+    const [[marker, serial], again, other] = [await names({}), await names({}), await names({ volumeId: 'OTHER' })]
+    expect(again).toEqual([marker, serial])
+    expect(other[0]).not.toBe(marker)
+    expect(other[1]).not.toBe(serial)
   })
 
   const menu: Partial<IsoOptions> = {

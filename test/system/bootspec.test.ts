@@ -6,7 +6,7 @@ import { readClosure } from '../../src/nix/listing/read.ts'
 import { resolveInStore } from '../../src/nix/store/resolve.ts'
 import { type StoreTrees, storeTrees } from '../../src/nix/store/store-trees.ts'
 import { parseBootspec } from '../../src/system/bootspec.ts'
-import { findToplevel, loadBootspec } from '../../src/system/toplevel.ts'
+import { findToplevel, loadBootspec, systemInitrds } from '../../src/system/toplevel.ts'
 import { contentBytes } from '../../src/tree/content.ts'
 import { failure, scratchFolder } from '../nix/scratch.ts'
 
@@ -157,13 +157,13 @@ describe('findToplevel and loadBootspec', () => {
     await failure(() => findToplevel(treesOf(list, root)), 'BAD_INPUT', /the listing has no references/)
     expect(await findToplevel(treesOf(list, root), path('d'))).toBe(path('d'))
     expect(await findToplevel(treesOf(list, root), `${path('d')}/`)).toBe(path('d'))
-    await failure(() => findToplevel(treesOf(list, root), path('b')), 'NOT_FOUND', /carries no boot.json/)
+    await failure(() => findToplevel(treesOf(list, root), path('b')), 'NOT_FOUND', /carries neither boot.json nor kernel-params/)
     await failure(() => findToplevel(treesOf(list, root), path('c')), 'NOT_FOUND', /not in the listing/)
     await failure(() => findToplevel(treesOf(list, root), '/run/current-system'), 'BAD_INPUT', /toplevel: .*not a path below/)
     await failure(
       async () => findToplevel(treesOf(await closureOf({ b: '' }), root)),
       'NOT_FOUND',
-      /none of the 1 listed paths carries boot.json/,
+      /none of the 1 listed paths carries boot.json, nor kernel-params .*config.system.build.toplevel/,
     )
   })
 
@@ -185,6 +185,74 @@ describe('findToplevel and loadBootspec', () => {
       symlinkSync(target, scratch('other', path('a'), 'boot.json'))
       await failure(() => loadBootspec(path('a'), treesOf(closure, root)), 'NOT_FOUND', /not below|leads out|not in the listing/)
     }
+  })
+})
+
+describe('a system from before bootspec', () => {
+  const scratch = scratchFolder()
+  /** As NixOS 22.05 has it; `changes` replace files, or leave them out. */
+  const makeOld = (root: string, letter: string, changes: Readonly<Record<string, string | undefined>> = {}): void => {
+    const at = (...names: string[]): string => scratch(root, path(letter), ...names)
+    mkdirSync(at('specialisation'), { recursive: true })
+    mkdirSync(scratch(root, path('m'), 'lib/modules/5.15.94'), { recursive: true })
+    mkdirSync(scratch(root, path('k')), { recursive: true })
+    for (const name of ['bzImage', 'initrd', 'append']) writeFileSync(scratch(root, path('k'), name), name)
+    const files = { system: 'x86_64-linux', 'nixos-version': '22.05.4694', 'kernel-params': 'loglevel=4 root=fstab', init: '', ...changes }
+    for (const [name, text] of Object.entries(files)) if (text !== undefined) writeFileSync(at(name), text)
+    symlinkSync(`${path('k')}/bzImage`, at('kernel'))
+    symlinkSync(`${path('k')}/initrd`, at('initrd'))
+    symlinkSync(`${path('k')}/append`, at('append-initrd-secrets'))
+    symlinkSync(path('m'), at('kernel-modules'))
+  }
+  const open = async (root: string, graph: Readonly<Record<string, string>>) => {
+    const trees = treesOf(await closureOf(graph), scratch(root))
+    return loadBootspec(await findToplevel(trees), trees, () => told.push(root))
+  }
+  const told: string[] = []
+
+  it('is found, and its entries are made from its links and files', async () => {
+    makeOld('old', 'a')
+    makeOld('old', 'd', { 'kernel-params': '' })
+    symlinkSync(path('d'), scratch('old', path('a'), 'specialisation', 'quiet'))
+    const found = await open('old', { a: 'kmd', k: '', m: '', d: 'km' })
+    const own = {
+      system: 'x86_64-linux',
+      label: 'NixOS 22.05.4694 (Linux 5.15.94)',
+      kernel: `${path('k')}/bzImage`,
+      initrd: `${path('k')}/initrd`,
+      initrdSecrets: `${path('k')}/append`,
+      extensions: {},
+    }
+    const quiet = { ...own, toplevel: path('d'), init: `${path('d')}/init`, kernelParams: [], specialisations: new Map() }
+    expect(found).toEqual({
+      ...own,
+      toplevel: path('a'),
+      init: `${path('a')}/init`,
+      kernelParams: ['loglevel=4', 'root=fstab'],
+      specialisations: new Map([['quiet', quiet]]),
+    })
+    expect(told).toEqual(['old'])
+    expect(await systemInitrds(treesOf(await closureOf({ a: 'kmd', k: '', m: '', d: 'km' }), scratch('old')))).toEqual([path('k')])
+  })
+
+  it('is not looked for where another path carries boot.json', async () => {
+    makeOld('mixed', 'a')
+    mkdirSync(scratch('mixed', path('f')), { recursive: true })
+    writeFileSync(scratch('mixed', path('f'), 'boot.json'), JSON.stringify(document({ toplevel: path('f') })))
+    expect(await findToplevel(treesOf(await closureOf({ a: 'km', k: '', m: '', f: '' }), scratch('mixed')))).toBe(path('f'))
+  })
+
+  it('lacks nothing that boot.json has to say', async () => {
+    makeOld('bare', 'a', { system: undefined })
+    await failure(() => open('bare', { a: 'km', k: '', m: '' }), 'BAD_INPUT', /a-a: has no boot\.json, and no file 'system' in place of it/)
+    makeOld('odd', 'a', { 'kernel-params': 'a\nb' })
+    await failure(
+      () => open('odd', { a: 'km', k: '', m: '' }),
+      'BAD_INPUT',
+      /\(which has no boot\.json\): "kernelParams".*control characters/,
+    )
+    makeOld('unlisted', 'a')
+    await failure(() => open('unlisted', { a: 'm', m: '' }), 'BAD_INPUT', /no file 'kernel'/)
   })
 })
 

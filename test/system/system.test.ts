@@ -36,12 +36,16 @@ describe('openSystem', () => {
   it('takes one by name, and says when it is none', async () => {
     expect((await openSystem({ ...input(), toplevel: `${small.toplevel}/` })).toplevel).toBe(small.toplevel)
     const other = small.storePaths.find((path) => path !== small.toplevel) ?? ''
-    await failure(() => openSystem({ ...input(), toplevel: other }), 'NOT_FOUND', /carries no boot.json/)
+    await failure(
+      () => openSystem({ ...input(), toplevel: other }),
+      'NOT_FOUND',
+      /carries neither boot.json nor kernel-params, so it is no NixOS system/,
+    )
     await failure(() => openSystem({ ...input(), toplevel: '/nix/store/none' }), 'BAD_INPUT', /toplevel/)
   })
 
   it('scans nothing but what it looks at where the store is not', async () => {
-    const system = await systemOf(await loadClosure(input()), undefined)
+    const system = await systemOf(await loadClosure(input()), {})
     expect(system.toplevel).toBe(small.toplevel)
     expect(system.store.scanned).toBeUndefined()
   })

@@ -35,6 +35,7 @@ export default imageCommand({
     compression: rows.CONTAINER_COMPRESSION,
     jobs: rows.JOBS,
     kernelParams: rows.KERNEL_PARAMS,
+    ...rows.INITRD_SECRETS,
     timeoutSeconds: rows.TIMEOUT,
     bootLoader: row({
       type: choice(BOOT_LOADERS),

@@ -48,6 +48,7 @@ export default imageCommand({
       about: 'For UEFI: a folder with EFI/BOOT/BOOT*.EFI, or one EFI program',
     }),
     kernelParams: rows.KERNEL_PARAMS,
+    ...rows.INITRD_SECRETS,
     timeoutSeconds: row({ ...rows.TIMEOUT, defaultText: String(MENU_DEFAULTS.timeoutSeconds) }),
     menuPrefix: row({ type: text('TEXT'), group: 'Boot', default: MENU_DEFAULTS.labelPrefix, about: 'Before every menu label' }),
     menuSuffix: row({ type: text('TEXT'), group: 'Boot', default: MENU_DEFAULTS.labelSuffix, about: 'After every menu label' }),

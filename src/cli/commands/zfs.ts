@@ -37,6 +37,7 @@ export default folderCommand({
     compression: rows.CONTAINER_COMPRESSION,
     jobs: rows.JOBS,
     kernelParams: rows.KERNEL_PARAMS,
+    ...rows.INITRD_SECRETS,
     timeoutSeconds: rows.TIMEOUT,
     bootLoader: row({
       type: choice(ZFS_BOOT_LOADERS),

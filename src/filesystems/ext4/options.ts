@@ -100,6 +100,8 @@ function labelBytes(label: string): Uint8Array {
     throw new ImageError('LIMIT', `ext4: label '${label}' is ${bytes.length} bytes, ext4 allows ${LABEL_MAXIMUM}; shorten it`)
   }
   if (bytes.includes(0)) throw new ImageError('USAGE', 'ext4: the label holds a zero byte')
+  // libblkid, and with it udev's /dev/disk/by-label, drops it.
+  if (label.endsWith(' ')) throw new ImageError('USAGE', `ext4: label '${label}' ends with a blank, by which nobody finds it; leave it out`)
   return bytes
 }
 

@@ -37,6 +37,7 @@ export interface GeometryOptions {
   readonly type: FatType | undefined
   readonly sectorSize: 512 | 4096
   readonly clusterSize: number | undefined
+  readonly leastClusterSize: number
   readonly rootEntryCount: number
   readonly alignData: boolean
 }
@@ -139,8 +140,8 @@ function candidates(options: GeometryOptions, size: number): Candidate[] {
       continue
     }
     const customary = CUSTOMARY_CLUSTERS[type].find(([upTo]) => size <= upTo * 2 ** 20)?.[1] ?? LARGEST_CLUSTER
-    if (customary >= options.sectorSize) list.push({ type, clusterSize: customary })
-    for (let clusterSize: number = options.sectorSize; clusterSize <= LARGEST_CLUSTER; clusterSize *= 2) {
+    if (customary >= options.leastClusterSize) list.push({ type, clusterSize: customary })
+    for (let clusterSize: number = options.leastClusterSize; clusterSize <= LARGEST_CLUSTER; clusterSize *= 2) {
       if (clusterSize !== customary) list.push({ type, clusterSize })
     }
   }

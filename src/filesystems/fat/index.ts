@@ -15,7 +15,7 @@ import { type FatOptions, planFat } from './plan.ts'
 
 export type { FatType } from './disk.ts'
 export type { FatGeometry } from './geometry.ts'
-export { FAT_DEFAULTS, type FatOptions, type FatPlan, type PlannedDirectory, type PlannedFile, planFat } from './plan.ts'
+export { FAT_DEFAULTS, type FatOptions, type FatPlan, fileOffset, type PlannedDirectory, type PlannedFile, planFat } from './plan.ts'
 
 /**
  * A FAT volume that holds `root`. Everything but file contents is in memory; host files are read when

@@ -20,6 +20,8 @@ export interface FatOptions {
   readonly sectorSize?: 512 | 4096
   /** In bytes, a power of two from the sector size to 32768. */
   readonly clusterSize?: number
+  /** Where the cluster size is left open; default: the sector size. A power of two from there to 32768. */
+  readonly leastClusterSize?: number
   /** Up to 11 characters; without it the volume has no label. */
   readonly label?: string
   /** Of the label entry. */
@@ -116,6 +118,11 @@ export function planFat(root: DirectoryNode, options: FatOptions = {}): FatPlan 
   }
 }
 
+/** Bytes before the content of a file that is not empty, from the beginning of the volume; its clusters follow each other. */
+export function fileOffset({ firstDataSector, sectorSize, clusterSize }: FatPlan, { firstCluster }: PlannedFile): number {
+  return firstDataSector * sectorSize + (firstCluster - FIRST_CLUSTER) * clusterSize
+}
+
 function countClusters(tree: FatTree, type: FatType, clusterSize: number): number {
   let count = 0
   tree.directories.forEach((directory, i) => {
@@ -138,6 +145,10 @@ function checkOptions(options: FatOptions): GeometryOptions {
   if (clusterSize !== undefined && (!Number.isInteger(Math.log2(clusterSize)) || clusterSize < sectorSize || clusterSize > 32768)) {
     throw unsupported(`clusters of ${clusterSize} bytes; use a power of two from ${sectorSize} to 32768`)
   }
+  const leastClusterSize = options.leastClusterSize ?? sectorSize
+  if (!Number.isInteger(Math.log2(leastClusterSize)) || leastClusterSize < sectorSize || leastClusterSize > 32768) {
+    throw unsupported(`clusters of ${leastClusterSize} bytes and more; use a power of two from ${sectorSize} to 32768`)
+  }
   const roundTo = options.roundTo ?? sectorSize
   for (const [name, value] of [['size', size ?? sectorSize] as const, ['roundTo', roundTo] as const]) {
     if (!Number.isSafeInteger(value) || value <= 0 || value % sectorSize !== 0) {
@@ -148,6 +159,7 @@ function checkOptions(options: FatOptions): GeometryOptions {
     size,
     type,
     clusterSize,
+    leastClusterSize,
     sectorSize,
     roundTo,
     freeSize: checkRange('freeSize', options.freeSize ?? FAT_DEFAULTS.freeSize, 0, Number.MAX_SAFE_INTEGER),

@@ -48,6 +48,8 @@ export interface Iso9660Plan {
   /** In order of address, without the growing file and what lies behind it. */
   readonly files: readonly PlannedFile[]
   readonly growingFile?: PlannedFile
+  /** Files whose bytes lie in the EFI image; `block` is one of that image. */
+  readonly sharedFiles?: readonly PlannedFile[]
   /** The EFI image of a `gpt` hybrid, which lies behind the growing file. */
   readonly espPath?: string
   /** Bytes of the image; exact without a growing file, else the most that it can have. */
@@ -58,7 +60,7 @@ export interface Iso9660Plan {
 /** The addresses of an image; throws what `iso9660` throws. */
 export function planIso9660(root: DirectoryNode, options: Iso9660Options): Iso9660Plan {
   const layout = layOut(root, options)
-  const { growing, esp } = layout
+  const { growing, esp, shared } = layout
   const growingLimit = options.growingFile?.image.sizeLimit ?? 0
   return {
     blockSize: BLOCK_SIZE,
@@ -70,6 +72,7 @@ export function planIso9660(root: DirectoryNode, options: Iso9660Options): Iso96
       block: layout.fixedLocations.get(data)?.block ?? 0,
       size: data.node.size,
     })),
+    ...(shared.size === 0 ? {} : { sharedFiles: [...shared].map(([{ path, node }, block]) => ({ path, block, size: node.size })) }),
     ...(growing === undefined ? {} : { growingFile: { path: growing.path, block: layout.growingBlock, size: growingLimit } }),
     ...(esp === undefined ? {} : { espPath: esp.path }),
     sizeLimit: largestSize(layout, growingLimit),

@@ -2,12 +2,12 @@
 import { printable, utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
 import type { GrowingImage } from '../../io/image.ts'
-import type { Attributes } from '../../tree/tree.ts'
+import type { Attributes, FileNode } from '../../tree/tree.ts'
 import { recordingDate } from './disk.ts'
 
 export interface Iso9660Options {
   /**
-   * 1 to 32 printable ASCII characters, written as given (lower case is against ECMA-119 and works
+   * 1 to 32 printable ASCII characters, the last no blank, written as given (lower case is against ECMA-119 and works
    * everywhere; `root=LABEL=` compares it). Joliet holds the first 16 of them.
    */
   readonly volumeId: string
@@ -43,8 +43,15 @@ export interface BootOptions {
     /** Write the boot info table that isolinux needs into the copy on the volume; default true. */
     readonly bootInfoTable?: boolean
   }
-  /** A FAT image with `EFI/BOOT`. */
-  readonly efi?: { readonly path: string }
+  readonly efi?: {
+    /** A FAT image with `EFI/BOOT`. */
+    readonly path: string
+    /**
+     * Nodes of the tree whose bytes lie in that image as well, from the given byte on, a multiple of 2048: they are on the volume
+     * once, and the records of these files point into the image. The partition's own tree of a `gpt` hybrid does not show them.
+     */
+    readonly contains?: ReadonlyMap<FileNode, number>
+  }
 }
 
 export type HybridOptions = NoHybrid | GptHybrid | NixpkgsHybrid
@@ -87,6 +94,10 @@ export function checkOptions(options: Iso9660Options): void {
       'LIMIT',
       `iso9660: volume id '${printable(utf8(volumeId))}' (${volumeId.length} characters): 1 to ${VOLUME_ID_LIMIT} printable ASCII characters are possible`,
     )
+  }
+  if (volumeId.endsWith(' ')) {
+    const message = `iso9660: volume id '${volumeId}' ends with a blank, which no reader sees: the field is padded with them; leave it out`
+    throw new ImageError('USAGE', message)
   }
   recordingDate(options.mtimeSeconds, 'volume')
   for (const [name, value] of [

@@ -50,6 +50,8 @@ export interface Layout {
   readonly catalog: FileData | undefined
   readonly biosImage: FileData | undefined
   readonly efiImage: FileData | undefined
+  /** Files whose bytes lie in the EFI image, and at which of its blocks. */
+  readonly shared: ReadonlyMap<FileData, number>
   readonly growing: FileData | undefined
   /** The EFI image, where it comes last of all as a partition. */
   readonly esp: FileData | undefined
@@ -86,6 +88,7 @@ export function layOut(root: DirectoryNode, options: Iso9660Options): Layout {
   checkBootImage(biosImage, 'BIOS boot file', [catalog, growing])
   checkBootImage(efiImage, 'EFI boot image', [catalog, growing, biosImage])
   const esp = hybridGpt ? efiImage : undefined
+  const shared = sharedFiles(items, efiImage, boot?.efi?.contains ?? new Map(), [catalog, growing, biosImage])
 
   const sizeLimit = Math.min(options.growingFile?.image.sizeLimit ?? 0, BLOCK_LIMIT * BLOCK_SIZE)
   const sectionLimit = (data: FileData): number => sectionCount(data === growing ? sizeLimit : data.node.size)
@@ -107,15 +110,15 @@ export function layOut(root: DirectoryNode, options: Iso9660Options): Layout {
   const nothingLeftOut: ReadonlySet<FileData> = new Set()
   const primary = place(build(encoding, nothingLeftOut), 0)
   const joliet = withJoliet ? place(build('joliet', nothingLeftOut), 0) : undefined
-  // The EFI image lies behind the partition's end, so the partition's own tree does not show it.
-  const beyond = new Set(esp === undefined ? [] : [esp])
+  // The EFI image lies behind the partition's end, so the partition's own tree shows neither it nor what lies in it.
+  const beyond = new Set(esp === undefined ? [] : [esp, ...shared.keys()])
   const partitionPrimary = hybridGpt ? place(build(encoding, beyond), PARTITION_OFFSET_BLOCKS) : undefined
   const partitionJoliet = hybridGpt && withJoliet ? place(build('joliet', beyond), PARTITION_OFFSET_BLOCKS) : undefined
 
   // What boots comes first: it is read first, and an isohybrid MBR needs a low address.
   const first = [catalog, biosImage].filter((data) => data !== undefined)
   const last = new Set([growing, esp])
-  const fixedFiles = [...first, ...items.files.filter((data) => !first.includes(data) && !last.has(data))]
+  const fixedFiles = [...first, ...items.files.filter((data) => !first.includes(data) && !last.has(data) && !shared.has(data))]
   const fixedLocations = new Map<FileData, Location>()
   // Empty files point at a block of their own: readers know boot files and the catalogue by their address.
   const firstDataBlock = next
@@ -144,6 +147,7 @@ export function layOut(root: DirectoryNode, options: Iso9660Options): Layout {
     catalog,
     biosImage,
     efiImage,
+    shared,
     growing,
     esp,
     growingBlock,
@@ -151,6 +155,34 @@ export function layOut(root: DirectoryNode, options: Iso9660Options): Layout {
   }
   finishLayout(layout, 0)
   return layout
+}
+
+/** Throws USAGE for files that are not in the tree or in the image, or that have bytes of their own. */
+function sharedFiles(
+  items: ItemTree,
+  image: FileData | undefined,
+  contains: ReadonlyMap<FileNode, number>,
+  others: readonly (FileData | undefined)[],
+): Map<FileData, number> {
+  const shared = new Map<FileData, number>()
+  for (const [node, offset] of contains) {
+    const data = items.dataOf.get(node)
+    if (data === undefined || image === undefined) throw new ImageError('USAGE', 'iso9660: what the EFI image contains is not in the tree')
+    const { path } = data
+    if (data === image || others.includes(data)) throw new ImageError('USAGE', `iso9660: '${path}' has bytes of its own`, { path })
+    if (
+      !Number.isSafeInteger(offset) ||
+      offset < 0 ||
+      offset % BLOCK_SIZE !== 0 ||
+      node.size === 0 ||
+      offset + node.size > image.node.size
+    ) {
+      const message = `iso9660: '${path}' (${node.size} bytes) cannot lie at byte ${offset} of the EFI image, which has ${image.node.size}; give whole blocks of ${BLOCK_SIZE} bytes`
+      throw new ImageError('USAGE', message, { path })
+    }
+    shared.set(data, offset / BLOCK_SIZE)
+  }
+  return shared
 }
 
 /** A boot image has bytes of its own that are known before packing. */
@@ -226,6 +258,8 @@ export function finishLayout(layout: Layout, growingSize: number): FinalLayout {
     case undefined:
   }
   checkBlocks(totalBlocks)
+  const imageBlock = layout.efiImage === undefined ? 0 : (locations.get(layout.efiImage)?.block ?? 0)
+  for (const [data, block] of layout.shared) locations.set(data, { block: imageBlock + block, size: data.node.size })
   const locate = (data: FileData): Location => locations.get(data) as Location
   return { layout, locate, totalBlocks, isoPartitionBlocks, geometry }
 }

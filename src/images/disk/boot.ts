@@ -10,10 +10,15 @@ import { createHash } from 'node:crypto'
 import {
   diskBootFiles,
   diskMenu,
+  disobeyedExtensions,
   type EfiArchitecture,
   efiArchitecture,
   efiStubPath,
   extlinuxTree,
+  generationOf,
+  joinedInitrd,
+  type MenuEntry,
+  menuEntries,
   peImageSize,
   systemdBootDisk,
   systemdBootPath,
@@ -22,22 +27,28 @@ import {
 import { utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
+import type { ProgressListener } from '../../io/progress.ts'
 import { imageSlice } from '../../io/slice.ts'
 import { imageChunks } from '../../io/stream.ts'
 import type { Bootspec } from '../../system/bootspec.ts'
 import type { LoadedClosure } from '../../system/store.ts'
-import { bytesInStore, fileInStore, filesInStore, imageInStore } from '../../system/store-files.ts'
+import { bytesInStore, directoryInStore, fileInStore, imageInStore } from '../../system/store-files.ts'
 import { type System, systemText } from '../../system/system.ts'
+import { warn } from '../../system/warnings.ts'
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../../tree/tree.ts'
+import { joinedInitrds } from '../initrd-parts.ts'
+import { type BootFileSource, bootFileSource, type InitrdSecretsOptions, initrdSecrets, withSecrets } from '../initrd-secrets.ts'
 import type { BootLoader, DiskLayout } from './names.ts'
 
-export interface DiskBootOptions {
+export interface DiskBootOptions extends InitrdSecretsOptions {
   readonly loader: BootLoader
   readonly layout: DiskLayout
   readonly mtimeSeconds: number
   readonly kernelParams?: readonly string[]
   readonly timeoutSeconds?: number | null
+  readonly strict?: boolean
+  readonly onProgress?: ProgressListener
 }
 
 export interface DiskBoot {
@@ -47,17 +58,28 @@ export interface DiskBoot {
   readonly boot: DirectoryNode | undefined
   /** What lies below /boot of the root. */
   readonly rootBoot: DirectoryNode | undefined
+  /** Those of the initrds, as the archive that is behind them. */
+  readonly secrets: Image | undefined
   /** Titles or file names of what can be chosen. */
   readonly entries: readonly string[]
+}
+
+/** A system with secrets behind its initrds, and where its boot files come from. */
+interface BootedSystem extends System<LoadedClosure> {
+  readonly files: BootFileSource
 }
 
 /**
  * Throws NOT_FOUND for boot files that the closure does not have, USAGE for a loader that the layout has no partition
  * for, and what the loader's functions throw.
  */
-export async function diskBoot(system: System<LoadedClosure>, options: DiskBootOptions): Promise<DiskBoot> {
-  const { store, bootspec } = system
+export async function diskBoot(given: System<LoadedClosure>, options: DiskBootOptions): Promise<DiskBoot> {
+  const { store } = given
   const { loader, layout, mtimeSeconds } = options
+  if (loader !== 'none') warn(disobeyedExtensions(given.bootspec, [{ name: loader, deviceTree: true }]), options)
+  const secrets = loader === 'none' ? undefined : await initrdSecrets(given.bootspec, store, options)
+  const bootspec = withSecrets(given.bootspec, secrets)
+  const system: BootedSystem = { ...given, bootspec, files: bootFileSource(store, secrets) }
   const hasEsp = layout === 'efi' || layout === 'efixbootldr' || layout === 'hybrid'
   const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
   const empty: DirectoryNode = { kind: 'directory', ...folder, entries: [] }
@@ -66,16 +88,24 @@ export async function diskBoot(system: System<LoadedClosure>, options: DiskBootO
     extendedBoot: layout === 'efixbootldr' ? empty : undefined,
     boot: layout === 'legacy+boot' ? empty : undefined,
     rootBoot: undefined,
+    secrets,
     entries: [],
   }
   switch (loader) {
     case 'none':
+      if (options.initrdSecrets !== undefined) {
+        throw new ImageError(
+          'USAGE',
+          (option) => `${option('initrdSecrets')}: with ${option('bootLoader')} none nothing is written that loads them`,
+        )
+      }
       return none
     case 'extlinux': {
       const version = (await systemText(system, 'nixos-version')) ?? bootspec.label
+      const trees = await directoryInStore(`${bootspec.toplevel}/dtbs`, store)
       const tree = extlinuxTree(
-        { bootspec, kernels: await filesInStore(diskBootFiles(bootspec), store) },
-        { ...menuOptions(options), version },
+        { bootspec, kernels: await extlinuxFiles(system), ...(trees && { deviceTrees: trees.node }) },
+        { ...menuOptions(options), version, ...(trees && { deviceTrees: trees.path }) },
       )
       const place = layout === 'legacy+boot' ? { boot: tree } : { rootBoot: tree }
       return { ...none, ...place, entries: ['nixos-default'] }
@@ -94,20 +124,43 @@ export async function diskBoot(system: System<LoadedClosure>, options: DiskBootO
   }
 }
 
-async function efiTrees(system: System<LoadedClosure>, options: DiskBootOptions): Promise<Partial<DiskBoot>> {
-  const { store, bootspec } = system
+/** What will not start though somebody may expect it: nobody asked for no boot loader. */
+export function notStarted(layout: DiskLayout, asked: BootLoader | undefined): string[] {
+  if (layout === 'hybrid' && asked !== 'none') return ['the layout hybrid starts by UEFI only: no boot program for BIOS is written']
+  if (asked !== undefined || layout === 'efi' || layout === 'efixbootldr') return []
+  return [
+    `the layout ${layout} has no EFI system partition, and no boot program for BIOS is written: nothing starts this disk but what loads its kernel ` +
+      'from elsewhere; with extlinux U-Boot starts it, with the layout efi UEFI does',
+  ]
+}
+
+/** The files of the entries; of several initrds the one that U-Boot loads. */
+async function extlinuxFiles({ bootspec, files }: BootedSystem): Promise<Map<string, FileNode>> {
+  const nodes = await files.nodes(diskBootFiles(bootspec))
+  for (const { initrds } of generationOf(bootspec).entries) {
+    const joined = joinedInitrd(initrds)
+    if (joined === undefined || nodes.has(joined)) continue
+    const image = await joinedInitrds(await Promise.all(initrds.map(files.image)))
+    const attributes: Attributes = { mode: files.modeOf(initrds), uid: 0, gid: 0, mtimeSeconds: 1 }
+    nodes.set(joined, { kind: 'file', ...attributes, size: image.size, content: { kind: 'image', image } })
+  }
+  return nodes
+}
+
+async function efiTrees(system: BootedSystem, options: DiskBootOptions): Promise<Partial<DiskBoot>> {
+  const { store, bootspec, files } = system
   const architecture = efiArchitecture(bootspec.system)
   const program = await programInStore(systemdBootPath(bootspec.toplevel, architecture), store)
   const menu = menuOptions(options)
   if (options.loader === 'uki') return unifiedTrees(system, architecture, program, options)
-  const parts = { bootspec, architecture, program, kernels: await filesInStore(diskBootFiles(bootspec), store) }
+  const parts = { bootspec, architecture, program, kernels: await files.nodes(diskBootFiles(bootspec)) }
   const { esp, extendedBoot } = systemdBootDisk(parts, { ...menu, extendedBootPartition: options.layout === 'efixbootldr' })
   return { esp, extendedBoot, entries: [...diskMenu(bootspec, menu).entries.keys()] }
 }
 
 /** The boot program, loader.conf, and an image for the system and each specialisation in EFI/Linux. */
 async function unifiedTrees(
-  { store, bootspec }: System<LoadedClosure>,
+  { store, bootspec, files }: BootedSystem,
   architecture: EfiArchitecture,
   program: FileNode,
   { layout, mtimeSeconds, kernelParams = [], timeoutSeconds = 5 }: DiskBootOptions,
@@ -123,11 +176,14 @@ async function unifiedTrees(
   const images = await Promise.all(
     systems.map(async ([name, system]) => {
       const kernel = await imageInStore(system.kernel, store)
+      const { deviceTree, initrds } = menuEntries({ ...system, specialisations: new Map() }).entries[0] as MenuEntry
+      const initrd = await joinedInitrds(await Promise.all(initrds.map(files.image)))
       const image = unifiedKernelImage({
         stub,
         kernel,
         kernelMemorySize: peImageSize(await headOf(kernel)),
-        ...(system.initrd !== undefined && { initrd: await imageInStore(system.initrd, store) }),
+        ...(initrds.length > 0 && { initrd }),
+        ...(deviceTree !== undefined && { deviceTree: await imageInStore(deviceTree, store) }),
         commandLine: [`init=${system.init}`, ...system.kernelParams, ...kernelParams].join(' '),
         osRelease: osRelease(system, name),
       })

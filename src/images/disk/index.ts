@@ -17,23 +17,25 @@ import type { GrowingImage, Image } from '../../io/image.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
 import type { CheckedTree } from '../../system/store.ts'
 import { openSystem, type System, type SystemInput } from '../../system/system.ts'
+import { warn } from '../../system/warnings.ts'
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { formatOfFile, innerName } from '../endings.ts'
 import { installedIdentity } from '../identity.ts'
+import type { InitrdSecretsOptions } from '../initrd-secrets.ts'
 import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
 import { assembleDisk, bootVolumes } from './assemble.ts'
-import { type DiskBoot, diskBoot } from './boot.ts'
+import { type DiskBoot, diskBoot, notStarted } from './boot.ts'
 import { diskSizeFor, type PartitionRole, type PlannedPartition, planLayout, rootSizeOn, tableOf } from './layout.ts'
 import type { BootLoader, DiskLayout } from './names.ts'
 import { type DiskPreset, diskPreset } from './presets.ts'
 
 export type RootFileSystem = 'ext4' | 'squashfs'
 
-export interface DiskOptions extends SystemInput {
+export interface DiskOptions extends SystemInput, InitrdSecretsOptions {
   /** Name of one of `DISK_PRESETS`, whose settings hold where no others are given. */
   readonly preset?: string
   /** Default: what the ending of `fileName` says, else raw. */
@@ -137,6 +139,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   const system = await openSystem(options)
   const { store, toplevel, bootspec } = system
   const loader = options.bootLoader ?? (partitions.some(({ role }) => role === 'esp') ? 'systemd-boot' : 'none')
+  warn(notStarted(layout, options.bootLoader), options)
   const boot = await diskBoot(system, { ...settings, loader })
   const { root, digests } = rootTree(system, boot, { ...options, configuration, mtimeSeconds, rootFileSystem })
   const seed =
@@ -145,6 +148,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
       system,
       root,
       targets: (options.add ?? []).map(({ target }) => target),
+      secrets: boot.secrets,
       settings: deciding(settings, loader),
       signal: options.signal,
     }))

@@ -4,10 +4,8 @@
  * - `single`: as nixpkgs' netboot.nix. The system's own initrd, and behind it an archive with `nix-store.squashfs`.
  * - `manifest`: as the manifest modules have it. A squashfs a store path, and a list of them; three initrds.
  * - `per-path`: a compressed archive a store path, unpacked by the kernel itself; the system starts without a stage 1.
- *
- * Not supported: initrd secrets, which a program of the target system appends.
  */
-import { ipxeScript, menuEntries } from '../../boot/index.ts'
+import { disobeyedExtensions, ipxeScript, menuEntries } from '../../boot/index.ts'
 import { utf8 } from '../../bytes/text.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { ImageError } from '../../errors.ts'
@@ -17,10 +15,12 @@ import { type BuildContext, bytesImage, type Image, isGrowing } from '../../io/i
 import { recordedImage } from '../../io/proven.ts'
 import type { Bootspec } from '../../system/bootspec.ts'
 import { loadClosure } from '../../system/store.ts'
-import { imageInStore } from '../../system/store-files.ts'
+import { imageInStore, type StorePlace } from '../../system/store-files.ts'
 import { type SystemInput, systemOf } from '../../system/system.ts'
+import { warn } from '../../system/warnings.ts'
 import { otherBytesError } from '../../tree/host-file.ts'
 import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
+import { type InitrdSecretsOptions, initrdSecrets } from '../initrd-secrets.ts'
 import { checkPieceFolder, openPieces, type Piece, type PieceFolder } from '../pieces/index.ts'
 import type { Product } from '../product.ts'
 import { netbootFolder, netbootNames, SCRIPT_NAME } from './folder.ts'
@@ -35,7 +35,7 @@ const STYLES = { single, manifest, 'per-path': perPath } as const satisfies Reco
 
 export const NETBOOT_DEFAULTS = { style: 'single', kexecCompression: { name: 'gzip', level: 1 } } as const
 
-export interface NetbootOptions extends SystemInput {
+export interface NetbootOptions extends SystemInput, InitrdSecretsOptions {
   /** Default `single`. */
   readonly style?: NetbootStyle
   /** A specialisation of the system to boot instead. */
@@ -82,12 +82,14 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
     throw new ImageError('USAGE', (option) => `${option('style')} is '${styleName}'; ${NETBOOT_STYLES.join(', ')} are known`)
   await checkPieceFolder(options.pieces)
   const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
-  const { store: loaded, toplevel, ...system } = await systemOf(await loadClosure(options), options.toplevel)
+  const { store: loaded, toplevel, ...system } = await systemOf(await loadClosure(options), options)
   const bootspec = specialisationOf(system.bootspec, options.specialisation)
+  warn(disobeyedExtensions({ ...bootspec, specialisations: new Map() }, [{ name: 'a network boot', deviceTree: false }]), options)
   if (style.usesOwnInitrd) await ownInitrd({ bootspec, loaded })
   const kernel = { name: kernelName(bootspec), image: await imageInStore(bootspec.kernel, loaded) }
   const parameters = parametersOf(bootspec, options.kernelParams ?? [], style)
   const script = ipxeScript({ kernel: kernel.name, initrds: style.names, parameters })
+  const secrets = await secretsOf(bootspec, loaded, style, options)
   const source: NetbootSource = {
     input: options,
     loaded,
@@ -96,6 +98,7 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
     blockSize: options.blockSize ?? SQUASHFS_DEFAULTS.blockSize,
     initrdCompression: options.initrdCompression ?? { name: 'none' },
     prepended,
+    secrets,
   }
   const plan: NetbootPlan = {
     style: styleName,
@@ -117,7 +120,7 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
   const folders: PieceFolder[] = []
   return {
     plan,
-    inputs: [...loaded.inputs, ...(options.prepend ?? [])],
+    inputs: [...loaded.inputs, ...(options.prepend ?? []), ...(options.initrdSecrets === undefined ? [] : [options.initrdSecrets])],
     source: { narBytes: plan.narBytes, verified: plan.verified },
     replaceable: netbootNames(plan),
     async files(context) {
@@ -136,6 +139,19 @@ export async function netboot(options: NetbootOptions): Promise<Netboot> {
       for (const folder of folders.splice(0)) await folder.close()
     },
   }
+}
+
+/** Secrets are copied to their places by a stage 1; a style without one needs none. Throws what `initrdSecrets` throws, USAGE. */
+function secretsOf(bootspec: Bootspec, store: StorePlace, style: NetbootStyleRecipe, options: NetbootOptions): Promise<Image | undefined> {
+  if (style.usesOwnInitrd) return initrdSecrets({ ...bootspec, specialisations: new Map() }, store, options)
+  if (options.initrdSecrets !== undefined) {
+    throw new ImageError(
+      'USAGE',
+      (option) =>
+        `${option('initrdSecrets')}: a system that starts without a stage 1 does not look for them; use another ${option('style')}`,
+    )
+  }
+  return Promise.resolve(undefined)
 }
 
 /** What is handed out later, perhaps often and in parts, is what is read here. */

@@ -14,7 +14,7 @@ import { formatRegistration } from '../../nix/listing/registration.ts'
 import { formatNix32 } from '../../nix/store/hash.ts'
 import { HASH_PART_LENGTH, storePath } from '../../nix/store/store-path.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
-import { followable, MEMBER_ALIGNMENT } from '../initrd-parts.ts'
+import { MEMBER_ALIGNMENT } from '../initrd-parts.ts'
 import type { Piece, PieceFolder } from '../pieces/index.ts'
 import { fileNode, folderNode, symlinkNode } from './nodes.ts'
 import { type BuiltInitrds, type NetbootSource, type NetbootStyleRecipe, ownInitrd, requiredPieces } from './source.ts'
@@ -36,7 +36,7 @@ async function manifestInitrds(source: NetbootSource, folder: PieceFolder | unde
   const archived = (tree: DirectoryNode, isLastMember: boolean): Image | GrowingImage =>
     initrdCompression.name === 'none' ? cpio(tree) : compressedImage(cpio(tree), { codec: initrdCompression, isLastMember })
   const images = {
-    initrd: concatenation([...prepended, await followable(await ownInitrd(source))], MEMBER_ALIGNMENT),
+    initrd: concatenation([...prepended, await ownInitrd(source)], MEMBER_ALIGNMENT),
     manifest: archived(manifestTree(squashes, formatRegistration(closure)), false),
     'nix-store': archived(squashesTree(squashes), true),
   }

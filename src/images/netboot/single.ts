@@ -10,7 +10,7 @@ import { type BuildContext, type GrowingImage, isGrowing } from '../../io/image.
 import { formatHex } from '../../nix/store/hash.ts'
 import { checkPresent } from '../../nix/store/store-tree.ts'
 import { scanStore } from '../../system/store.ts'
-import { followable, MEMBER_ALIGNMENT } from '../initrd-parts.ts'
+import { MEMBER_ALIGNMENT } from '../initrd-parts.ts'
 import type { PieceFolder } from '../pieces/index.ts'
 import { packedStore } from '../squashfs.ts'
 import { fileNode, folderNode } from './nodes.ts'
@@ -39,7 +39,7 @@ async function singleInitrd(source: NetbootSource, pieces: PieceFolder | undefin
     ? growingCpio(folderNode([]), { ...fileNode(new Uint8Array(0)), path: SQUASHFS_NAME, image: squashfs })
     : cpio(folderNode([[SQUASHFS_NAME, fileNode(squashfs)]]))
   const last = initrdCompression.name === 'none' ? member : compressedImage(member, { codec: initrdCompression, isLastMember: true })
-  const image = concatenation([...prepended, await followable(await ownInitrd(source)), last], MEMBER_ALIGNMENT)
+  const image = concatenation([...prepended, await ownInitrd(source), last], MEMBER_ALIGNMENT)
   return { initrds: [{ name: 'initrd', image }], pieces: piece === undefined ? [] : [piece] }
 }
 

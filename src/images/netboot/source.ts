@@ -1,4 +1,5 @@
 /** What the styles of network boot are made from, and what they make. */
+import { bootExtensions } from '../../boot/index.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { ImageError } from '../../errors.ts'
 import type { BuildContext, GrowingImage, Image } from '../../io/image.ts'
@@ -6,6 +7,7 @@ import type { Bootspec } from '../../system/bootspec.ts'
 import type { StoreInput } from '../../system/input.ts'
 import type { LoadedClosure } from '../../system/store.ts'
 import { imageInStore } from '../../system/store-files.ts'
+import { joinedInitrds } from '../initrd-parts.ts'
 import type { Piece, PieceFolder } from '../pieces/index.ts'
 
 export interface NetbootSource {
@@ -21,6 +23,8 @@ export interface NetbootSource {
   readonly initrdCompression: CodecSpec
   /** Archives that come first in the first initrd. */
   readonly prepended: readonly Image[]
+  /** Comes behind the system's own initrd. */
+  readonly secrets: Image | undefined
 }
 
 export interface NetbootFile {
@@ -48,9 +52,20 @@ export interface NetbootStyleRecipe {
   build(source: NetbootSource, pieces: PieceFolder | undefined, context: BuildContext): Promise<BuiltInitrds>
 }
 
-/** The initrd that boot.json names. Throws UNSUPPORTED where it names none. */
-export async function ownInitrd({ bootspec, loaded }: Pick<NetbootSource, 'bootspec' | 'loaded'>): Promise<Image> {
-  if (bootspec.initrd !== undefined) return imageInStore(bootspec.initrd, loaded)
+/**
+ * The initrd that boot.json names, with those behind it, to be followed by other archives. Throws UNSUPPORTED where it names
+ * none.
+ */
+export async function ownInitrd({
+  bootspec,
+  loaded,
+  secrets,
+}: Pick<NetbootSource, 'bootspec' | 'loaded'> & Partial<Pick<NetbootSource, 'secrets'>>): Promise<Image> {
+  if (bootspec.initrd !== undefined) {
+    const paths = [bootspec.initrd, ...bootExtensions(bootspec.extensions).extraInitrds]
+    const images = await Promise.all(paths.map((path) => imageInStore(path, loaded)))
+    return joinedInitrds(secrets === undefined ? images : [...images, secrets])
+  }
   throw new ImageError(
     'UNSUPPORTED',
     (option) => `${bootspec.toplevel}/boot.json: the system has no initrd, whose stage 1 this style needs; use ${option('style')} per-path`,

@@ -23,6 +23,7 @@ import { type Configuration, configurationText, installedInputs } from '../confi
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
 import { installedIdentity } from '../identity.ts'
+import type { InitrdSecretsOptions } from '../initrd-secrets.ts'
 import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
 import type { Product } from '../product.ts'
@@ -40,7 +41,7 @@ import {
 import { ZFS_FILE_NAMES, type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfsFileName } from './names.ts'
 import { type ZfsPreset, zfsPreset } from './presets.ts'
 
-export interface ZfsOptions extends SystemInput {
+export interface ZfsOptions extends SystemInput, InitrdSecretsOptions {
   /** Name of one of `ZFS_PRESETS`, whose settings hold where no others are given. */
   readonly preset?: string
   /** Default `two-disk`. */
@@ -168,6 +169,7 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
       system,
       root,
       targets: (options.add ?? []).map(({ target }) => target),
+      secrets: boot.secrets,
       settings: { ...deciding(settings), pool: chosen.pool, bootSize, datasets, properties, poolProperties },
       signal: options.signal,
     }))

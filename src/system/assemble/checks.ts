@@ -2,6 +2,7 @@
 import { ImageError } from '../../errors.ts'
 import { type ExtendedRegex, extendedRegex } from '../../extended-regex/index.ts'
 import type { ProgressListener } from '../../io/progress.ts'
+import { isObject } from '../../json/parse.ts'
 import type { ClosurePath } from '../../nix/listing/closure.ts'
 import { chainTo, reachable } from '../../nix/listing/reachable.ts'
 import { compareNames, hashPart } from '../../nix/store/store-path.ts'
@@ -61,6 +62,28 @@ export function checkAssertions(spec: ToplevelSpec, where: string, onProgress: P
   if (failed.length > 0) throw new ImageError('BAD_INPUT', `Failed assertions:\n${failed.join('\n')}`, { path: where })
   for (const [prefix, { warnings }] of systems(spec)) {
     for (const warning of warnings) onProgress?.({ kind: 'note', message: `warning: ${prefix}${warning}` })
+  }
+}
+
+/** The extension that stage 1 reads (`nixos/modules/system/activation/nixos-init.nix`, `pkgs/by-name/ni/nixos-init` of 26.11). */
+const NIXOS_INIT = 'org.nixos.nixos-init.v1'
+const ETC_FIELDS = ['etc_basedir', 'etc_metadata_image']
+const INIT_FIELDS = ['firmware', 'modprobe_binary', 'nix_store_mount_opts']
+
+/**
+ * Stage 1 of NixOS from 26.05 on finds the etc overlay by boot.json, and nixos-init all else that it needs; without them the
+ * system does not come up. Up to 25.11 it found the overlay by links in the toplevel.
+ */
+export function noteMissingExtensions(spec: ToplevelSpec, onProgress: ProgressListener | undefined): void {
+  for (const [prefix, { etcOverlay, nixosInit, extensions }] of systems(spec)) {
+    const why = nixosInit ? 'nixosInit' : etcOverlay === undefined ? undefined : 'etcOverlay'
+    if (why === undefined) continue
+    const given = extensions.get(NIXOS_INIT)
+    const missing = [...ETC_FIELDS, ...(nixosInit ? INIT_FIELDS : [])].filter((field) => !isObject(given) || given[field] === undefined)
+    if (missing.length === 0) continue
+    const from = nixosInit ? '' : ' of NixOS from 26.05 on'
+    const message = `warning: ${prefix}${why} is given, but extensions has no ${NIXOS_INIT} with ${missing.join(', ')}, without which a stage 1${from} does not start the system`
+    onProgress?.({ kind: 'note', message })
   }
 }
 

@@ -18,7 +18,7 @@ import { referenceScanner } from '../../nix/store/reference-scan.ts'
 import { compareNames, hashPart, storePath } from '../../nix/store/store-path.ts'
 import { type StoreTrees, type StoreTreesOptions, storeTrees } from '../../nix/store/store-trees.ts'
 import type { DirectoryNode, TreeNode } from '../../tree/tree.ts'
-import { checkAssertions, checkForbidden, forbiddenExpressions, noteUnknownPaths } from './checks.ts'
+import { checkAssertions, checkForbidden, forbiddenExpressions, noteMissingExtensions, noteUnknownPaths } from './checks.ts'
 import { loadParts, readyDocument } from './parts.ts'
 import type { SpecPlace } from './sources.ts'
 import type { SpecialisationSpec, ToplevelSpec } from './spec.ts'
@@ -72,6 +72,7 @@ export interface AssembledToplevel {
 export async function assembleToplevel(options: AssembleOptions): Promise<AssembledToplevel> {
   const { spec, where, onProgress } = options
   checkAssertions(spec, where, onProgress)
+  noteMissingExtensions(spec, onProgress)
   const expressions = new Map<SpecialisationSpec, ExtendedRegex[]>()
   for (const system of [spec, ...spec.specialisations.values()]) {
     if (typeof system !== 'string') expressions.set(system, forbiddenExpressions(system, where))

@@ -62,6 +62,11 @@ describe('options', () => {
     refuse('LIMIT', directory({}), { volumeId })
   })
 
+  it('refuse a volume id with a blank at its end, which no reader sees', () => {
+    refuse('USAGE', directory({}), { volumeId: 'trail ' })
+    expect(plan(directory({}), { volumeId: ' in the midst' }).volumeId).toBe(' in the midst')
+  })
+
   it('take a volume id of 32 characters as it is', () => {
     expect(plan(directory({}), { volumeId: 'nixos-gnome_26.11 x86_64'.padEnd(32, 'z') }).volumeId.length).toBe(32)
   })

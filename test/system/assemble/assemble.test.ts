@@ -199,6 +199,26 @@ describe('checks', () => {
     expect(notes).toEqual(['warning: Look out.'])
   })
 
+  it('warns of an etc overlay and of nixos-init without the extension by which stage 1 finds them', async () => {
+    const at = (name: string): string => small.closure.paths.find(({ baseName }) => baseName.slice(33).startsWith(name))?.path ?? ''
+    const overlay = { metadataImage: at('empty-file'), basedir: at('empty-directory') }
+    const extension = { etc_basedir: overlay.basedir, etc_metadata_image: overlay.metadataImage }
+    await assemble({ ...base, etcOverlay: overlay })
+    expect(notes.splice(0)).toEqual([
+      'warning: etcOverlay is given, but extensions has no org.nixos.nixos-init.v1 with etc_basedir, etc_metadata_image, without which a stage 1 of NixOS from 26.05 on does not start the system',
+    ])
+    const init = { ...base, stage1: 'systemd', nixosInit: true, stage2: undefined, extensions: { 'org.nixos.nixos-init.v1': extension } }
+    // The fixture's systemd has no program that could be init; what is said comes before that.
+    await failure(() => assemble(init), 'NOT_FOUND', /systemd/)
+    expect(notes.splice(0)).toEqual([
+      expect.stringMatching(/nixosInit is given.* with firmware, modprobe_binary, nix_store_mount_opts, without/),
+    ])
+    const rest = { firmware: at('empty-directory'), modprobe_binary: '/bin/modprobe', nix_store_mount_opts: ['ro'] }
+    await failure(() => assemble({ ...init, extensions: { 'org.nixos.nixos-init.v1': { ...extension, ...rest } } }), 'NOT_FOUND', /systemd/)
+    await assemble({ ...base, etcOverlay: overlay, extensions: { 'org.nixos.nixos-init.v1': extension } })
+    expect(notes).toEqual([])
+  })
+
   it('notes store paths that a text names and the closure has not', async () => {
     const lost = `/nix/store/${'1'.repeat(32)}-lost`
     await assemble({ ...base, files: { note: { text: `see ${lost}/bin, and ${toplevel}` }, link: { link: lost } } })
