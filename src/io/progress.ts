@@ -7,9 +7,9 @@ export type ProgressEvent =
   | { readonly kind: 'note'; readonly message: string }
 
 /**
- * `scan`: listing the store; `squashfs`: reading, hashing, compressing; `pieces`: the same for one image a store path (its
+ * `scan`: listing the store; `open`: looking at a disk that is converted; `squashfs`: reading, hashing, compressing; `pieces`: the same for one image a store path (its
  * bytes are those of NARs); `hash`: reading and hashing the store; `sum`: adding up the closures of paths; `write`: the rest of the image; `sync`: to stable storage.
  */
-export type Stage = 'scan' | 'replace' | 'squashfs' | 'pieces' | 'hash' | 'sum' | 'write' | 'compress' | 'sync'
+export type Stage = 'scan' | 'open' | 'replace' | 'squashfs' | 'pieces' | 'hash' | 'sum' | 'write' | 'compress' | 'sync'
 
 export type ProgressListener = (event: ProgressEvent) => void

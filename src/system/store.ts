@@ -81,6 +81,7 @@ export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
   checkContentAddressScheme(input)
   input.onProgress?.({ kind: 'stage', stage: 'scan' })
   const listed = await readListed(input)
+  noteUnregistered(listed, input)
   const scanned = listed.hashesKnown ? undefined : await scannedStore(listed, input)
   const complete = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
   const listedTrees = storeTrees(complete, { ...treesOptions(input), scanned })
@@ -107,6 +108,15 @@ export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
     contentAddressScheme: replaced?.contentAddressScheme ?? system?.contentAddressScheme,
     trees: closure === complete ? listedTrees : storeTrees(closure, { ...treesOptions(input), overlay, before: listedTrees }),
   }
+}
+
+/** Nothing where the kind of listing has no hashes at all. */
+function noteUnregistered({ paths }: Closure, { onProgress }: StoreInput): void {
+  const [first, ...others] = paths.filter(({ narHash }) => narHash === undefined)
+  if (first === undefined || others.length + 1 === paths.length) return
+  const which = others.length === 0 ? `${first.path} is` : `${first.path} and ${others.length} more are`
+  const message = `${which} listed without hash and size, as Nix has paths that were registered without; what is found in the files is taken`
+  onProgress?.({ kind: 'note', message })
 }
 
 function treesOptions({ root = '/', verify = true, caseHack, signal }: StoreInput): StoreTreesOptions {
