@@ -186,6 +186,13 @@ export const TIMEOUT = row({
   about: 'Seconds until the default entry boots; none waits for ever',
 })
 
+export const SPECIALISATION = row({
+  type: text('NAME'),
+  group: 'Boot',
+  defaultText: 'the system itself',
+  about: 'Specialisation of the system to boot',
+})
+
 export const PREPEND = row({
   type: path('FILE'),
   group: 'Boot',

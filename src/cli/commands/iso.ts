@@ -51,6 +51,22 @@ export default imageCommand({
     timeoutSeconds: row({ ...rows.TIMEOUT, defaultText: String(MENU_DEFAULTS.timeoutSeconds) }),
     menuPrefix: row({ type: text('TEXT'), group: 'Boot', default: MENU_DEFAULTS.labelPrefix, about: 'Before every menu label' }),
     menuSuffix: row({ type: text('TEXT'), group: 'Boot', default: MENU_DEFAULTS.labelSuffix, about: 'After every menu label' }),
+    defaultEntry: row({
+      type: text('ENTRY'),
+      group: 'Boot',
+      defaultText: 'the system itself',
+      about: 'The entry that boots by itself and stands first: a specialisation (a/b for b in a), or a title of the menu',
+    }),
+    hideBase: row({
+      type: flag(),
+      group: 'Boot',
+      default: false,
+      about: 'No entry for the system itself, only for its specialisations, as isoImage.showConfiguration = false',
+    }),
+    specialisation: row({
+      ...rows.SPECIALISATION,
+      about: 'Specialisation whose menu it is: there is an entry for it, and for those in it',
+    }),
     volumeId: row({
       type: text('TEXT'),
       group: 'Image',
