@@ -34,7 +34,7 @@ export interface IsoBootParts {
  */
 export function espTree(efi: EfiBoot, menu: BootMenu, kernels: KernelFiles, options: BootTreeOptions): DirectoryNode {
   const files = hostFiles(efi.files, options)
-  if (efi.menu === 'grub') files.set('EFI/BOOT/grub.cfg', textFile(grubConfig(menu, options.grub), options))
+  if (efi.menu === 'grub') for (const path of efi.grubMenus) files.set(path, textFile(grubConfig(menu, options.grub), options))
   if (efi.menu === 'systemd-boot') {
     const config = systemdBootConfig(menu)
     for (const [path, text] of config.texts) files.set(path, textFile(text, options))
@@ -58,7 +58,8 @@ export function isoBootTree(parts: IsoBootParts, options: BootTreeOptions): Dire
   }
   if (parts.efi) {
     for (const [path, node] of hostFiles(parts.efi.files, options)) files.set(path, node)
-    if (parts.efi.menu === 'grub') files.set('EFI/BOOT/grub.cfg', textFile(grubConfig(parts.menu, options.grub), options))
+    if (parts.efi.menu === 'grub')
+      for (const path of parts.efi.grubMenus) files.set(path, textFile(grubConfig(parts.menu, options.grub), options))
     files.set(GRUB_MARKER_PATH.slice(1), textFile('', options))
   }
   return directoryOf(files, options)

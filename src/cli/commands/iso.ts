@@ -45,7 +45,8 @@ export default imageCommand({
       type: path('PATH'),
       group: 'Boot',
       defaultText: 'systemd-boot from the closure',
-      about: 'For UEFI: a folder with EFI/BOOT/BOOT*.EFI, or one EFI program',
+      about:
+        'For UEFI: a folder with EFI/BOOT/BOOT*.EFI, of as many machines as there are, or one EFI program; an x86_64 system may have one for 32-bit firmware alone. The menu of GRUB is written where that GRUB looks, also behind a shim',
     }),
     kernelParams: rows.KERNEL_PARAMS,
     timeoutSeconds: row({ ...rows.TIMEOUT, defaultText: String(MENU_DEFAULTS.timeoutSeconds) }),
