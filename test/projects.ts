@@ -70,6 +70,7 @@ export const UNIT: readonly string[] = [
   'test/nix/nar/restore.test.ts',
   'test/nix/nar/tree.test.ts',
   'test/nix/rewrite/replace.test.ts',
+  'test/nix/store/address-scheme.test.ts',
   'test/nix/store/derivation.test.ts',
   'test/nix/store/reference-scan.test.ts',
   'test/nix/store/store-path.test.ts',

@@ -41,6 +41,7 @@ export {
   type MenuVariant,
   menuEntries,
 } from './menu.ts'
+export type { MenuChoice } from './menu-choice.ts'
 export { efiMachine, peImageSize } from './pe.ts'
 export { findSyslinux, ISOLINUX_PATH, type Syslinux } from './syslinux.ts'
 export { type SystemdBootFiles, systemdBootConfig } from './systemd-boot.ts'

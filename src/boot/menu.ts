@@ -10,6 +10,7 @@ import { utf8 } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import { commandLineWords, decodedLabelBytes, encodedLabel, requirePlainText } from './command-line.ts'
 import { bootExtensions, type Extensions } from './extensions.ts'
+import { chosenEntries, type MenuChoice } from './menu-choice.ts'
 
 /** What a menu needs of `boot.json` (bootspec v1, RFC 125). */
 export interface MenuBootspec {
@@ -28,7 +29,7 @@ export interface MenuBootspec {
   readonly furtherInitrds?: readonly string[]
 }
 
-export interface MenuOptions {
+export interface MenuOptions extends MenuChoice {
   /** Appended to every entry's own parameters. */
   readonly kernelParams?: readonly string[]
   /** Volume id of the ISO, for `root=LABEL=`. */
@@ -92,15 +93,17 @@ export const MENU_VARIANTS: readonly MenuVariant[] = [
 
 /**
  * The menu of a live image. Throws BAD_INPUT for a label or parameter that no menu can hold, or a
- * kernel or initrd outside the store, or extensions that are not as nixpkgs writes them; USAGE for a timeout that is no whole number of seconds.
+ * kernel or initrd outside the store, or extensions that are not as nixpkgs writes them; USAGE for a timeout that is no whole number of seconds;
+ * what `chosenEntries` throws.
  */
 export function menuEntries(bootspec: MenuBootspec, options: MenuOptions = {}): BootMenu {
   const timeoutSeconds = options.timeoutSeconds === undefined ? MENU_DEFAULTS.timeoutSeconds : options.timeoutSeconds
   if (timeoutSeconds !== null && (!Number.isSafeInteger(timeoutSeconds) || timeoutSeconds < 0)) {
     throw new ImageError('USAGE', `menu timeout ${timeoutSeconds} is not a whole number of seconds from 0 on`)
   }
-  const entries: MenuEntry[] = []
-  addEntries(entries, bootspec, [], options)
+  const all: MenuEntry[] = []
+  addEntries(all, bootspec, [], options)
+  const entries = chosenEntries(all, options)
   const files = new Set(
     entries.flatMap(({ kernel, initrds, deviceTree }) => [kernel, ...initrds, ...(deviceTree === undefined ? [] : [deviceTree])]),
   )

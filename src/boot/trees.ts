@@ -38,7 +38,7 @@ export interface IsoBootParts {
  */
 export function espTree(efi: EfiBoot, menu: BootMenu, kernels: KernelFiles, options: BootTreeOptions): DirectoryNode {
   const files = hostFiles(efi.files, options)
-  if (efi.menu === 'grub') files.set('EFI/BOOT/grub.cfg', textFile(grubConfig(menu, options.grub), options))
+  if (efi.menu === 'grub') for (const path of efi.grubMenus) files.set(path, textFile(grubConfig(menu, options.grub), options))
   if (efi.menu === 'systemd-boot') {
     const config = systemdBootConfig(menu)
     for (const [path, text] of config.texts) files.set(path, textFile(text, options))

@@ -3,6 +3,7 @@ import type { ClosureReport } from '../nix/inspect/check.ts'
 import type { ClosureDifference, PackageDifference } from '../nix/inspect/diff.ts'
 import type { ReferenceHolder } from '../nix/inspect/holders.ts'
 import type { ClosureSizes, PathSizes } from '../nix/inspect/sizes.ts'
+import { CONTENT_ADDRESS_SCHEMES, otherScheme, SCHEME_VERSIONS } from '../nix/store/address-scheme.ts'
 import { formatBytes } from './units.ts'
 
 /** Where the reference from one path to another stands. */
@@ -111,12 +112,19 @@ function signedBytes(delta: number): string {
   return `${delta < 0 ? '-' : '+'}${formatBytes(Math.abs(delta))}`
 }
 
-/** A line a problem and a note, and the result. */
-export function* checkLines({ pathCount, hashedBytes, problems, notes }: ClosureReport): Generator<string> {
+/** A line a problem and a note, one for each way in which paths that refer to themselves are addressed, and the result. */
+export function* checkLines({ pathCount, hashedBytes, problems, notes, contentAddressSchemes }: ClosureReport): Generator<string> {
   const found = problems.length === 0 ? 'no problem' : countOf(problems.length, 'problem')
   const read = hashedBytes === 0 ? '' : `, ${formatBytes(hashedBytes)} read`
   for (const { path, kind, message } of problems) yield `${path}: ${kind}: ${message}`
   for (const { path, kind, message } of notes) yield `${path}: note, ${kind}: ${message}`
+  for (const scheme of CONTENT_ADDRESS_SCHEMES) {
+    const { length } = contentAddressSchemes[scheme]
+    if (length === 0) continue
+    const [what, them] = length === 1 ? ['1 path that refers to itself', 'it'] : [`${length} paths that refer to themselves`, 'them']
+    const [whose, others] = [SCHEME_VERSIONS[scheme], SCHEME_VERSIONS[otherScheme(scheme)]]
+    yield `${what}: addressed as ${whose} addresses ${them} ('${scheme}'); ${others} refuses to copy ${them}`
+  }
   yield `${countOf(pathCount, 'path')}${read}: ${found}`
 }
 

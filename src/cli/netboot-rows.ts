@@ -2,7 +2,7 @@
 import { NETBOOT_STYLES } from '../images/netboot/plan.ts'
 import { row } from './row.ts'
 import * as rows from './rows.ts'
-import { choice, compression, path, size, text } from './values.ts'
+import { choice, compression, path, size } from './values.ts'
 
 export const NETBOOT_ROWS = {
   ...rows.SYSTEM,
@@ -38,12 +38,7 @@ export const NETBOOT_ROWS = {
     about:
       "How the store gets to the machine: one squashfs behind the system's own initrd, as nixpkgs has it; a squashfs a store path and a manifest of them; or an archive a store path, from which the system starts without a stage 1",
   }),
-  specialisation: row({
-    type: text('NAME'),
-    group: 'Boot',
-    defaultText: 'the system itself',
-    about: 'Specialisation of the system to boot',
-  }),
+  specialisation: rows.SPECIALISATION,
   prepend: rows.PREPEND,
 } as const
 

@@ -27,8 +27,8 @@ const RATE_MILLISECONDS = 5000
 
 /** Short for the bar, longer for lines. */
 const NAMES: Readonly<Record<Stage, { readonly short: string; readonly long: string }>> = {
-  open: { short: 'reading', long: 'reading the disk' },
   scan: { short: 'reading', long: 'reading the closure' },
+  open: { short: 'reading', long: 'reading the disk' },
   replace: { short: 'replacing', long: 'rewriting store paths' },
   squashfs: { short: 'packing', long: 'packing the store' },
   pieces: { short: 'building', long: 'building pieces' },

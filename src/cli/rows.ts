@@ -1,6 +1,7 @@
 /** The rows that several commands have. */
 import { GENERATION_DEFAULTS } from '../boot/generation.ts'
 import { SECTOR_SIZES } from '../disks/sectors.ts'
+import { CONTENT_ADDRESS_SCHEMES } from '../nix/store/address-scheme.ts'
 import { row } from './row.ts'
 import {
   type Addition,
@@ -85,6 +86,14 @@ export const CUTOFFS = row({
   repeatable: true,
   defaultText: 'the initrds of the systems in the closure',
   about: 'Store path that is not rewritten, whatever it refers to, such as one whose content is compressed; none for no such path',
+})
+
+export const CONTENT_ADDRESS_SCHEME = row({
+  type: choice(['auto', ...CONTENT_ADDRESS_SCHEMES]),
+  group: 'Input',
+  defaultText: 'auto',
+  about:
+    'How new store paths that refer to themselves, as every system does, are hashed: zeros for Nix 2.17 to 2.34, positions for Nix before and after, which refuse to copy those of the other; auto is as the newest Nix in the closure does it, else positions',
 })
 
 export const STRICT = row({
@@ -201,6 +210,12 @@ export const INITRD_SECRETS = {
     about: 'The system starts without the secrets that it appends to its initrd where it is installed, or has them in it already',
   }),
 } as const
+export const SPECIALISATION = row({
+  type: text('NAME'),
+  group: 'Boot',
+  defaultText: 'the system itself',
+  about: 'Specialisation of the system to boot',
+})
 
 export const PREPEND = row({
   type: path('FILE'),
@@ -294,7 +309,14 @@ export const FREE_SIZE = row({
 })
 
 /** Of commands that read the files of a closure: what takes the place of its paths, and how they are checked. */
-export const STORE_FILES = { replacements: REPLACEMENTS, cutoffs: CUTOFFS, strict: STRICT, verify: VERIFY, caseHack: CASE_HACK } as const
+export const STORE_FILES = {
+  replacements: REPLACEMENTS,
+  cutoffs: CUTOFFS,
+  strict: STRICT,
+  contentAddressScheme: CONTENT_ADDRESS_SCHEME,
+  verify: VERIFY,
+  caseHack: CASE_HACK,
+} as const
 
 /** Of commands that make something of a system. */
 export const SYSTEM = { closure: CLOSURE, root: ROOT, toplevel: TOPLEVEL, toplevelSpec: TOPLEVEL_SPEC, ...STORE_FILES } as const

@@ -14,6 +14,12 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`
 }
 
+/** `42.1% of the closure`, or `61.7 times the closure`: a share as it is spoken of, where `whole` is more than 0. */
+export function formatShare(part: number, whole: number, name: string): string {
+  const share = part / whole
+  return share < 2 ? `${(share * 100).toFixed(1)}% of ${name}` : `${share.toFixed(1)} times ${name}`
+}
+
 /** `0:05`, `12:34`, `1:02:03` */
 export function formatDuration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds))

@@ -119,15 +119,24 @@ function decimal(value: string): number | string {
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 }
 
-/** Bytes: `131072`, `128K`, `1M`, with units of 1024. */
+/** `131072`, `128K`, `1.5G`. */
+const SIZE = /^(\d{1,15})(?:\.(\d{1,9}))?(?:([KMGT])(?:iB)?)?$/i
+
+/** Bytes, with units of 1024; a fraction of a unit has to be whole bytes. */
 export function size(
   minimum: number,
   maximum: number,
   { isPowerOfTwo = false }: { readonly isPowerOfTwo?: boolean } = {},
 ): ValueType<number> {
   const parse = (value: string, option: string): number => {
-    const parts = /^(\d{1,15})(?:([KMGT])(?:iB)?)?$/i.exec(value)
-    const bytes = parts ? Number(parts[1]) * (UNITS[(parts[2] ?? '').toUpperCase()] ?? Number.NaN) : Number.NaN
+    const [, whole = '', fraction = '', letter = ''] = SIZE.exec(value) ?? []
+    const unit = UNITS[letter.toUpperCase()] ?? Number.NaN
+    const part = fraction === '' ? 0 : Number(`0.${fraction}`) * unit
+    const bytes = whole === '' ? Number.NaN : Number(whole) * unit + part
+    if (part !== Math.floor(part) && bytes >= minimum && bytes <= maximum) {
+      const next = unit === 1 ? `${Number(whole) + 1}` : formatSize(Math.ceil(bytes / (unit / 1024)) * (unit / 1024))
+      throw usage(`${option} is '${value}', which is no whole number of bytes; give ${next}`)
+    }
     if (!(bytes >= minimum && bytes <= maximum)) {
       throw usage(`${option} is '${value}', it must be a size from ${formatSize(minimum)} to ${formatSize(maximum)}, such as 128K or 1M`)
     }
@@ -139,7 +148,7 @@ export function size(
     schema: {
       anyOf: [
         { type: 'integer', minimum, maximum },
-        { type: 'string', pattern: '^[0-9]{1,15}([KMGTkmgt](iB)?)?$' },
+        { type: 'string', pattern: '^[0-9]{1,15}((\\.[0-9]{1,9})?[KMGTkmgt]([iI][bB])?)?$' },
       ],
     },
     parse,

@@ -17,7 +17,7 @@ import { planTable } from './plan-table.ts'
 import type { Given, Rows } from './row.ts'
 import { say } from './stderr.ts'
 import { printJson, printLines, printResult, STDOUT, stdoutIsTerminal } from './stdout.ts'
-import { formatBytes } from './units.ts'
+import { formatBytes, formatShare } from './units.ts'
 import { usage } from './values.ts'
 
 /** What every command that writes has been given. */
@@ -131,7 +131,7 @@ async function writeImage(product: ImageProduct, given: GivenOutput, run: Run): 
     return {
       results: output === '-' ? [] : [output],
       files: [],
-      summary: [formatBytes(saved.size), ...(source.narBytes > 0 ? [`${(saved.size / source.narBytes).toFixed(3)} of the closure`] : [])],
+      summary: [formatBytes(saved.size), ...(source.narBytes > 0 ? [formatShare(saved.size, source.narBytes, 'the closure')] : [])],
       remarks: [...(saved.sha256 === undefined ? [] : [`sha256 ${saved.sha256}`]), ...unverified(source)],
     }
   } finally {

@@ -14,6 +14,7 @@ export {
   replaceDependencies,
 } from '../nix/rewrite/replace.ts'
 export type { RewritePassOptions, Rewrites } from '../nix/rewrite/rewrite.ts'
+export type { ContentAddressChoice, ContentAddressScheme } from '../nix/store/address-scheme.ts'
 export { type ContentAddressedInput, type ContentAddressedPath, contentAddressed } from '../nix/store/content-address.ts'
 export type { StoreOverlay } from '../nix/store/store-tree.ts'
 export * from './nodes.ts'

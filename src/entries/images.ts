@@ -1,5 +1,5 @@
 /** `kilnix/images`: the recipes, and writing what they return. */
-export type { EfiMenu } from '../boot/index.ts'
+export type { EfiMenu, MenuChoice } from '../boot/index.ts'
 export type { InputFormat, OutputFormat, PoolFormat } from '../disks/containers.ts'
 export type { SectorSize } from '../disks/sectors.ts'
 export type { Configuration } from '../images/configuration.ts'

@@ -15,6 +15,7 @@ import {
   ISOLINUX_PATH,
   isoBootTree,
   isoPathOf,
+  type MenuChoice,
   menuEntries,
   type Starter,
   type Syslinux,
@@ -27,7 +28,7 @@ import { fat, fileOffset, planFat } from '../filesystems/fat/index.ts'
 import { type HybridOptions, type Iso9660Options, type Iso9660Plan, iso9660, planIso9660 } from '../filesystems/iso9660/index.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import { type Addition, addedTree } from '../system/additions.ts'
-import type { Bootspec } from '../system/bootspec.ts'
+import { type Bootspec, specialisationOf } from '../system/bootspec.ts'
 import { smallHostFile } from '../system/small-file.ts'
 import { bytesInStore, fileInStore } from '../system/store-files.ts'
 import { openSystem, type System, type SystemInput, systemText } from '../system/system.ts'
@@ -40,7 +41,7 @@ import { type ImageProduct, imageProduct } from './product.ts'
 import { packedStore, type StorePacking, type StoreSummary, storeSummary } from './squashfs.ts'
 import { defaultVolumeId, systemVolumeId } from './volume-id.ts'
 
-export interface IsoOptions extends SystemInput, StorePacking, InitrdSecretsOptions {
+export interface IsoOptions extends SystemInput, StorePacking, InitrdSecretsOptions, MenuChoice {
   /** A folder with syslinux, for BIOS. Without it the image boots by UEFI only. */
   readonly syslinux?: string
   /** A folder with `EFI/BOOT/BOOT*.EFI`, or an EFI program; default: systemd-boot of the closure. */
@@ -51,6 +52,8 @@ export interface IsoOptions extends SystemInput, StorePacking, InitrdSecretsOpti
   readonly labelEdition?: string
   /** Appended to every entry's kernel parameters. */
   readonly kernelParams?: readonly string[]
+  /** The specialisation whose menu it is; default: the system itself. */
+  readonly specialisation?: string
   /** Seconds until the default entry boots; null waits for ever. Default 10. */
   readonly timeoutSeconds?: number | null
   readonly menuPrefix?: string
@@ -98,7 +101,8 @@ const BOOT_CODE_LIMIT = 64 << 10
  */
 export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
   const system = await openSystem(options)
-  const { store, toplevel, bootspec } = system
+  const { store, toplevel } = system
+  const bootspec = specialisationOf(system.bootspec, options.specialisation)
   const version = await systemText(system, 'nixos-version')
   const fstab = await systemText(system, 'etc/fstab')
   const volumeId = options.volumeId ?? defaultVolumeId({ bootspec, fstab, version, edition: options.labelEdition })
@@ -116,6 +120,8 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
     ...(options.timeoutSeconds !== undefined && { timeoutSeconds: options.timeoutSeconds }),
     ...(options.menuPrefix !== undefined && { labelPrefix: options.menuPrefix }),
     ...(options.menuSuffix !== undefined && { labelSuffix: options.menuSuffix }),
+    ...(options.defaultEntry !== undefined && { defaultEntry: options.defaultEntry }),
+    ...(options.hideBase !== undefined && { hideBase: options.hideBase }),
   })
   const kernels = await bootFileSource(store, secrets).nodes(menu.files)
   const targets = (options.add ?? []).map(({ target }) => target.replace(/^\/+/, ''))

@@ -118,3 +118,14 @@ function checkLine(text: string, what: string, where: string): string {
   }
   return text
 }
+
+/** That of the specialisation, or of the system itself without a name. Throws NOT_FOUND. */
+export function specialisationOf(bootspec: Bootspec, name: string | undefined): Bootspec {
+  if (name === undefined) return bootspec
+  const found = bootspec.specialisations.get(name)
+  if (found !== undefined) return found
+  const names = [...bootspec.specialisations.keys()].join(', ') || 'none'
+  throw new ImageError('NOT_FOUND', `${bootspec.toplevel}/boot.json: there is no specialisation '${name}'; there are: ${names}`, {
+    path: bootspec.toplevel,
+  })
+}

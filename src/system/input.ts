@@ -1,6 +1,7 @@
 /** What a closure is opened from. */
 import type { ProgressListener } from '../io/progress.ts'
 import type { Replacement } from '../nix/rewrite/replace.ts'
+import type { ContentAddressChoice } from '../nix/store/address-scheme.ts'
 
 export interface StoreInput {
   /** A closure listing: a folder or file as `readClosure` takes it, or `-` for `stdin`. */
@@ -22,6 +23,11 @@ export interface StoreInput {
   readonly strict?: boolean
   /** Full paths that are left as they are. Default: the initrds of the systems in the closure, whose content is compressed. */
   readonly cutoffs?: readonly string[]
+  /**
+   * How store paths that are made here and refer to themselves are hashed; default `auto`: as the newest Nix does that is in the
+   * closure they are for, else `positions`. Only with `toplevelSpec` or `replacements`.
+   */
+  readonly contentAddressScheme?: ContentAddressChoice
   /**
    * Keep the derivers and content addresses of the listing, which has to be that of `nix path-info --json`. Default: they are
    * left out, so that every kind of listing gives the same image; what is made on the way has its content address all the same.

@@ -1,7 +1,14 @@
 /** Replacing paths in a store that was loaded. */
 
 import { printable } from '../bytes/text.ts'
-import { planReplacement, type ReplacedClosure, type ReplaceOptions, replaceDependencies } from '../nix/rewrite/replace.ts'
+import {
+  planReplacement,
+  type ReplacedClosure,
+  type ReplaceOptions,
+  replaceDependencies,
+  replacementScheme,
+} from '../nix/rewrite/replace.ts'
+import type { ContentAddressScheme } from '../nix/store/address-scheme.ts'
 import { storePath } from '../nix/store/store-path.ts'
 import { storePolicy } from '../nix/store/store-policy.ts'
 import { hostStorePath, type StoreOverlay } from '../nix/store/store-tree.ts'
@@ -29,7 +36,7 @@ export interface ReplaceableStore {
 
 /** Throws what `replaceDependencies` and `systemInitrds` throw. */
 export async function replacedStore(store: ReplaceableStore, input: StoreInput): Promise<ReplacedClosure> {
-  const { root = '/', verify = true, caseHack, signal, onProgress } = input
+  const { root = '/', verify = true, caseHack, contentAddressScheme = 'auto', signal, onProgress } = input
   const { trees, overlay, scanned } = store
   const options = await replaceOptions(store, input)
   const systems = new Set(await systemPaths(trees, signal))
@@ -44,6 +51,7 @@ export async function replacedStore(store: ReplaceableStore, input: StoreInput):
   const replaced = await replaceDependencies(trees.closure, treeOf, {
     ...options,
     verify,
+    contentAddressScheme,
     signal,
     onBegin: (totalBytes) => onProgress?.({ kind: 'stage', stage: 'replace', totalBytes }),
     onBytes: (doneBytes) => onProgress?.({ kind: 'bytes', stage: 'replace', doneBytes }),
@@ -62,6 +70,8 @@ export interface StoreReplacementPlan {
   /** Bytes of their NARs. */
   readonly rewrittenBytes: number
   readonly keptCount: number
+  /** How those that refer to themselves are hashed. */
+  readonly contentAddressScheme: ContentAddressScheme
   readonly warnings: readonly string[]
 }
 
@@ -73,7 +83,8 @@ export async function planStoreReplacement(
   const { closure } = store.trees
   const options = await replaceOptions(store, input)
   const plan = await planReplacement(closure, options)
-  if (input.strict) warn(plan.warnings, input)
+  const { scheme, warnings } = replacementScheme(plan, input.contentAddressScheme)
+  if (input.strict) warn(warnings, input)
   const rewritten = new Set(plan.rewritten)
   return {
     roots: plan.roots.map(storePath),
@@ -82,7 +93,8 @@ export async function planStoreReplacement(
     rewritten: plan.rewritten.map(storePath),
     rewrittenBytes: closure.paths.reduce((sum, { baseName, narSize }) => sum + (rewritten.has(baseName) ? (narSize ?? 0) : 0), 0),
     keptCount: plan.kept.length,
-    warnings: plan.warnings,
+    contentAddressScheme: scheme,
+    warnings,
   }
 }
 

@@ -8,6 +8,7 @@ import { requireProvenance, withoutProvenance } from '../nix/listing/provenance.
 import { CLOSURE_INFO_FILES, readClosure } from '../nix/listing/read.ts'
 import { rebuildRegistration } from '../nix/listing/rebuild.ts'
 import { formatRegistration } from '../nix/listing/registration.ts'
+import type { ContentAddressScheme } from '../nix/store/address-scheme.ts'
 import { hostStorePath, type StoreOverlay, storePathDigest, storeTree } from '../nix/store/store-tree.ts'
 import { type StoreTrees, type StoreTreesOptions, storeTrees } from '../nix/store/store-trees.ts'
 import type { DirectoryNode, Entry, FileNode, TreeDigest, TreeNode } from '../tree/tree.ts'
@@ -33,6 +34,8 @@ export interface LoadedClosure {
   readonly mapping: ReadonlyMap<string, string>
   /** Full path of the toplevel that was assembled from a spec. */
   readonly assembled: string | undefined
+  /** How paths that were made and refer to themselves were hashed; undefined where none could be. */
+  readonly contentAddressScheme: ContentAddressScheme | undefined
   /** By which single files are taken, each store path proven when the first of it is. */
   readonly trees: StoreTrees
 }
@@ -58,15 +61,27 @@ export interface CheckedTree {
 /** Nix gives every store file this time (`libstore/posix-fs-canonicalise.cc`). */
 const STORE_TIME = 1
 
+/** Throws USAGE where one is named and no path is made. */
+function checkContentAddressScheme({ contentAddressScheme = 'auto', toplevelSpec, replacements }: StoreInput): void {
+  if (contentAddressScheme === 'auto' || toplevelSpec !== undefined || replacements !== undefined) return
+  throw new ImageError(
+    'USAGE',
+    (option) =>
+      `${option('contentAddressScheme')} is ${contentAddressScheme}, but no store path is made here: that needs ${option('replacements')} or ${option('toplevelSpec')}`,
+  )
+}
+
 /**
  * Read the listing. Scans and hashes the store where the listing has no hashes, and replaces paths; then what is replaced
  * and all that refers to it is read. Throws what `readClosure`, `storeTree` and `replaceDependencies` throw, and USAGE for a
- * listing without the provenance that is to be kept.
+ * listing without the provenance that is to be kept, or for a `contentAddressScheme` where no path is made.
  */
 export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
   const { root = '/', signal } = input
+  checkContentAddressScheme(input)
   input.onProgress?.({ kind: 'stage', stage: 'scan' })
   const listed = await readListed(input)
+  noteUnregistered(listed, input)
   const scanned = listed.hashesKnown ? undefined : await scannedStore(listed, input)
   const complete = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
   const listedTrees = storeTrees(complete, { ...treesOptions(input), scanned })
@@ -90,8 +105,18 @@ export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
     overlay,
     mapping,
     assembled: newPathOf(system?.toplevel, { mapping }),
+    contentAddressScheme: replaced?.contentAddressScheme ?? system?.contentAddressScheme,
     trees: closure === complete ? listedTrees : storeTrees(closure, { ...treesOptions(input), overlay, before: listedTrees }),
   }
+}
+
+/** Nothing where the kind of listing has no hashes at all. */
+function noteUnregistered({ paths }: Closure, { onProgress }: StoreInput): void {
+  const [first, ...others] = paths.filter(({ narHash }) => narHash === undefined)
+  if (first === undefined || others.length + 1 === paths.length) return
+  const which = others.length === 0 ? `${first.path} is` : `${first.path} and ${others.length} more are`
+  const message = `${which} listed without hash and size, as Nix has paths that were registered without; what is found in the files is taken`
+  onProgress?.({ kind: 'note', message })
 }
 
 function treesOptions({ root = '/', verify = true, caseHack, signal }: StoreInput): StoreTreesOptions {

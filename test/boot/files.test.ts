@@ -14,7 +14,53 @@ afterAll(() => rmSync(root, { recursive: true }))
 function program(machine: number, text = '', subsystem = 10): Buffer {
   const dos = DOS_HEADER.encode({ magic: Buffer.from('MZ'), peOffset: 128 })
   const pe = PE_HEADER.encode({ signature: Buffer.from('PE\0\0'), machine, optionalHeaderSize: 240, optionalMagic: 0x20b, subsystem })
-  return Buffer.concat([dos, Buffer.alloc(128 - dos.length), pe, Buffer.from(text)])
+  return Buffer.concat([dos, Buffer.alloc(128 - dos.length), pe, Buffer.from(text, 'latin1')])
+}
+
+/** What stands behind `mimg` in an image of GRUB: the size of all, a module of another kind, and the prefix. */
+function modules(bits: 32 | 64, prefix: string): string {
+  const module = (type: number, text: string): Buffer => {
+    const bytes = Buffer.alloc(8 + text.length + 4)
+    bytes.writeUInt32LE(type, 0)
+    bytes.writeUInt32LE(bytes.length, 4)
+    bytes.write(text, 8, 'latin1')
+    return bytes
+  }
+  const list = Buffer.concat([module(0, 'ELF'), module(3, prefix)])
+  const head = Buffer.alloc(bits === 64 ? 20 : 8)
+  if (bits === 64) {
+    head.writeBigUInt64LE(24n, 4)
+    head.writeBigUInt64LE(BigInt(24 + list.length), 12)
+  } else {
+    head.writeUInt32LE(12, 0)
+    head.writeUInt32LE(12 + list.length, 4)
+  }
+  return Buffer.concat([head, list]).toString('latin1')
+}
+
+/** What lies in the EFI system partition and in the ISO. */
+async function trees(files: Record<string, string | Buffer>) {
+  const efi = await efiBoot(folder(files), 'x86_64-linux')
+  const menu = menuEntries(bootspec())
+  const node: FileNode = {
+    kind: 'file',
+    mode: 0o444,
+    uid: 0,
+    gid: 0,
+    mtimeSeconds: 0,
+    size: 0,
+    content: { kind: 'bytes', bytes: Buffer.alloc(0) },
+  }
+  const kernels = new Map(menu.files.map((file) => [file, node]))
+  const esp = espTree(efi, menu, kernels, { mtimeSeconds: 0 })
+  return { efi, esp, iso: isoBootTree({ menu, kernels, efi, esp }, { mtimeSeconds: 0 }).tree }
+}
+
+function textAt(tree: DirectoryNode, path: string): string {
+  let node: TreeNode | undefined = tree
+  for (const name of path.split('/'))
+    node = node?.kind === 'directory' ? node.entries.find((entry) => Buffer.from(entry.name).toString() === name)?.node : undefined
+  return node?.kind === 'file' && node.content.kind === 'bytes' ? Buffer.from(node.content.bytes).toString() : ''
 }
 
 let folders = 0
@@ -87,11 +133,72 @@ describe('efiBoot', () => {
 
   test('a program without any menu is told from those that need none', async () => {
     const isComplete = async (files: Record<string, string | Buffer>) => (await efiBoot(folder(files), 'x86_64-linux')).isComplete
-    const shim = { 'EFI/BOOT/BOOTX64.EFI': program(0x8664, 'UEFI SHIM'), 'EFI/BOOT/grubx64.efi': GRUB }
+    const shim = { 'EFI/BOOT/BOOTX64.EFI': program(0x8664, 'UEFI SHIM'), 'EFI/BOOT/mmx64.efi': GRUB }
     expect(await isComplete(shim)).toBe(false)
+    // The menu of a GRUB behind it is written.
+    expect(await isComplete({ ...shim, 'EFI/BOOT/grubx64.efi': GRUB })).toBe(true)
     expect(await isComplete({ ...shim, 'EFI/debian/grub.cfg': '' })).toBe(true)
     expect(await isComplete({ 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT })).toBe(true)
     expect(await isComplete({ 'EFI/BOOT/BOOTX64.EFI': program(0x8664, '.linux\0\0') })).toBe(true)
+  })
+
+  test('folders are spelled as UEFI has them, and files that only case tells apart are refused', async () => {
+    const files = { 'efi/boot/bootx64.efi': GRUB, 'Efi/Boot/unicode.pf2': 'font', 'EFI/debian/a': '', 'EFI/Debian/b': '' }
+    const efi = await efiBoot(folder(files), 'x86_64-linux')
+    expect(efi.menu).toBe('grub')
+    expect(efi.files.map((file) => file.path)).toEqual(['EFI/BOOT/bootx64.efi', 'EFI/BOOT/unicode.pf2', 'EFI/Debian/a', 'EFI/Debian/b'])
+    expect(efi.files.find(({ path }) => path.endsWith('.efi'))?.content?.kind).toBe('hostFile')
+    const loader = { 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT, 'LOADER/Entries/a.conf': '' }
+    expect((await efiBoot(folder(loader), 'x86_64-linux')).files.map(({ path }) => path)).toContain('loader/entries/a.conf')
+    const twice = folder({ 'EFI/BOOT/BOOTX64.EFI': GRUB, 'efi/boot/bootx64.efi': GRUB })
+    await expect(efiBoot(twice, 'x86_64-linux')).rejects.toMatchObject({
+      code: 'BAD_INPUT',
+      message: expect.stringMatching(/differ in case alone/),
+    })
+  })
+
+  test("GRUB's menu is written where that GRUB looks, also behind a shim", async () => {
+    const placesOf = async (files: Record<string, string | Buffer>) => {
+      const { menu, grubMenus } = await efiBoot(folder(files), 'x86_64-linux')
+      return [menu, ...grubMenus]
+    }
+    const debian = program(0x8664, `Welcome to GRUB!\0\0mimg${modules(64, '(,gpt2)/EFI/debian')}`)
+    const cd = program(0x8664, `Welcome to GRUB! mimg${modules(64, '/boot/grub')}`)
+    const shim = program(0x8664, 'shim')
+    expect(await placesOf({ 'EFI/BOOT/BOOTX64.EFI': debian })).toEqual(['grub', 'EFI/BOOT/grub.cfg', 'EFI/debian/grub.cfg'])
+    expect(await placesOf({ 'EFI/BOOT/BOOTX64.EFI': shim, 'EFI/BOOT/grubx64.efi': cd })).toEqual([
+      'grub',
+      'EFI/BOOT/grub.cfg',
+      'boot/grub/grub.cfg',
+    ])
+    expect(await placesOf({ 'efi/boot/bootx64.efi': shim, 'efi/boot/GRUBX64.EFI': debian, 'efi/Debian/x': '' })).toEqual([
+      ...['grub', 'EFI/BOOT/grub.cfg', 'EFI/Debian/grub.cfg'],
+    ])
+    expect(await placesOf({ 'EFI/BOOT/BOOTX64.EFI': shim, 'EFI/BOOT/grubx64.efi': SYSTEMD_BOOT })).toEqual(['systemd-boot'])
+    expect(await placesOf({ 'EFI/BOOT/BOOTX64.EFI': shim, 'EFI/BOOT/grubx64.efi': debian, 'EFI/debian/grub.cfg': '' })).toContain('own')
+    expect(await placesOf({ 'EFI/BOOT/BOOTX64.EFI': shim })).toEqual(['own'])
+    // A prefix of nixpkgs, one in memory, one that leads out, none, and letters that begin no modules.
+    for (const prefix of ['/EFI/BOOT', '(memdisk)/boot/grub/', '/../..', '', '(memdisk)']) {
+      const grub = program(0x8664, `Welcome to GRUB! mimg and mimg${modules(64, prefix)}`)
+      expect((await placesOf({ 'EFI/BOOT/BOOTX64.EFI': grub })).slice(0, 2)).toEqual(['grub', 'EFI/BOOT/grub.cfg'])
+    }
+    const { efi, esp, iso } = await trees({ 'EFI/BOOT/BOOTX64.EFI': debian })
+    expect(efi.grubMenus).toHaveLength(2)
+    for (const tree of [esp, iso]) for (const place of efi.grubMenus) expect(textAt(tree, place)).toContain('menuentry')
+  })
+
+  test('a program for 32-bit firmware alone is enough for x86_64, and for no other', async () => {
+    const ia32 = program(0x14c, `Welcome to GRUB!mimg${modules(32, '/EFI/mine')}`)
+    const alone = await efiBoot(folder({ 'EFI/BOOT/BOOTIA32.EFI': ia32, 'EFI/BOOT/BOOTAA64.EFI': program(0xaa64) }), 'x86_64-linux')
+    expect(alone).toMatchObject({ architecture: { name: 'ia32' }, menu: 'grub', grubMenus: ['EFI/BOOT/grub.cfg', 'EFI/mine/grub.cfg'] })
+    const path = join(folder({ 'grubia32.efi': ia32 }), 'grubia32.efi')
+    expect((await efiBoot(path, 'x86_64-linux')).files).toMatchObject([{ path: 'EFI/BOOT/BOOTIA32.EFI' }])
+    expect((await efiBoot(path, 'i686-linux')).architecture.name).toBe('ia32')
+    await expect(efiBoot(path, 'aarch64-linux')).rejects.toMatchObject({ code: 'BAD_INPUT' })
+    const both = await efiBoot(folder({ 'EFI/BOOT/BOOTIA32.EFI': ia32, 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT }), 'x86_64-linux')
+    expect(both).toMatchObject({ architecture: { name: 'x64' }, menu: 'systemd-boot' })
+    const wrong = folder({ 'EFI/BOOT/BOOTIA32.EFI': SYSTEMD_BOOT, 'EFI/BOOT/BOOTX64.EFI': SYSTEMD_BOOT })
+    await expect(efiBoot(wrong, 'x86_64-linux')).rejects.toMatchObject({ code: 'BAD_INPUT', message: expect.stringMatching(/BOOTIA32/) })
   })
 
   test('errors', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { commandLineWords, encodedLabel } from '../../src/boot/command-line.ts'
-import { expectedVolumeId, isoPathOf, MENU_VARIANTS, menuEntries } from '../../src/boot/index.ts'
+import { expectedVolumeId, isoPathOf, MENU_VARIANTS, type MenuBootspec, menuEntries } from '../../src/boot/index.ts'
 import { bootspec, INITRD, INITRD_2, KERNEL, NESTED, TOPLEVEL } from './bootspecs.ts'
 
 describe('menu entries', () => {
@@ -13,6 +13,28 @@ describe('menu entries', () => {
       'NixOS 26.11 (Linux 6.12.40) Installer (quiet)',
     ])
     expect(new Set(menu.entries.map((entry) => entry.title)).size).toBe(4)
+  })
+
+  test('the default stands first, whichever way it is named, and the system itself can be left out', () => {
+    const namesOf = (options: Parameters<typeof menuEntries>[1]) =>
+      menuEntries(NESTED, options).entries.map(({ specialisation }) => specialisation.join('/'))
+    expect(namesOf({ defaultEntry: 'No GUI/deeper' })).toEqual(['No GUI/deeper', '', 'No GUI', 'quiet'])
+    expect(namesOf({ defaultEntry: 'Deeper Installer (No GUI, deeper)' })).toEqual(namesOf({ defaultEntry: 'No GUI/deeper' }))
+    expect(namesOf({ defaultEntry: 'NixOS 26.11 (Linux 6.12.40) Installer' })).toEqual(namesOf({}))
+    expect(namesOf({ hideBase: true, defaultEntry: 'quiet' })).toEqual(['quiet', 'No GUI', 'No GUI/deeper'])
+    expect(menuEntries(bootspec({ specialisations: { other: bootspec({ initrd: INITRD_2 }) } }), { hideBase: true }).files).toEqual(
+      [KERNEL, INITRD_2].sort(),
+    )
+    const refused = (spec: MenuBootspec, options: Parameters<typeof menuEntries>[1], code: string, message: RegExp) =>
+      expect(() => menuEntries(spec, options)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }))
+    refused(
+      NESTED,
+      { defaultEntry: 'deeper' },
+      'NOT_FOUND',
+      /defaultEntry is 'deeper'.*it has 'NixOS 26\.11.*', 'No GUI', 'No GUI\/deeper', 'quiet'/,
+    )
+    refused(NESTED, { hideBase: true, defaultEntry: 'NixOS 26.11 (Linux 6.12.40) Installer' }, 'NOT_FOUND', /no such entry/)
+    refused(bootspec(), { hideBase: true }, 'USAGE', /hideBase: the system has no specialisation/)
   })
 
   test('kernels and initrds are listed once', () => {

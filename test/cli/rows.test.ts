@@ -50,6 +50,7 @@ const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>>
   kernelParams: ['quiet splash'],
   timeoutSeconds: ['none', null],
   menuPrefix: ['> '],
+  defaultEntry: ['debug'],
   menuSuffix: [''],
   specialisation: ['debug'],
   initrdSecrets: ['/a/secrets'],

@@ -1,5 +1,5 @@
 /** Disks from one container into another, and what is refused: by our readers and by qemu-img. */
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -101,6 +101,17 @@ describe('convert', () => {
       for (const name of readdirSync(at('out'))) rmSync(at('out', name))
     },
   )
+
+  it('names what is in an OVA after the file that is read where no name is given, as to standard output', async () => {
+    cpSync(at('in', 'qcow2'), at('in', 'system.v2.qcow2'))
+    const { image, close } = await convertDisk({ input: at('in', 'system.v2.qcow2'), format: 'ova' })
+    const memory = await written(image)
+    await close()
+    rmSync(at('in', 'system.v2.qcow2'))
+    writeFileSync(at('out', 'stream'), await memory.read(0, memory.size))
+    expect(runOk('tar', ['-tf', at('out', 'stream')]).text).toMatch(/^system\.v2\.ovf\nsystem\.v2[-.a-z0-9]*\n/)
+    rmSync(at('out', 'stream'))
+  })
 
   it('depends on its seed where the format has identifiers', async () => {
     const made = async (format: OutputFormat, seed: string) => {

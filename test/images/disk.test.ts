@@ -101,7 +101,12 @@ describe('the plan', () => {
     ['a negative size', { size: -MEBIBYTE }, 'USAGE', 'size is -1048576 bytes'],
     ['a root larger than ext4', { size: 2 ** 50 }, 'LIMIT', 'less than 16 TiB'],
     ['boot partitions of nothing', { espSize: 4 * MEBIBYTE }, 'LIMIT', 'espSize is 4194304 bytes'],
-    ['an ESP too small for the kernel', { espSize: 12 * MEBIBYTE }, 'LIMIT', 'give espSize 19M or more'],
+    [
+      'an ESP too small for the kernel',
+      { espSize: 12 * MEBIBYTE },
+      'LIMIT',
+      'give espSize 30M or more, which leaves room for the next system (19M for this one alone)',
+    ],
     ['an XBOOTLDR too small', { layout: 'efixbootldr', espSize: 102 * MEBIBYTE }, 'LIMIT', 'the partition BOOT has 3145728 bytes'],
     ['a label too long', { label: 'seventeen letters' }, 'LIMIT', 'ext4 allows 16'],
     ['a UUID that is none', { rootUuid: '1234' }, 'USAGE', "'1234' is not of the form"],

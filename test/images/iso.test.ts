@@ -98,6 +98,15 @@ describe('the plan', () => {
     for (const { block, size } of shared) expect(block * 2048 + size).toBeLessThanOrEqual(plan.espBytes)
   })
 
+  it('has the entries that are wanted', async () => {
+    const parameters = async (options: Partial<IsoOptions>) =>
+      (await iso({ ...base, ...options })).plan.entries.map((entry) => entry.parameters)
+    const [system, verbose] = await parameters({})
+    expect(await parameters({ defaultEntry: 'verbose' })).toEqual([verbose, system])
+    expect(await parameters({ hideBase: true })).toEqual([verbose])
+    expect(await parameters({ specialisation: 'verbose' })).toEqual([verbose])
+  })
+
   it('can be made without checking hashes', async () => {
     expect((await iso({ ...base, verify: false })).plan.store.verified).toBe(false)
   })
@@ -275,6 +284,7 @@ describe('what the recipe refuses', () => {
     ['USAGE', { hybrid: 'mbr' as never }, /hybrid is 'mbr'; gpt, nixpkgs and none are known/],
     ['NOT_FOUND', { syslinux: '/nowhere' }, /isolinux\.bin/],
     ['NOT_FOUND', { efiBoot: '/nowhere' }, /\/nowhere/],
+    ['NOT_FOUND', { specialisation: 'other' }, /there is no specialisation 'other'; there are: verbose/],
     ['USAGE', { compression: { name: 'zstd', level: 99 } }, /levels of zstd/],
     ['USAGE', { blockSize: 5000 }, /block size is 5000/],
     ['USAGE', { timeoutSeconds: -1 }, /timeout -1/],

@@ -45,13 +45,30 @@ export default imageCommand({
       type: path('PATH'),
       group: 'Boot',
       defaultText: 'systemd-boot from the closure',
-      about: 'For UEFI: a folder with EFI/BOOT/BOOT*.EFI, or one EFI program',
+      about:
+        'For UEFI: a folder with EFI/BOOT/BOOT*.EFI, of as many machines as there are, or one EFI program; an x86_64 system may have one for 32-bit firmware alone. The menu of GRUB is written where that GRUB looks, also behind a shim',
     }),
     kernelParams: rows.KERNEL_PARAMS,
     ...rows.INITRD_SECRETS,
     timeoutSeconds: row({ ...rows.TIMEOUT, defaultText: String(MENU_DEFAULTS.timeoutSeconds) }),
     menuPrefix: row({ type: text('TEXT'), group: 'Boot', default: MENU_DEFAULTS.labelPrefix, about: 'Before every menu label' }),
     menuSuffix: row({ type: text('TEXT'), group: 'Boot', default: MENU_DEFAULTS.labelSuffix, about: 'After every menu label' }),
+    defaultEntry: row({
+      type: text('ENTRY'),
+      group: 'Boot',
+      defaultText: 'the system itself',
+      about: 'The entry that boots by itself and stands first: a specialisation (a/b for b in a), or a title of the menu',
+    }),
+    hideBase: row({
+      type: flag(),
+      group: 'Boot',
+      default: false,
+      about: 'No entry for the system itself, only for its specialisations, as isoImage.showConfiguration = false',
+    }),
+    specialisation: row({
+      ...rows.SPECIALISATION,
+      about: 'Specialisation whose menu it is: there is an entry for it, and for those in it',
+    }),
     volumeId: row({
       type: text('TEXT'),
       group: 'Image',

@@ -3,7 +3,7 @@ import { storeInput } from '../input.ts'
 import { NETBOOT_ROWS, piecesText } from '../netboot-rows.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
-import { formatBytes } from '../units.ts'
+import { formatBytes, formatShare } from '../units.ts'
 import { compression, flag } from '../values.ts'
 
 export default folderCommand({
@@ -51,7 +51,7 @@ export default folderCommand({
     const { kernel, initrds, narBytes, pathCount } = product.plan
     const loaded = [kernel, ...initrds].map((name) => saved.find(({ path }) => path === name)?.size ?? 0)
     const size = loaded.reduce((sum, bytes) => sum + bytes, 0)
-    const ratio = narBytes === 0 ? '' : `, ${(size / narBytes).toFixed(3)} of the closure`
+    const ratio = narBytes === 0 ? '' : `, ${formatShare(size, narBytes, 'the closure')}`
     return `${formatBytes(size)} to load${ratio}, ${pathCount} store paths${piecesText(product.pieces())}`
   },
 })

@@ -31,18 +31,20 @@ export default storeCommand({
   async plan(given, context) {
     const { planStoreReplacement } = await import('../../system/replaced-store.ts')
     const { loadClosure } = await import('../../system/store.ts')
-    const { replacements: _, ...listed } = { ...given, ...storeInput(given, context) }
+    const { replacements: _, contentAddressScheme: __, ...listed } = { ...given, ...storeInput(given, context) }
     return planStoreReplacement(await loadClosure(listed), { ...given, ...storeInput(given, context) })
   },
   async make(given, context) {
     const { closureRoots } = await import('../../nix/rewrite/replace.ts')
     const { storePath } = await import('../../nix/store/store-path.ts')
+    const { versionsOf } = await import('../../nix/store/address-scheme.ts')
     const { loadClosure } = await import('../../system/store.ts')
     const store = await loadClosure({ ...given, ...storeInput(given, context) })
     return {
       store,
       results: closureRoots(store.closure).map(storePath),
-      summary: (written, size) => `${store.overlay.size} paths rewritten, ${written.length} written (${formatBytes(size)})`,
+      summary: (written, size) =>
+        `${store.overlay.size} paths rewritten for ${versionsOf(store)}, ${written.length} written (${formatBytes(size)})`,
     }
   },
 })

@@ -36,17 +36,19 @@ export default storeCommand({
   },
   async plan(given, context) {
     const { loadClosure } = await import('../../system/store.ts')
-    const { assembled, closure, overlay, narBytes } = await loadClosure({ ...given, ...storeInput(given, context) })
+    const { assembled, closure, overlay, narBytes, contentAddressScheme } = await loadClosure({ ...given, ...storeInput(given, context) })
     const made = closure.paths.filter(({ baseName }) => overlay.has(baseName)).map(({ path }) => path)
-    return { toplevel: assembled, made, pathCount: closure.paths.length, narBytes }
+    return { toplevel: assembled, made, pathCount: closure.paths.length, narBytes, contentAddressScheme }
   },
   async make(given, context) {
+    const { versionsOf } = await import('../../nix/store/address-scheme.ts')
     const { loadClosure } = await import('../../system/store.ts')
     const store = await loadClosure({ ...given, ...storeInput(given, context) })
     return {
       store,
       results: store.assembled === undefined ? [] : [store.assembled],
-      summary: (written, size) => `${written.length} store ${written.length === 1 ? 'path' : 'paths'} written (${formatBytes(size)})`,
+      summary: (written, size) =>
+        `${written.length} store ${written.length === 1 ? 'path' : 'paths'} written for ${versionsOf(store)} (${formatBytes(size)})`,
     }
   },
 })

@@ -101,14 +101,14 @@ function viewOf({ buffer, byteOffset, length }: Uint8Array): DataView {
   return new DataView(buffer, byteOffset, length)
 }
 
-/** The value of the property `compression`. Throws USAGE for a text that is none, and UNSUPPORTED. */
+/** Values of the property `compression`, in words. */
+export const COMPRESSION_VALUES = 'on, off, lz4, zle, gzip[-1 to -9], zstd[-1 to -19]'
+
+/** The value of the property `compression`. Throws USAGE for a text that is none. */
 export function compressionProperty(text: string): number {
   const compression = parseCompression(text)
   if (compression === undefined) {
-    if (/^(lzjb|zstd-fast)/.test(text)) {
-      throw new ImageError('UNSUPPORTED', `zfs: compression=${text}: this writer has on, off, lz4, zle, gzip[-1 to -9], zstd[-1 to -19]`)
-    }
-    throw new ImageError('USAGE', `zfs: compression '${text}' is none of on, off, lz4, zle, gzip[-1 to -9], zstd[-1 to -19]`)
+    throw new ImageError('USAGE', `zfs: compression '${text}' is none of ${COMPRESSION_VALUES}`)
   }
   if (text === 'on') return COMPRESSION.on
   // `ZIO_COMPLEVEL_INHERIT` is 0: plain zstd has no level of its own.

@@ -4,7 +4,7 @@
  *
  * Not supported (asking for it is UNSUPPORTED where it can be asked for): reading; mirrors, raidz, draid, logs, caches
  * and spares; native encryption; deduplication; checksums other than fletcher4 and sha256; lzjb and zstd-fast; dnodes
- * beyond 512 bytes; volumes; clones and bookmarks; extended attributes in directories of their own; names of more than
+ * beyond 512 bytes (`dnodesize` is kept for what is written later); volumes; clones and bookmarks; extended attributes in directories of their own; names of more than
  * 255 bytes; quotas of users; on file systems that normalize names or fold case, rare characters (`zpl/name-rules.ts`).
  * Chosen: access, change and creation times are the modification time; access control lists are the trivial ones of
  * the modes; the intent log is empty; copies of metadata lie far from each other where there is room.

@@ -2,7 +2,7 @@
 import { nearest } from '../../bytes/nearest.ts'
 import { utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
-import { compressionProperty, parseCompression } from './compression.ts'
+import { COMPRESSION_VALUES, compressionProperty, parseCompression } from './compression.ts'
 import { BLOCK_SIZE_MAXIMUM, COMPRESSION, LARGE_BLOCK_SIZE_MAXIMUM, SECTOR_SIZE } from './constants.ts'
 import { FEATURE } from './features.ts'
 import {
@@ -11,6 +11,7 @@ import {
   CHOICES,
   COMPUTED,
   LIMITS,
+  OTHER_VALUES,
   OWNER_QUOTA,
   SIZES,
   type SizeProperty,
@@ -49,7 +50,10 @@ export function canonicalProperties(properties: ZfsProperties): ZfsProperties {
 export function storedProperty(name: string, value: string): number | bigint | string | undefined {
   const choices = CHOICES[name] ?? AT_CREATION[name]
   if (choices !== undefined) return chosen(name, value, choices)
-  if (name === 'compression') return compressionProperty(value)
+  if (name === 'compression') {
+    refuseOtherValue(name, value, COMPRESSION_VALUES)
+    return compressionProperty(value)
+  }
   if (name === 'recordsize') return parseRecordSize(value)
   if (name === 'special_small_blocks') return parseSmallBlocks(value)
   if (isSizeProperty(name)) return parseSize(name, value)
@@ -65,7 +69,19 @@ function chosen(name: string, value: string, choices: Readonly<Record<string, nu
   if (number !== undefined) return AT_CREATION[name] === undefined ? number : undefined
   const problem = UNSUPPORTED[name]
   if (problem !== undefined) throw new ImageError('UNSUPPORTED', `zfs: ${name}=${value}: ${problem}`)
+  refuseOtherValue(name, value, Object.keys(choices).join(', '))
   throw new ImageError('USAGE', `zfs: ${name}=${value} is none of ${Object.keys(choices).join(', ')}`)
+}
+
+/** Throws UNSUPPORTED for a value that OpenZFS has; `own` says which this writer has. */
+function refuseOtherValue(name: string, value: string, own: string): void {
+  const others = OTHER_VALUES[name]
+  if (others === undefined || !Object.hasOwn(others, value)) return
+  const feature = others[value] === undefined ? '' : ` (the pool feature ${others[value]})`
+  throw new ImageError(
+    'UNSUPPORTED',
+    `zfs: ${name}=${value}${feature} is not written here, where there are ${own}; set it on the installed system, for what is written there`,
+  )
 }
 
 function checkedText(name: string, value: string): string {

@@ -90,7 +90,6 @@ export const UNSUPPORTED: Readonly<Record<string, string>> = {
   snapdev: VOLUMES,
   dedup: 'this writer does not deduplicate; set it on the installed system, for what is written there',
   longname: 'this writer has names of up to 255 bytes',
-  checksum: 'this writer has on, off, fletcher4 and sha256',
   version: 'this writer makes file systems of version 5',
   ...Object.fromEntries(
     [
@@ -100,6 +99,23 @@ export const UNSUPPORTED: Readonly<Record<string, string>> = {
       .flatMap((names) => names.split(' '))
       .map((name) => [name, LATER]),
   ),
+}
+
+/**
+ * Values that OpenZFS has and this writer does not (`module/zcommon/zfs_prop.c`), with the feature that a pool needs for
+ * them, by its short name, where there is one.
+ */
+export const OTHER_VALUES: Readonly<Record<string, Readonly<Record<string, string | undefined>>>> = {
+  checksum: { fletcher2: undefined, noparity: undefined, sha512: 'sha512', skein: 'skein', edonr: 'edonr', blake3: 'blake3' },
+  compression: {
+    lzjb: undefined,
+    ...Object.fromEntries(
+      ['', 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 500, 1000].map((level) => [
+        `zstd-fast${level === '' ? '' : `-${level}`}`,
+        'zstd_compress',
+      ]),
+    ),
+  },
 }
 
 /** `userquota@alice` and its like. */

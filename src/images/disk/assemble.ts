@@ -115,8 +115,15 @@ function volumeOf({ role }: PlannedPartition, { volumes }: DiskParts): Image {
   return volume
 }
 
-function espRemedy(partitionEnd: number, option: Spelling): string {
-  return `${option('espSize')} ${partitionEnd / MEBIBYTE}M or more`
+function espRemedy({ end, roomyEnd }: BootVolumeNeed, option: Spelling): string {
+  return `${option('espSize')} ${roomyEnd / MEBIBYTE}M or more, which leaves room for the next system (${end / MEBIBYTE}M for this one alone)`
+}
+
+/** Where the partition of a boot volume would have to end. */
+export interface BootVolumeNeed {
+  readonly end: number
+  /** With room for as much again: a new system is installed beside the old one. */
+  readonly roomyEnd: number
 }
 
 export interface BootVolumePlace extends Pick<DiskParts, 'seed' | 'mtimeSeconds' | 'sectorSize'> {
@@ -133,7 +140,7 @@ export function bootVolume(
   tree: DirectoryNode | undefined,
   label: string,
   { start, size, sectorSize, seed, mtimeSeconds }: BootVolumePlace,
-  remedy: (partitionEnd: number, option: Spelling) => string,
+  remedy: (need: BootVolumeNeed, option: Spelling) => string,
 ): Image {
   if (tree === undefined) throw new RangeError(`${label}: a partition without a tree`)
   const serial = deriveBytes(seed, `${label} volume serial`, 4)
@@ -148,7 +155,7 @@ export function bootVolume(
     throw new ImageError(
       'LIMIT',
       (option) =>
-        `the partition ${label} has ${size} bytes, its kernels and boot programs need ${needed}; give ${remedy(start + needed, option)}`,
+        `the partition ${label} has ${size} bytes, its kernels and boot programs need ${needed}; give ${remedy({ end: start + needed, roomyEnd: start + 2 * needed }, option)}`,
       { cause: error },
     )
   }

@@ -1,5 +1,5 @@
 /** The recipe of `kilnix convert`: a disk from one container into another. */
-import { basename } from 'node:path'
+import { parse } from 'node:path'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import type { Container } from '../../disks/container.ts'
 import { CONTAINERS, type InputFormat, type OutputFormat } from '../../disks/containers.ts'
@@ -24,7 +24,7 @@ export interface ConvertOptions {
   readonly format?: OutputFormat
   /** Identifiers of the new container are derived from it; default: what the disk holds, which is read for that. */
   readonly seed?: string
-  /** Name of the file to write, which some containers repeat. Default: that of the file to read. */
+  /** Name of the file to write, which some containers repeat. Default: that of the file to read, with the ending of the new container. */
   readonly fileName?: string
   /** Of containers that are compressed; default gzip, level 6. */
   readonly compression?: CodecSpec
@@ -50,8 +50,9 @@ export interface ConvertPlan {
  * throw, NOT_FOUND, UNREADABLE, and UNSUPPORTED where the new container does not say a sector size that the old one says.
  */
 export async function convertDisk(options: ConvertOptions): Promise<ImageProduct<ConvertPlan>> {
-  const { input, signal, onProgress, fileName = basename(input) } = options
+  const { input, signal, onProgress } = options
   const format = options.format ?? formatOfFile(options.fileName ?? '') ?? 'raw'
+  const fileName = options.fileName ?? CONTAINERS.fileName(parse(input).name, format)
   onProgress?.({ kind: 'stage', stage: 'open' })
   const write = await CONTAINERS.writer(format)
   const source = await FileSource.open(input)

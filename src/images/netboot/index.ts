@@ -13,7 +13,7 @@ import { SQUASHFS_DEFAULTS } from '../../filesystems/squashfs/index.ts'
 import { checkImageSize, checkLeastSize, sizeChecked } from '../../io/concat.ts'
 import { type BuildContext, bytesImage, type Image, isGrowing } from '../../io/image.ts'
 import { recordedImage } from '../../io/proven.ts'
-import type { Bootspec } from '../../system/bootspec.ts'
+import { type Bootspec, specialisationOf } from '../../system/bootspec.ts'
 import { loadClosure } from '../../system/store.ts'
 import { imageInStore, type StorePlace } from '../../system/store-files.ts'
 import { type SystemInput, systemOf } from '../../system/system.ts'
@@ -180,16 +180,6 @@ function kernelName({ kernel, toplevel }: Bootspec): string {
       path: toplevel,
     },
   )
-}
-
-function specialisationOf(bootspec: Bootspec, name: string | undefined): Bootspec {
-  if (name === undefined) return bootspec
-  const found = bootspec.specialisations.get(name)
-  if (found !== undefined) return found
-  const names = [...bootspec.specialisations.keys()].join(', ') || 'none'
-  throw new ImageError('NOT_FOUND', `${bootspec.toplevel}/boot.json: there is no specialisation '${name}'; there are: ${names}`, {
-    path: bootspec.toplevel,
-  })
 }
 
 /** As in a boot menu; what the kernel itself is to start it finds by `rdinit=` (Linux, `init/main.c`). */

@@ -177,7 +177,10 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     bootTree,
     'ESP',
     { start: BOOT_START, size: bootPartitionSize(layout, bootSize), sectorSize, seed, mtimeSeconds },
-    (end, option) => `${option('bootSize')} ${bootSizeFor(layout, end - BOOT_START) / MEBIBYTE}M or more, or auto`,
+    ({ end, roomyEnd }, option) => {
+      const [least, roomy] = [end, roomyEnd].map((one) => `${bootSizeFor(layout, one - BOOT_START) / MEBIBYTE}M`)
+      return `${option('bootSize')} ${roomy} or more, which leaves room for the next system (${least} for this one alone), or auto`
+    },
   )
   const place = poolPlace(layout, bootSize)
   const pool = sizedPool(settings.rootSize, place.overhead - (layout === 'single-disk' ? bootSize : 0), () =>

@@ -10,7 +10,8 @@ import { imageChunks } from '../../io/stream.ts'
 import { contentExtents } from '../../tree/content.ts'
 import type { TreeNode } from '../../tree/tree.ts'
 import { hashNar, NAR_HASHES, type NarHashAlgorithm } from '../nar/digest.ts'
-import { contentAddressed } from '../store/content-address.ts'
+import { CONTENT_ADDRESS_SCHEMES, type ContentAddressScheme } from '../store/address-scheme.ts'
+import { moduloHashes } from '../store/content-address.ts'
 import { fingerprintHashPart } from '../store/fingerprint.ts'
 import { formatHex, formatNix32, parseTypedNix32 } from '../store/hash.ts'
 import { HASH_PART_LENGTH, hashPart, storePath } from '../store/store-path.ts'
@@ -36,7 +37,8 @@ export interface AddressedPath {
 }
 
 export type AddressVerdict =
-  | { readonly kind: 'right' }
+  /** `scheme` where that makes a difference: the path holds its own hash part. */
+  | { readonly kind: 'right'; readonly scheme?: ContentAddressScheme }
   | { readonly kind: 'wrong'; readonly message: string }
   | { readonly kind: 'unknown'; readonly message: string }
 
@@ -56,10 +58,12 @@ export async function checkAddress(path: AddressedPath, signal?: AbortSignal): P
   if (expected !== hashPart(baseName)) {
     return { kind: 'wrong', message: `a path with its name, references and content address ${ca} has the hash part ${expected}` }
   }
-  const actual = await contentDigest(address, path, others, signal)
-  if (actual === undefined) return { kind: 'wrong', message: `its content address is ${ca}, that of a file, and it is none` }
-  if (Buffer.compare(actual, address.digest) === 0) return { kind: 'right' }
-  return { kind: 'wrong', message: `its content address is ${ca}, but its contents have ${address.algorithm}:${formatNix32(actual)}` }
+  const found = await contentDigests(address, path, others, signal)
+  if (found.length === 0) return { kind: 'wrong', message: `its content address is ${ca}, that of a file, and it is none` }
+  const match = found.find(({ digest }) => Buffer.compare(digest, address.digest) === 0)
+  if (match !== undefined) return { kind: 'right', ...(match.scheme && { scheme: match.scheme }) }
+  const actual = found.map(({ digest }) => `${address.algorithm}:${formatNix32(digest)}`).join(' or ')
+  return { kind: 'wrong', message: `its content address is ${ca}, but its contents have ${actual}` }
 }
 
 function parseAddress(ca: string): ContentAddress | undefined {
@@ -84,24 +88,33 @@ function addressHashPart(
   return fingerprintHashPart('output:out', inner.digest(), name)
 }
 
-/** Undefined for something else than a file where the address is that of one. */
-async function contentDigest(
-  { method, algorithm }: ContentAddress,
+interface ContentDigest {
+  readonly digest: Uint8Array
+  /** Whose it is, where there is another. */
+  readonly scheme?: ContentAddressScheme
+}
+
+/**
+ * What the contents may be addressed by; none for something else than a file where the address is that of one. A path that
+ * holds its own hash part need not be registered as one that refers to itself.
+ */
+async function contentDigests(
+  { method, algorithm, digest }: ContentAddress,
   { baseName, node, narHash, references }: AddressedPath,
   others: readonly string[],
   signal: AbortSignal | undefined,
-): Promise<Uint8Array | undefined> {
+): Promise<ContentDigest[]> {
   const options = signal ? { signal } : {}
   if (method === 'nar') {
-    if (algorithm !== 'sha256') return (await hashNar(node, storePath(baseName), { algorithm, ...options })).hash
-    if (others.length === references.length) return narHash
-    const name = baseName.slice(HASH_PART_LENGTH + 1)
-    const { ca } = await contentAddressed({ name, tree: node, references: others, selfReference: baseName, refersToItself: true }, options)
-    return parseAddress(ca)?.digest
+    if (algorithm !== 'sha256') return [{ digest: (await hashNar(node, storePath(baseName), { algorithm, ...options })).hash }]
+    if (others.length === references.length && Buffer.compare(narHash, digest) === 0) return [{ digest: narHash }]
+    const { ownCount, ...hashes } = await moduloHashes(node, baseName, options)
+    if (ownCount === 0) return [{ digest: hashes.zeros }]
+    return CONTENT_ADDRESS_SCHEMES.map((scheme) => ({ digest: hashes[scheme], scheme }))
   }
-  if (node.kind !== 'file') return undefined
+  if (node.kind !== 'file') return []
   const hash = createHash(algorithm)
   const image = { size: node.size, extents: contentExtents(node, 0, storePath(baseName)) }
   for await (const chunk of imageChunks(image, options)) hash.update(chunk)
-  return hash.digest()
+  return [{ digest: hash.digest() }]
 }

@@ -9,6 +9,7 @@ import type { ProgressListener } from '../../io/progress.ts'
 import { sortedInTurns, Turns } from '../../io/turns.ts'
 import { Pool } from '../../threads/pool.ts'
 import type { Closure, ClosurePath } from '../listing/closure.ts'
+import type { ContentAddressScheme } from '../store/address-scheme.ts'
 import { formatSha256 } from '../store/hash.ts'
 import { compareNames, STORE_DIRECTORY, storePath } from '../store/store-path.ts'
 import { hostStorePath } from '../store/store-tree.ts'
@@ -43,6 +44,8 @@ export interface ClosureReport {
   /** By path. */
   readonly problems: readonly ClosureProblem[]
   readonly notes: readonly ClosureNote[]
+  /** Full paths that hold their own hash parts and have the content address that these versions of Nix give them, and no others. */
+  readonly contentAddressSchemes: Readonly<Record<ContentAddressScheme, readonly string[]>>
 }
 
 export interface CheckOptions {
@@ -68,6 +71,7 @@ export async function checkClosure(closure: Closure, options: CheckOptions = {})
   const turns = new Turns(signal, 'cancelled while the closure was checked')
   const problems: ClosureProblem[] = await unlistedReferences(closure, turns)
   const notes: ClosureNote[] = []
+  const schemes: Record<ContentAddressScheme, string[]> = { positions: [], zeros: [] }
   let hashedBytes = 0
   if (contents) {
     const totalBytes = closure.paths.reduce((sum, { narSize = 0 }) => sum + narSize, 0)
@@ -97,7 +101,10 @@ export async function checkClosure(closure: Closure, options: CheckOptions = {})
     }
     for (const [index, result] of results.entries()) {
       const path = paths[index]
-      if (path !== undefined) compare(path, result, closure, problems, notes)
+      if (path === undefined) continue
+      compare(path, result, closure, problems, notes)
+      const address = result.kind === 'found' ? result.address : undefined
+      if (address?.kind === 'right' && address.scheme !== undefined) schemes[address.scheme].push(path.path)
     }
   }
   const byPath = (a: { path: string }, b: { path: string }): number => compareNames(a.path, b.path)
@@ -106,6 +113,10 @@ export async function checkClosure(closure: Closure, options: CheckOptions = {})
     hashedBytes,
     problems: await sortedInTurns(problems, byPath, turns),
     notes: await sortedInTurns(notes, byPath, turns),
+    contentAddressSchemes: {
+      positions: await sortedInTurns(schemes.positions, compareNames, turns),
+      zeros: await sortedInTurns(schemes.zeros, compareNames, turns),
+    },
   }
 }
 

@@ -10,7 +10,7 @@ import type { Turns } from '../../io/turns.ts'
 import { isObject, type JsonObject } from '../../json/parse.ts'
 import { respelledHash } from '../store/hash.ts'
 import { checkBaseName, parseStorePath, STORE_DIRECTORY, storePath } from '../store/store-path.ts'
-import { checkNarHash, checkNarSize, type ListedPath, type Listing, NameTable } from './listing.ts'
+import { checkNarHash, checkNarSize, isDeriver, isUnregistered, type ListedPath, type Listing, NameTable } from './listing.ts'
 
 const KNOWN_LAYOUTS =
   'known are the output of nix path-info -r --json (an array of objects with "path", an object keyed by store path, {"version": 2 or 3, "info": ...}) and .attrs.json with a graph of {"path", "narHash", "narSize", "references"}'
@@ -138,13 +138,13 @@ function parseInfo(baseName: string, entry: unknown, where: string, table: NameT
   if (typeof narSize !== 'number') throw badInput(where, '"narSize" is missing or no number')
   if (!isTextArray(references)) throw badInput(where, '"references" is missing or no array of text')
   if (deriver !== undefined && deriver !== null && typeof deriver !== 'string') throw badInput(where, '"deriver" is no text')
+  const digest = checkNarHash(narHash, where)
   return {
     name: table.indexOf(baseName),
     where,
-    narHash: checkNarHash(narHash, where),
-    narSize: checkNarSize(narSize, where),
+    ...(!isUnregistered(digest, narSize) && { narHash: digest, narSize: checkNarSize(narSize, where) }),
     references: references.map((reference) => table.indexOf(parseName(reference, where))),
-    ...(typeof deriver === 'string' ? { deriver: storePath(parseName(deriver, where)) } : {}),
+    ...(typeof deriver === 'string' && isDeriver(deriver) ? { deriver: storePath(parseName(deriver, where)) } : {}),
     ...(ca === undefined || ca === null || ca === '' ? {} : { ca: contentAddress(ca) }),
   }
 }

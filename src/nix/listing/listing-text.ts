@@ -7,7 +7,7 @@
 import { quote } from '../../bytes/text.ts'
 import { badInput } from '../../errors.ts'
 import { baseNameOf, parseStorePath, storePath } from '../store/store-path.ts'
-import { checkNarHash, checkNarSize, type ListedPath, type Listing, NameTable, parseDecimal } from './listing.ts'
+import { checkNarHash, checkNarSize, isDeriver, isUnregistered, type ListedPath, type Listing, NameTable, parseDecimal } from './listing.ts'
 
 /** So many blank lines at the end of a listing are harmless; more are some other file. */
 const LAST_BLANK_LINES = 8
@@ -95,14 +95,18 @@ class LineParser {
     if (withHashes) {
       const hash = yield* this.#line()
       if (hash === undefined) throw cutShort('the hash')
-      record.narHash = checkNarHash(hash, place)
+      const narHash = checkNarHash(hash, place)
       const size = yield* this.#line()
       if (size === undefined) throw cutShort('the NAR size')
-      record.narSize = checkNarSize(parseDecimal(size, 'the NAR size', place), place)
+      const narSize = parseDecimal(size, 'the NAR size', place)
+      if (!isUnregistered(narHash, narSize)) {
+        record.narHash = narHash
+        record.narSize = checkNarSize(narSize, place)
+      }
     }
     const deriver = yield* this.#line()
     if (deriver === undefined) throw cutShort('the deriver')
-    if (deriver !== '') record.deriver = storePath(baseNameOf(deriver) ?? parseStorePath(deriver, place()))
+    if (isDeriver(deriver)) record.deriver = storePath(baseNameOf(deriver) ?? parseStorePath(deriver, place()))
     const countLine = yield* this.#line()
     if (countLine === undefined) throw cutShort('the number of references')
     const count = parseDecimal(countLine, 'the number of references', place)

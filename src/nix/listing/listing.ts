@@ -68,6 +68,18 @@ export function checkNarHash(text: string, where: Where): Uint8Array {
   return parsed.digest
 }
 
+/** What Nix prints of a path that was registered without hash and size: a hash of zeros, and size 0. */
+export function isUnregistered(narHash: Uint8Array, narSize: number): boolean {
+  return narSize === 0 && narHash.every((byte) => byte === 0)
+}
+
+/** What binary caches, and tools that read them, have in place of a deriver that is not known (`libstore/nar-info.cc`). */
+const UNKNOWN_DERIVER = 'unknown-deriver'
+
+export function isDeriver(text: string): boolean {
+  return text !== '' && text !== UNKNOWN_DERIVER
+}
+
 export function checkNarSize(size: number, where: Where): number {
   if (!Number.isSafeInteger(size) || size < SMALLEST_NAR || size % 8 !== 0) {
     throw badInput(placeOf(where), `${size} cannot be the size of a NAR; it is a multiple of 8, at least ${SMALLEST_NAR}, and below 2^53`)

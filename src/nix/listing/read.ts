@@ -7,12 +7,12 @@
  */
 
 import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { lstat, stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
 import { badInput, ImageError, systemErrorCode } from '../../errors.ts'
 import { sortedInTurns, Turns } from '../../io/turns.ts'
 import { readJson, tooLarge } from '../../json/parse.ts'
-import { compareNames, hashPartKey, sortNames, storePath } from '../store/store-path.ts'
+import { compareNames, hashPartKey, STORE_DIRECTORY, sortNames, storePath } from '../store/store-path.ts'
 import type { Closure, ClosurePath } from './closure.ts'
 import { checkAcyclic } from './cycles.ts'
 import { EdgeList, type Edges, NO_PATH, rememberEdges } from './graph.ts'
@@ -68,11 +68,13 @@ export const CLOSURE_INFO_FILES = { paths: 'store-paths', registration: 'registr
 async function readClosureInfo(folder: string, reading: Reading): Promise<Closure> {
   const pathsFile = join(folder, CLOSURE_INFO_FILES.paths)
   const registrationFile = join(folder, CLOSURE_INFO_FILES.registration)
+  await checkFolder(folder)
   const sizeFile = join(folder, CLOSURE_INFO_FILES.size)
   const list = await readListing(pathsFile, reading)
   const registration = await readListing(registrationFile, reading)
   const closure = await closureOf({ ...registration, kind: 'closure-info' }, registrationFile, reading)
-  if (!closure.hashesKnown) throw badInput(registrationFile, `this is a ${registration.kind}, not the registration of a closureInfo folder`)
+  if (registration.kind === 'path-list' || registration.kind === 'references-graph')
+    throw badInput(registrationFile, `this is a ${registration.kind}, not the registration of a closureInfo folder`)
   const listed = new Set(list.paths.map((entry) => list.names[entry.name] as string))
   if (list.kind !== 'path-list' || listed.size !== list.paths.length) throw badInput(pathsFile, 'this is not a list of distinct paths')
   const extra = closure.paths.find((entry) => !listed.delete(entry.baseName))
@@ -82,6 +84,41 @@ async function readClosureInfo(folder: string, reading: Reading): Promise<Closur
   const stated = await readTotal(sizeFile, reading)
   if (stated !== total) throw badInput(sizeFile, `says ${stated} bytes, but the NAR sizes in ${registrationFile} add up to ${total}`)
   return closure
+}
+
+/** Folders that are given for a closureInfo folder: by what they hold, and what to give instead. */
+const OTHER_FOLDERS: readonly (readonly [member: string, advice: (folder: string) => string])[] = [
+  [join('closure-info', CLOSURE_INFO_FILES.paths), (folder) => `its listing is ${join(folder, 'closure-info')}`],
+  [
+    'nix-cache-info',
+    (folder) => `it is a binary cache; list the closure of a path in it (nix path-info -r --json --store file://${folder} PATH)`,
+  ],
+  [
+    'init',
+    (folder) => `it is a system; list its closure (nix path-info -r --json ${folder} > closure.json), or give that of its closureInfo`,
+  ],
+  ['nix/store', () => 'it is the root of a store, which is named beside the listing of a closure in it'],
+]
+
+/** Throws NOT_FOUND for a folder without a list of paths of which can be seen what it is. */
+async function checkFolder(folder: string): Promise<void> {
+  if (await isThere(join(folder, CLOSURE_INFO_FILES.paths))) return
+  const found: string[] = []
+  for (const [member, advice] of OTHER_FOLDERS) if (await isThere(join(folder, member))) found.push(advice(folder))
+  const isStorePath = resolve(folder).startsWith(`${STORE_DIRECTORY}/`)
+  if (isStorePath) found.push(`it is a store path; list its closure (nix path-info -r --json ${folder} > closure.json)`)
+  if (found[0] !== undefined)
+    throw new ImageError('NOT_FOUND', `${folder}: this folder is no listing of a closure: ${found[0]}`, { path: folder })
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    // A link of a system may lead into a store that is not here.
+    await lstat(path)
+    return true
+  } catch {
+    return false
+  }
 }
 
 async function readTotal(file: string, { turns }: Reading): Promise<number> {

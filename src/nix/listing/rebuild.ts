@@ -38,9 +38,10 @@ export async function rebuildRegistration(closure: Closure, store: DirectoryNode
     const node = nodes.get(entry.baseName)
     if (node === undefined) throw new ImageError('NOT_FOUND', `${entry.path}: is in the listing, but not in the tree`, { path: entry.path })
     const size = narSize(node, entry.path)
-    const { hash: narHash, found } = digester.digest(node)
+    const { hash, found } = digester.digest(node)
     const references = closure.referencesKnown ? entry.references : [...found].sort(compareNames).map(storePath)
-    paths.push({ ...entry, narHash, narSize: size, references })
+    // What the listing has is what the files will be compared with.
+    paths.push({ ...entry, narHash: entry.narHash ?? hash, narSize: entry.narSize ?? size, references })
     doneBytes += size
     options.onBytes?.(doneBytes)
   }

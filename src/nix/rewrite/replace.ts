@@ -11,6 +11,7 @@ import type { Proof } from '../../io/proven.ts'
 import type { FileNode, TreeNode } from '../../tree/tree.ts'
 import { provenContent } from '../../tree/verified.ts'
 import { type Closure, type ClosurePath, listedPath } from '../listing/closure.ts'
+import { type ContentAddressChoice, type ContentAddressScheme, chosenScheme } from '../store/address-scheme.ts'
 import { type ContentAddressedPath, contentAddressed } from '../store/content-address.ts'
 import { compareNames, HASH_PART_LENGTH, storePath } from '../store/store-path.ts'
 import type { StoreOverlay } from '../store/store-tree.ts'
@@ -24,6 +25,8 @@ export { closureRoots, planReplacement } from './replace-plan.ts'
 export interface ReplaceContext {
   /** Compare paths that are rewritten with their NAR hashes while they are read; default true. */
   readonly verify?: boolean
+  /** How new paths that refer to themselves are hashed; default `auto`, the way of the newest Nix in the new closure. */
+  readonly contentAddressScheme?: ContentAddressChoice
   readonly signal?: AbortSignal | undefined
   /** Called once, with the bytes of all NARs that will be read. */
   readonly onBegin?: ((totalBytes: number) => void) | undefined
@@ -39,6 +42,8 @@ export interface ReplacedClosure {
   readonly mapping: ReadonlyMap<string, string>
   /** Full paths that were listed and are not in the new closure. */
   readonly dropped: readonly string[]
+  /** How rewritten paths that refer to themselves were hashed. */
+  readonly contentAddressScheme: ContentAddressScheme
   readonly warnings: readonly string[]
 }
 
@@ -54,7 +59,7 @@ export async function replaceDependencies(
   options: ReplaceOptions & ReplaceContext,
 ): Promise<ReplacedClosure> {
   const plan = await planReplacement(closure, options)
-  const warnings = [...plan.warnings]
+  const { scheme, warnings } = replacementScheme(plan, options.contentAddressScheme)
   const made = new Map<string, ContentAddressedPath>()
   const newName = (name: string): string => {
     const last = finalStandIn(name, plan.standIns)
@@ -78,6 +83,7 @@ export async function replaceDependencies(
         references: others.map((other) => storePath(newName(other))),
         selfReference: name,
         refersToItself: listed.references.includes(listed.path),
+        scheme,
         rewrites,
         ...registeredAs(listed, options),
       },
@@ -97,7 +103,16 @@ export async function replaceDependencies(
     made.set(name, result)
     warnings.push(...compressedWarnings(listed.path, tree, compressed, { finder: rewriteFinder(rewrites, name), proofs }))
   }
-  return { ...newClosure(closure, plan.kept, made), mapping: mappingOf(plan, newName), warnings }
+  return { ...newClosure(closure, plan.kept, made), mapping: mappingOf(plan, newName), contentAddressScheme: scheme, warnings }
+}
+
+/** How new paths are hashed, by what the new closure holds; and the warnings of the plan, with that of this choice. */
+export function replacementScheme(
+  { kept, rewritten, warnings }: ReplacePlan,
+  choice: ContentAddressChoice = 'auto',
+): { readonly scheme: ContentAddressScheme; readonly warnings: string[] } {
+  const { scheme, warning } = chosenScheme(choice, [...kept, ...rewritten])
+  return { scheme, warnings: warning === undefined || rewritten.length === 0 ? [...warnings] : [...warnings, warning] }
 }
 
 function registeredAs({ path, narHash, narSize }: ClosurePath, { verify = true }: ReplaceContext) {

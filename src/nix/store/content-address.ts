@@ -3,9 +3,11 @@
  * (`libstore/make-content-addressed.cc`, `libstore/references.cc`, class HashModuloSink; Nix manual, "Store Path
  * Specification").
  *
- * The hash cannot be part of what is hashed, so occurrences of the path's own hash part count as zeros, and where they
- * stand is hashed behind the NAR. What the path refers to is part of its name's fingerprint.
+ * The hash cannot be part of what is hashed, so occurrences of the path's own hash part count as zeros; whether the places
+ * where they stand are hashed as well depends on the version of Nix (`address-scheme.ts`). What the path refers to is part of
+ * its name's fingerprint.
  */
+import type { Hash } from 'node:crypto'
 import { compareBytes } from '../../bytes/order.ts'
 import { ImageError } from '../../errors.ts'
 import type { Proof } from '../../io/proven.ts'
@@ -21,6 +23,7 @@ import {
   rewriteNames,
   rewrittenNar,
 } from '../rewrite/rewrite.ts'
+import type { ContentAddressScheme } from './address-scheme.ts'
 import { fingerprintHashPart } from './fingerprint.ts'
 import { formatSha256 } from './hash.ts'
 import { checkBaseName, compareNames, HASH_PART_LENGTH, hashPart, parseStorePath, storePath } from './store-path.ts'
@@ -36,6 +39,8 @@ export interface ContentAddressedInput {
   readonly selfReference?: string
   /** Register the path as one that refers to itself. Default: where the hash part of `selfReference` is found in it. */
   readonly refersToItself?: boolean
+  /** How the path is hashed where it holds its own hash part; default `positions`. */
+  readonly scheme?: ContentAddressScheme
   /** Other paths that are replaced on the way; `references` are those afterwards. */
   readonly rewrites?: Rewrites
   /** As which path the tree is registered: it is compared with that in the same reading. */
@@ -73,7 +78,7 @@ const ORDER_ATTEMPTS = 64
  * for a tree that is not as it is registered, what reading throws, and ABORTED.
  */
 export async function contentAddressed(input: ContentAddressedInput, options: RewritePassOptions = {}): Promise<ContentAddressedPath> {
-  const { name, selfReference: own, rewrites = new Map() } = input
+  const { name, selfReference: own, scheme = 'positions', rewrites = new Map() } = input
   checkBaseName(`${'0'.repeat(HASH_PART_LENGTH)}-${name}`, `the name '${name}'`)
   const references = otherReferences(input)
   const contents = rewriteFinder(rewrites, own)
@@ -98,8 +103,7 @@ export async function contentAddressed(input: ContentAddressedInput, options: Re
       proofs = pass.proofs
       options.onProven?.(proofs)
     }
-    for (const position of ownPositions) hash.update(`|${position}`)
-    const modulo = new Uint8Array(hash.digest())
+    const modulo = moduloHash(hash, scheme === 'positions' ? ownPositions : [])
     const refersToItself = input.refersToItself ?? ownPositions.length > 0
     const baseName = `${sourceHashPart(name, modulo, references, refersToItself)}-${name}`
     const renamed = current === undefined ? tree : rewriteNames(tree, rewriteFinder(new Map([[sameHash(current, name), baseName]])))
@@ -129,6 +133,24 @@ export async function contentAddressed(input: ContentAddressedInput, options: Re
     `${storePath(own ?? name)}: names of files in it hold its own hash part, and no hash was found with which they keep their order in ${ORDER_ATTEMPTS} attempts`,
     { path: storePath(own ?? name) },
   )
+}
+
+export interface ModuloHashes extends Readonly<Record<ContentAddressScheme, Uint8Array>> {
+  /** How often the hash part was found; without any both hashes are that of the NAR. */
+  readonly ownCount: number
+}
+
+/** The hashes of a tree that is at `baseName`, modulo the hash part of that. Throws what reading throws, and ABORTED. */
+export async function moduloHashes(tree: TreeNode, baseName: string, options: RewritePassOptions = {}): Promise<ModuloHashes> {
+  const own = rewriteFinder(new Map(), baseName)
+  const { hash, ownPositions } = await rewrittenNar({ tree, contents: own, framing: own, name: baseName }, options)
+  return { positions: moduloHash(hash.copy(), ownPositions), zeros: moduloHash(hash, []), ownCount: ownPositions.length }
+}
+
+/** What HashModuloSink's `finish` gives: the hash of the NAR with zeros, and of where they are. */
+function moduloHash(hash: Hash, positions: readonly number[]): Uint8Array {
+  for (const position of positions) hash.update(`|${position}`)
+  return new Uint8Array(hash.digest())
 }
 
 /** The type of the fingerprint is `source`, references, `self` (`StoreDirConfig::makeFixedOutputPath`). */

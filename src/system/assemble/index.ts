@@ -12,6 +12,7 @@ import type { ProgressListener } from '../../io/progress.ts'
 import { type Closure, type ClosurePath, listedPath } from '../../nix/listing/closure.ts'
 import { reachable } from '../../nix/listing/reachable.ts'
 import { NarDigester } from '../../nix/nar/digest.ts'
+import { type ContentAddressChoice, type ContentAddressScheme, chosenScheme } from '../../nix/store/address-scheme.ts'
 import { contentAddressed } from '../../nix/store/content-address.ts'
 import { formatNix32 } from '../../nix/store/hash.ts'
 import { referenceScanner } from '../../nix/store/reference-scan.ts'
@@ -32,6 +33,8 @@ export interface AssembleOptions {
   readonly folder: string
   /** The closure in which the parts are, with hashes and references. What is read of it is compared with the hashes. */
   readonly store: PartsStore
+  /** How the toplevel, which refers to itself, is hashed; default `auto`: as the newest Nix in the closure of the parts does it. */
+  readonly contentAddressScheme?: ContentAddressChoice
   readonly signal?: AbortSignal
   readonly onProgress?: ProgressListener
 }
@@ -61,6 +64,8 @@ export interface AssembledToplevel {
   readonly available: Closure
   /** The toplevel and all that it refers to. */
   readonly closure: Closure
+  /** How paths that refer to themselves were hashed. */
+  readonly contentAddressScheme: ContentAddressScheme
   /** Files of the host that the spec names. */
   readonly inputs: readonly string[]
 }
@@ -97,6 +102,7 @@ export async function assembleToplevel(options: AssembleOptions): Promise<Assemb
     made: draft.made,
     available,
     closure: { ...available, paths: available.paths.filter(({ path }) => found.has(path)) },
+    contentAddressScheme: draft.scheme,
     inputs: draft.place.inputs,
   }
 }
@@ -107,12 +113,19 @@ type ToplevelDocument = ReturnType<typeof toplevelDocument> | undefined
 class Draft {
   readonly made: MadePath[] = []
   readonly place: SpecPlace
+  readonly scheme: ContentAddressScheme
   readonly #signal: AbortSignal | undefined
   readonly #onProgress: ProgressListener | undefined
   /** References of the toplevels that were made, without what only their extra dependencies refer to. */
   readonly #needed = new Map<string, readonly string[]>()
 
-  constructor({ store, folder, signal, onProgress }: AssembleOptions) {
+  constructor({ store, folder, contentAddressScheme = 'auto', signal, onProgress }: AssembleOptions) {
+    const { scheme, warning } = chosenScheme(
+      contentAddressScheme,
+      store.closure.paths.map(({ baseName }) => baseName),
+    )
+    if (warning !== undefined) onProgress?.({ kind: 'note', message: warning })
+    this.scheme = scheme
     this.place = { trees: store.trees ?? storeTrees(store.closure, { ...store, signal }), folder, inputs: [] }
     this.#signal = signal
     this.#onProgress = onProgress
@@ -152,7 +165,7 @@ class Draft {
   }
 
   async #add(name: string, tree: TreeNode, references: readonly string[], selfReference?: string): Promise<MadePath> {
-    const input = { name, tree, references, ...(selfReference !== undefined && { selfReference }) }
+    const input = { name, tree, references, scheme: this.scheme, ...(selfReference !== undefined && { selfReference }) }
     const made = await contentAddressed(input, { signal: this.#signal })
     if (!this.made.some(({ path }) => path === made.path)) this.made.push(made)
     return made

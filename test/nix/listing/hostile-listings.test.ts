@@ -119,7 +119,7 @@ const RECORDS: readonly Case[] = [
   ['a negative size', record(path('a'), [], { size: '-184' }), 'BAD_INPUT', /whole number/],
   ['a hexadecimal size', record(path('a'), [], { size: '0xb8' }), 'BAD_INPUT', /whole number/],
   ['a leading zero', record(path('a'), [], { size: '0184' }), 'BAD_INPUT', /whole number/],
-  ['a deriver that is no path', record(path('a'), [], { deriver: 'unknown-deriver' }), 'BAD_INPUT', /<stdin>:4 .*unknown-deriver/],
+  ['a deriver that is no path', record(path('a'), [], { deriver: 'no-deriver' }), 'BAD_INPUT', /<stdin>:4 .*no-deriver/],
   ['a reference out of the store', record(path('a'), ['/etc/passwd']), 'BAD_INPUT', /<stdin>:6 .*not a path below/],
   ['a blank line between records', `${record(path('a'))}\n${record(path('b'))}`, 'BAD_INPUT', /<stdin>:6: the line is blank/],
   ['another store directory', record('/gnu/store/00000000000000000000000000000000-a'), 'BAD_INPUT', /not a path below \/nix\/store/],

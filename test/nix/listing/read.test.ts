@@ -1,10 +1,14 @@
-import { copyFileSync, cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { type Closure, listedPath } from '../../../src/nix/listing/closure.ts'
 import { readClosure } from '../../../src/nix/listing/read.ts'
+import { rebuildRegistration } from '../../../src/nix/listing/rebuild.ts'
 import { formatRegistration } from '../../../src/nix/listing/registration.ts'
+import { hashNar } from '../../../src/nix/nar/digest.ts'
 import { formatSri, isContentAddress } from '../../../src/nix/store/hash.ts'
-import { scratchFolder } from '../scratch.ts'
+import { failure, scratchFolder } from '../scratch.ts'
+import { base, file, folder } from '../store-samples.ts'
 
 const listing = (name: string): string => new URL(`../../../fixtures/listings/${name}`, import.meta.url).pathname
 const REGISTRATION = readFileSync(listing('closure-info/registration'), 'latin1')
@@ -40,6 +44,52 @@ describe('readClosure', () => {
     const registration = Buffer.from(formatRegistration(closure)).toString('latin1')
     expect(registration).toBe(registrationOf(closure))
     if (count === 40) expect(registration).toBe(REGISTRATION)
+  })
+
+  it('takes hashes of zeros with size 0 as not known, one by one, and unknown-deriver as no deriver', async () => {
+    const path = (name: string): string => `/nix/store/${'0'.repeat(31)}${name}-${name}`
+    const zeros = [path('a'), '0'.repeat(64), '0', 'unknown-deriver', '0', '']
+    const known = [path('b'), '1'.repeat(64), '96', '', '1', path('a'), '']
+    const info = (narHash: string, narSize: number, references: string[], deriver: string | null) => ({
+      ...{ narHash, narSize, references, deriver },
+    })
+    const sri = (digit: string): string => formatSri(Buffer.from(digit.repeat(64), 'hex'))
+    const json = { [path('a')]: info(sri('0'), 0, [], 'unknown-deriver'), [path('b')]: info(sri('1'), 96, [path('a')], null) }
+    for (const text of [zeros.join('\n') + known.join('\n'), JSON.stringify(json)]) {
+      const closure = await read(text)
+      expect(closure.hashesKnown).toBe(false)
+      expect(closure.paths).toEqual([
+        { path: path('a'), baseName: path('a').slice(11), references: [] },
+        { path: path('b'), baseName: path('b').slice(11), references: [path('a')], narHash: expect.anything(), narSize: 96 },
+      ])
+    }
+    // A size that cannot be is refused with any other hash, and zeros with any other size are a hash.
+    await expect(read(known.join('\n').replace('\n96\n', '\n0\n'))).rejects.toMatchObject({ code: 'BAD_INPUT' })
+    expect((await read(zeros.join('\n').replace('\n0\n', '\n96\n'))).hashesKnown).toBe(true)
+  })
+
+  it('keeps the hashes that are listed when others are found in the files, so that both are compared', async () => {
+    const at = (name: string): string => `/nix/store/${base(name)}`
+    const nodes = ['a', 'b'].map((name) => ({ name: Buffer.from(base(name)), node: file(name) }))
+    const [a = '', b = ''] = ['a', 'b'].map((name) =>
+      [at(name), name === 'a' ? '0'.repeat(64) : '1'.repeat(64), name === 'a' ? '0' : '112', '', '0', ''].join('\n'),
+    )
+    const closure = await rebuildRegistration(await read(a + b), { ...folder({}), entries: nodes })
+    const found = await hashNar(file('a'), 'a')
+    expect(listedPath(closure, base('a'))).toMatchObject({ narHash: found.hash, narSize: found.size })
+    expect(listedPath(closure, base('b'))).toMatchObject({ narHash: new Uint8Array(32).fill(0x11), narSize: 112 })
+  })
+
+  it.each([
+    ['a binary cache', 'nix-cache-info', /it is a binary cache; list the closure of a path in it \(nix path-info -r --json --store file:/],
+    ['a system', 'init', /it is a system; list its closure \(nix path-info -r --json /],
+    ['the root of a store', 'nix/store/x', /it is the root of a store/],
+    ['what kilnix wrote', 'closure-info/store-paths', /its listing is .*closure-info$/],
+  ])('says what to give instead of %s', async (_, member, message) => {
+    const root = scratch(`folder-${member.replaceAll('/', '-')}`)
+    mkdirSync(join(root, dirname(member)), { recursive: true })
+    writeFileSync(join(root, member), '')
+    await failure(() => readClosure(root), 'NOT_FOUND', message)
   })
 
   it('reads content addresses in every layout that has them, and to the same text', async () => {
