@@ -29,6 +29,7 @@ export const NETBOOT_ROWS = {
     about: 'Remove the pieces that were not used for longest until the folder holds no more',
   }),
   jobs: rows.JOBS,
+  memory: rows.MEMORY,
   kernelParams: rows.KERNEL_PARAMS,
   ...rows.INITRD_SECRETS,
   style: row({

@@ -178,6 +178,14 @@ export const JOBS = row({
   about: 'Worker threads; the image does not depend on it',
 })
 
+export const MEMORY = row({
+  type: size(64 << 20, 2 ** 50),
+  group: 'Store',
+  defaultText: 'no limit',
+  about:
+    'No more worker threads than fit, at 52 MiB each beside 176 MiB, which zstd:19 and xz need; a store of very many files takes some more',
+})
+
 export const KERNEL_PARAMS = row({
   type: text('PARAMETER'),
   group: 'Boot',

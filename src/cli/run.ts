@@ -1,12 +1,14 @@
 /** Running a command, in one way for all: progress on standard error, and signals. */
 import type { Command, Run, RunCommand } from './command.ts'
+import { withMemory } from './memory.ts'
 import { createProgress, type ProgressMode } from './progress.ts'
 import type { Given, Rows } from './row.ts'
 import { withSignals } from './signals.ts'
 import { standardError } from './stderr.ts'
 
 /** Resolves to the exit status; throws what the command throws. */
-export function run(command: Command, given: Given<Rows>): Promise<number> {
+export function run(command: Command, asked: Given<Rows>): Promise<number> {
+  const given = withMemory(asked)
   return withProgress(command, given, async (context) => {
     if (!('writes' in command)) return command.run(given, context)
     const { runWriter } = await import('./write.ts')

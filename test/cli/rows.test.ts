@@ -45,6 +45,7 @@ const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>>
   pieces: ['/a/pieces'],
   piecesLimit: ['2T', 2 ** 41],
   jobs: ['3', 3],
+  memory: ['1.5G', 1.5 * 2 ** 30],
   syslinux: ['/a/syslinux'],
   efiBoot: ['/a/efi'],
   kernelParams: ['quiet splash'],
@@ -140,7 +141,7 @@ function rowOf(command: Command, key: string): NamedRow {
 }
 
 /** What the command takes for itself, and no recipe knows. */
-type OfTheCommand = 'output' | 'force' | 'dryRun' | 'json' | 'jobs' | 'config' | 'progress' | 'quiet'
+type OfTheCommand = 'output' | 'force' | 'dryRun' | 'json' | 'jobs' | 'memory' | 'config' | 'progress' | 'quiet'
 
 /** Keys of the command that its recipe does not have. */
 type Strange<C extends { readonly rows: object }, O> = Exclude<keyof C['rows'], keyof O | OfTheCommand>

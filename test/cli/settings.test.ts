@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { nearest } from '../../src/bytes/nearest.ts'
 import { type CommandName, loadCommands } from '../../src/cli/commands/index.ts'
+import { withMemory } from '../../src/cli/memory.ts'
 import { type Environment, readSettings as readGiven } from '../../src/cli/settings.ts'
 import { splitAddress } from '../../src/cli/values.ts'
 
@@ -51,6 +52,7 @@ describe('arguments', () => {
       blockSize: 1048576,
       menuPrefix: '',
       menuSuffix: ' Installer',
+      hideBase: false,
       hybrid: 'gpt',
       progress: 'auto',
       quiet: false,
@@ -96,6 +98,16 @@ describe('arguments', () => {
     [['--volume-id', 'A B', '--label-edition', 'minimal'], { volumeId: 'A B', labelEdition: 'minimal' }],
   ])('%j', (args, expected) => {
     expect(read(args)).toMatchObject(expected)
+  })
+
+  test('threads are as many as fit into the memory that is given, and one at least', () => {
+    const jobsOf = (...args: string[]): unknown => (withMemory(read(args)) as { readonly jobs?: number }).jobs
+    expect(jobsOf()).toBeUndefined()
+    expect(jobsOf('--jobs', '8', '--memory', '4G')).toBe(8)
+    expect(jobsOf('--jobs', '200', '--memory', '4G')).toBe(Math.floor((4096 - 176) / 52))
+    expect(jobsOf('--jobs', '8', '--memory', '0.5G')).toBe(6)
+    expect(jobsOf('--jobs', '8', '--memory', '64M')).toBe(1)
+    expect(jobsOf('--memory', '280M')).toBeLessThanOrEqual(2)
   })
 
   test.each([

@@ -39,6 +39,7 @@ export default imageCommand({
     ...rows.DRY_RUN,
     compression: rows.CONTAINER_COMPRESSION,
     jobs: rows.JOBS,
+    memory: rows.MEMORY,
     format: row({
       type: choice(CONTAINERS.outputFormats, 'FORMAT'),
       group: 'Image',

@@ -34,6 +34,7 @@ export default imageCommand({
     ...rows.DRY_RUN,
     compression: rows.CONTAINER_COMPRESSION,
     jobs: rows.JOBS,
+    memory: rows.MEMORY,
     kernelParams: rows.KERNEL_PARAMS,
     ...rows.INITRD_SECRETS,
     timeoutSeconds: rows.TIMEOUT,

@@ -31,6 +31,7 @@ export default imageCommand({
     ...rows.DRY_RUN,
     compression: rows.ARCHIVE_COMPRESSION,
     jobs: rows.JOBS,
+    memory: rows.MEMORY,
     prepend: rows.PREPEND,
     add: rows.ADD,
     links: row({

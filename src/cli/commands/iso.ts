@@ -35,6 +35,7 @@ export default imageCommand({
     compression: rows.STORE_COMPRESSION,
     blockSize: rows.BLOCK_SIZE,
     jobs: rows.JOBS,
+    memory: rows.MEMORY,
     syslinux: row({
       type: path('DIR'),
       group: 'Boot',

@@ -28,6 +28,7 @@ export default imageCommand({
     compression: rows.STORE_COMPRESSION,
     blockSize: rows.BLOCK_SIZE,
     jobs: rows.JOBS,
+    memory: rows.MEMORY,
     mtimeSeconds: row({ ...rows.MTIME, defaultText: 'SOURCE_DATE_EPOCH, else 1970-01-01' }),
     ...rows.BUILDING,
   },
