@@ -14,6 +14,8 @@ const TIMES = { testTimeout: 60_000, hookTimeout: 600_000 }
 export default defineConfig({
   test: {
     pool: 'forks',
+    // Node imports the tests and the sources itself: nothing is transformed, and no import is a look-up each time that it is used.
+    experimental: { viteModuleRunner: false },
     setupFiles: process.env.KILNIX_CPU_LOG === undefined ? [] : ['test/cpu-log.ts'],
     // One more than processors, up to four: now and then each waits, for a disk, a signal or a tool. A file may run two machines at a time.
     maxWorkers: Math.min(4, availableParallelism() + 1),
