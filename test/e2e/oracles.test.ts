@@ -165,23 +165,20 @@ describe.skipIf(traps.skip || !asRoot)('the closure of traps as squashfs', () =>
     }
 
     it(
-      'has the same bytes with one worker and with eight, and twice in a row',
+      'has the same bytes with eight workers',
       async () => {
-        const hash = await sha256(image)
-        expect(await build('jobs-1', '--jobs', '1')).toBe(hash)
-        expect(await build('jobs-8', '--jobs', '8')).toBe(hash)
-        expect(await build('jobs-8-again', '--jobs', '8')).toBe(hash)
+        expect(await build('jobs-8', '--jobs', '8')).toBe(await sha256(image))
       },
       10 * MINUTES,
     )
 
     it(
-      'has the same bytes from a store with other times, owners, modes, hard links and directory order',
+      'has the same bytes with one worker, from a store with other times, owners, modes, hard links and directory order',
       async () => {
         const copy = join(work, 'copy')
         await mkdir(join(copy, 'nix'), { recursive: true })
         disturbedCopy(traps.store, join(copy, 'nix/store'))
-        expect(await build('from-copy', '--root', copy)).toBe(await sha256(image))
+        expect(await build('from-copy', '--jobs', '1', '--root', copy)).toBe(await sha256(image))
         await rm(copy, { recursive: true })
       },
       5 * MINUTES,
@@ -231,7 +228,6 @@ describe('the small closure as ISO', () => {
       const hash = await sha256(iso)
       for (const options of [
         ['--jobs', '1'],
-        ['--jobs', '8'],
         ['--jobs', '8', '--root', copy],
       ]) {
         await kilnix('iso', ...input(), ...options, '-o', again)

@@ -234,7 +234,7 @@ describe('a signal', () => {
         else expect([0, STATUS[name]]).toContain(status)
         expect(stderr).not.toContain('internal error')
       }
-      for (let index = 0; index < 6; index++) {
+      for (let index = 0; index < NAMES.length; index++) {
         const name = NAMES[index % NAMES.length] ?? 'SIGKILL'
         const child = start(args)
         const ended = finish(child)

@@ -49,7 +49,9 @@ describe.each(STYLES)('a store in the style %s', (style) => {
       [f.kernel, flipByte, { code: 'HASH_MISMATCH', path: `/nix/store/${dirname(f.kernel)}` }],
       [f.kernel, removed, { code: 'HASH_MISMATCH', path: `/nix/store/${dirname(f.kernel)}` }],
     ]
-    for (const [place, harm, error] of cases) {
+    // Whoever checks store paths is the same in all styles; what stands in a file's place, the first has all of.
+    const chosen = style === 'single' ? cases : cases.filter(([, harm]) => [flipByte, removed].includes(harm))
+    for (const [place, harm, error] of chosen) {
       expect(await f.store.whileHarmed(place, harm, () => errorOf(f.save({ style }))), `${place}: ${harm.name}`).toMatchObject(error)
     }
   })

@@ -81,7 +81,9 @@ describe.each(CONTAINERS.outputFormats)('a disk as %s', (format) => {
     if (!oracle('sfdisk').skip) expect(tableOf(work.at('converted')).partitions).toHaveLength(2)
   })
 
-  it('is the same bytes again, and with any number of threads', async () => {
+  // Threads compress, or carry files; containers that do neither do not know of them.
+  const threads: readonly OutputFormat[] = ['raw', 'qcow2-compressed', 'vmdk-stream', 'ova', 'raw.tar.gz']
+  it.runIf(threads.includes(format))('is the same bytes again, and with any number of threads', async () => {
     const image = async (jobs: number) => {
       const { image: one } = await disk({ ...work.base, format })
       return (await saveImage(one, work.at('again'), { jobs, force: true })).sha256

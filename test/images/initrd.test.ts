@@ -110,8 +110,9 @@ describe('an initrd', () => {
     expect(notes).toEqual([])
   })
 
-  it.each(['zstd:10', 'gzip:6', 'lz4', 'xz:1', 'none'])('is the same with any number of workers: %s', async (text) => {
-    const [name, level] = text.split(':') as ['zstd' | 'gzip' | 'lz4' | 'xz' | 'none', string | undefined]
+  // Of every codec, test/codecs/stream-formats.test.ts says it.
+  it.each(['gzip:1', 'lz4', 'none'])('is the same with any number of workers: %s', async (text) => {
+    const [name, level] = text.split(':') as ['gzip' | 'lz4' | 'none', string | undefined]
     const compression = level === undefined ? { name } : { name, level: Number(level) }
     const [one, many] = [await build({ ...base, compression }, 1), await build({ ...base, compression }, 4)]
     expect(many.bytes.equals(one.bytes)).toBe(true)

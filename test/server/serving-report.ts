@@ -1,5 +1,5 @@
 /** What the server in a process of its own serves, and says at its end. */
-export const SAMPLE_MEBIBYTES = 20
+export const SAMPLE_MEBIBYTES = 8
 
 export interface ServingReport {
   /** The most that was resident, beyond what was when it began to listen. */

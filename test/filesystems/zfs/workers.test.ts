@@ -95,7 +95,7 @@ const inMemory = (): DirectoryNode =>
     d: sparse(2 ** 40, { 7: 'near', 131070: 'across a record', [2 ** 39]: noise(300_000, 2) }),
   })
 
-const CONTEXTS: readonly Partial<BuildContext>[] = [{ jobs: 1 }, { jobs: 2 }, { jobs: 4 }, { threads: 'none' }]
+const CONTEXTS: readonly Partial<BuildContext>[] = [{ jobs: 1 }, { jobs: 4 }, { threads: 'none' }]
 const STYLES: readonly Partial<ZfsPoolOptions>[] = [
   { properties: { mountpoint: 'legacy', compression: 'lz4' } },
   { properties: { compression: 'zstd-2', checksum: 'sha256', recordsize: '16K' }, size: 'auto' },
