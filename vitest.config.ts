@@ -16,7 +16,7 @@ export default defineConfig({
     pool: 'forks',
     // Node imports the tests and the sources itself: nothing is transformed, and no import is a look-up each time that it is used.
     experimental: { viteModuleRunner: false },
-    setupFiles: process.env.KILNIX_CPU_LOG === undefined ? [] : ['test/cpu-log.ts'],
+    setupFiles: ['test/shared-process.ts'],
     // One more than processors, up to four: now and then each waits, for a disk, a signal or a tool. A file may run two machines at a time.
     maxWorkers: Math.min(4, availableParallelism() + 1),
     projects: PROJECTS.flatMap((name) => [

@@ -37,7 +37,9 @@ describe('the projects of the tests', () => {
   it('share processes: whoever changes one for others is apart, and what tests import registers nothing by itself', () => {
     expect(isApart('test/threads/pool.test.ts')).toBe(true)
     expect(isApart('test/bytes/text.test.ts')).toBe(false)
-    const supports = globSync('test/**/*.ts', { cwd: ROOT }).filter((file) => !file.endsWith('.test.ts') && file !== 'test/cpu-log.ts')
+    const supports = globSync('test/**/*.ts', { cwd: ROOT }).filter(
+      (file) => !file.endsWith('.test.ts') && file !== 'test/shared-process.ts',
+    )
     expect(supports.length).toBeGreaterThan(50)
     expect(supports.filter((file) => /^(?:before|after)(?:Each|All)\(/m.test(text(file)))).toEqual([])
   })
