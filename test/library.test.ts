@@ -81,14 +81,15 @@ describe('the entries', () => {
   })
 
   it.each(ENTRIES.filter(({ name }) => !ROOMS.includes(name)).map(({ name }) => name))('%s loads no other format', (name) => {
-    const formats = loadedBy(name)
+    const loaded = loadedBy(name)
+    const formats = loaded
       .map((path) => /^(?:filesystems|archives|disks)\/(\w+)\//.exec(path)?.[1])
       .filter((format) => format !== undefined)
     const own = name.replace('kilnix/', '')
     // A hybrid ISO carries partition tables, each GPT a protective MBR, an appliance is a tar archive with a VMDK.
     const parts: Readonly<Record<string, readonly string[]>> = { iso9660: ['gpt', 'mbr'], gpt: ['mbr'], ova: ['tar', 'vmdk'] }
     expect([...new Set(formats)].sort()).toEqual([own, ...(parts[own] ?? [])].sort())
-    expect(loadedBy(name).filter((path) => /^(?:images|system|nix|cli|server|boot)\//.test(path))).toEqual([])
+    expect(loaded.filter((path) => /^(?:images|system|nix|cli|server|boot)\//.test(path))).toEqual([])
   })
 })
 

@@ -1,8 +1,8 @@
 /** Every test file is in one project, by the rules of `projects.ts`. */
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { bootsMachines, filesOf, isListed, ROOT, TEST_FILES, UNIT } from './projects.ts'
+import { bootsMachines, filesOf, isApart, isListed, ROOT, TEST_FILES, UNIT } from './projects.ts'
 
 const text = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
 
@@ -32,5 +32,15 @@ describe('the projects of the tests', () => {
     const others = [...filesOf('unit'), ...filesOf('oracle')].filter((file) => /from '.*\/(machine|qemu)\.ts'/.test(text(file)))
     expect(others).toEqual([])
     expect(filesOf('e2e')).toContain('test/e2e/live-iso.test.ts')
+  })
+
+  it('share processes: whoever changes one for others is apart, and what tests import registers nothing by itself', () => {
+    expect(isApart('test/threads/pool.test.ts')).toBe(true)
+    expect(isApart('test/bytes/text.test.ts')).toBe(false)
+    const supports = globSync('test/**/*.ts', { cwd: ROOT }).filter(
+      (file) => !file.endsWith('.test.ts') && file !== 'test/shared-process.ts',
+    )
+    expect(supports.length).toBeGreaterThan(50)
+    expect(supports.filter((file) => /^(?:before|after)(?:Each|All)\(/m.test(text(file)))).toEqual([])
   })
 })

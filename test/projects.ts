@@ -103,4 +103,11 @@ export function bootsMachines(text: string): boolean {
   return text.includes("'qemu-system-")
 }
 
+/**
+ * Whether the file exchanges a module or a global for others, or listens to the process. It has a process of its own; the others
+ * follow each other in a few, so that the sources are imported once for many of them.
+ */
+export const isApart = (file: string): boolean =>
+  /\b(?:vi\.(?:mock|doMock|stubGlobal)|process\.(?:on|once))\(/.test(readFileSync(`${ROOT}/${file}`, 'utf8'))
+
 export const filesOf = (project: Project): string[] => TEST_FILES.filter((file) => projectOf(file) === project)

@@ -1,19 +1,13 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { unpackSmall } from '../../fixtures/unpack.ts'
 import { efiArchitecture } from '../../src/boot/efi.ts'
 import type { DiskBootspec } from '../../src/boot/generation.ts'
 import { diskBootFiles, diskMenu, type SystemdBootDiskOptions, systemdBootDisk } from '../../src/boot/systemd-boot-disk.ts'
-import { guidFromText } from '../../src/bytes/guid.ts'
-import { gpt } from '../../src/disks/gpt/index.ts'
-import { fat } from '../../src/filesystems/fat/index.ts'
-import type { Image } from '../../src/io/image.ts'
-import { imageChunks } from '../../src/io/stream.ts'
 import { parseBootspec } from '../../src/system/bootspec.ts'
 import type { DirectoryNode, FileNode } from '../../src/tree/tree.ts'
-import { bootImage } from '../e2e/qemu.ts'
 import { writeTree } from '../images/write-tree.ts'
 import { failure, scratchFolder } from '../nix/scratch.ts'
 import { oracle, runOk } from '../oracles/tools.ts'
@@ -21,7 +15,6 @@ import { bootspec, INITRD, INITRD_2, KERNEL, NESTED, TOPLEVEL } from './bootspec
 import { tinyInitrd } from './tiny-initrd.ts'
 
 const TIME = 315_532_800
-const MIB = 1 << 20
 const scratch = scratchFolder()
 
 const LINUX = 'EFI/nixos/0c1aqs2xfkjb3xzbm7kbq4yrqk5wvz0a-linux-6.12.40-bzImage.efi'
@@ -200,24 +193,6 @@ describe.skipIf(oracle('cpio').skip)('with systemd-boot of the small closure', (
     )
   }
 
-  async function diskFile(name: string, partitions: readonly (readonly [type: string, tree: DirectoryNode])[]): Promise<string> {
-    const volume = (tree: DirectoryNode, index: number): Image =>
-      fat(tree, { mtimeSeconds: TIME, volumeSerial: index + 1, label: 'BOOT', roundTo: MIB })
-    const disk = gpt(
-      partitions.map(([type, tree], index) => ({ name: `p${index}`, typeGuid: guidFromText(type), image: volume(tree, index) })),
-      { seed: name },
-    )
-    const chunks: Uint8Array[] = []
-    for await (const chunk of imageChunks(disk)) chunks.push(chunk)
-    writeFileSync(scratch(name), Buffer.concat(chunks))
-    return scratch(name)
-  }
-
-  const ESP = 'C12A7328-F81F-11D2-BA4B-00A0C93EC93B'
-  const XBOOTLDR = 'BC13C2FF-59E6-4262-A352-B275FD6F7172'
-  const skipMachine = oracle('qemu-system-x86_64').skip
-  const BOOTED = /KILNIX-TINY .*init=\/nix\/store\/\S+-nixos-system-small-\S+\/init /
-
   it.skipIf(oracle('bootctl', 'unshare').skip)('is listed by bootctl, which misses a kernel that is not there', () => {
     const { esp } = trees({})
     writeTree(esp, scratch('esp'))
@@ -246,29 +221,4 @@ describe.skipIf(oracle('cpio').skip)('with systemd-boot of the small closure', (
     rmSync(join(scratch('esp'), linux))
     expect(list('')).toContain('No such file')
   })
-
-  it.skipIf(skipMachine).concurrent(
-    'boots the default entry from the EFI system partition',
-    async () => {
-      const image = await diskFile('esp.img', [[ESP, trees({ timeoutSeconds: 0 }).esp]])
-      runOk('sgdisk', ['-v', image])
-      const result = await bootImage(image, { firmware: 'uefi', media: 'virtio', memoryMiB: 512, expect: [BOOTED] })
-      expect(result.ok, result.report).toBe(true)
-    },
-    600_000,
-  )
-
-  it.skipIf(skipMachine).concurrent(
-    'boots the default entry from an extended boot loader partition',
-    async () => {
-      const { esp, extendedBoot = esp } = trees({ timeoutSeconds: 0, extendedBootPartition: true })
-      const image = await diskFile('extended.img', [
-        [ESP, esp],
-        [XBOOTLDR, extendedBoot],
-      ])
-      const result = await bootImage(image, { firmware: 'uefi', media: 'virtio', memoryMiB: 512, expect: [BOOTED] })
-      expect(result.ok, result.report).toBe(true)
-    },
-    600_000,
-  )
 })

@@ -47,7 +47,7 @@ const runsOf = (image: Image): string => [...dataRuns(image)].map(({ start, leng
 
 describe('a disk in very many runs', () => {
   it('is read with all of its holes, in few extents, and written without them', async () => {
-    const disk = scatteredDisk(140_000)
+    const disk = scatteredDisk(70_000)
     const opened = await openQcow2(await written(qcow2(disk, { clusterSize: CLUSTER })))
     expect(runsOf(opened) === runsOf(disk)).toBe(true)
     expect(opened.extents.length).toBeLessThanOrEqual(1 << 12)
@@ -71,7 +71,7 @@ describe('a disk in very many runs', () => {
       expect(image.extents.length).toBeLessThanOrEqual(1 << 12)
       expect(await digest(image)).toBe(wanted)
     }
-    for (const { name, write, open } of CONTAINERS.filter(({ name }) => !name.includes('512')))
+    for (const { name, write, open } of CONTAINERS.filter(({ name }) => !/512|zlib|zstd/.test(name)))
       expect(await digest(await open(await written(write(first)))), name).toBe(wanted)
     const sparse = await openRaw(await written(disk), { skipZeros: true })
     expect(await digest(sparse)).toBe(wanted)

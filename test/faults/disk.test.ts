@@ -79,7 +79,8 @@ describe.skipIf(NO_MOUNT)('a full disk', () => {
         expect({ status, stdout: stdout.length, left: leftIn(small) }).toEqual({ status: 1, stdout: 0, left: [] })
       })
     }
-    await withDisk(small, needed, async () => expect(await build()).toMatchObject({ status: 0, stderr: '' }))
+    // That what is needed is enough, with the first alone.
+    if (shape === SHAPES[0]) await withDisk(small, needed, async () => expect(await build()).toMatchObject({ status: 0, stderr: '' }))
   })
 
   it('under the scratch file of a packed root in a container, and of a container on standard output', async () => {

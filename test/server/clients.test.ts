@@ -9,7 +9,9 @@ import type { ServerEvent } from '../../src/server/index.ts'
 import { hostFileImage } from '../../src/tree/host-image.ts'
 import { randomNumbers } from '../faults/support.ts'
 import { MEBIBYTE, randomBytes, served } from './sample.ts'
-import { eventually, folder, headAndBody, openFiles, rawAnswer, rawSocket, startServer, untilClosed } from './support.ts'
+import { eventually, headAndBody, openFiles, rawAnswer, rawSocket, serverFolder, startServer, untilClosed } from './support.ts'
+
+const folder = serverFolder()
 
 const unhandled: unknown[] = []
 process.on('unhandledRejection', (error) => unhandled.push(error))

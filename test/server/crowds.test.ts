@@ -7,7 +7,9 @@ import { clientOf } from '../../src/server/connections.ts'
 import type { ServerEvent } from '../../src/server/index.ts'
 import { MEBIBYTE, sampleImage, served } from './sample.ts'
 import { SAMPLE_MEBIBYTES } from './serving-report.ts'
-import { eventually, folder, headAndBody, rawAnswer, rawSocket, sha256, startServer, startServing, untilClosed } from './support.ts'
+import { eventually, headAndBody, rawAnswer, rawSocket, serverFolder, sha256, startServer, startServing, untilClosed } from './support.ts'
+
+const folder = serverFolder()
 
 const small = served('/small', bytesImage(Buffer.from('content\n')))
 const large = served('/large', { size: 64 * MEBIBYTE, extents: [] })
@@ -30,7 +32,7 @@ describe('2,000 slow connections', () => {
       'POST /sample HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n',
       'HEAD /sample HTTP/1.1\r\nHost: localhost\r\n\r\n',
     ]
-    const { addresses, end } = startServing()
+    const { addresses, end } = startServing(folder)
     const { port } = await addresses()
     const slow: Socket[] = []
     const drip = setInterval(() => {

@@ -11,7 +11,9 @@ import type { ServerEvent } from '../../src/server/index.ts'
 import { hostFileImage } from '../../src/tree/host-image.ts'
 import { MEBIBYTE, sampleImage, served } from './sample.ts'
 import { SAMPLE_MEBIBYTES } from './serving-report.ts'
-import { eventually, folder, headAndBody, openFiles, rawSocket, sha256, startServer, startServing, untilClosed } from './support.ts'
+import { eventually, headAndBody, openFiles, rawSocket, serverFolder, sha256, startServer, startServing, untilClosed } from './support.ts'
+
+const folder = serverFolder()
 
 const CLIENTS = 200
 
@@ -32,7 +34,7 @@ describe(`${CLIENTS} clients`, () => {
   const sample = sampleImage(SAMPLE_MEBIBYTES, folder)
 
   it('download at the same time, each byte right, in bounded memory', async () => {
-    const { addresses, end } = startServing()
+    const { addresses, end } = startServing(folder)
     const { url } = await addresses()
     expect(await downloads(`${url}/sample`, CLIENTS)).toEqual({ [sha256(sample.bytes)]: CLIENTS })
     const { residentBytes, openFiles, finished, dropped } = await end()
@@ -42,7 +44,7 @@ describe(`${CLIENTS} clients`, () => {
   })
 
   it('that take nothing cost little memory', async () => {
-    const { addresses, end } = startServing()
+    const { addresses, end } = startServing(folder)
     const { port } = await addresses()
     const sockets = await Promise.all(Array.from({ length: CLIENTS }, () => rawSocket(port)))
     for (const socket of sockets) socket.write(get('/sample'))

@@ -11,7 +11,9 @@ import type { ServeOptions } from '../../src/server/index.ts'
 import { serveFiles } from '../../src/server/index.ts'
 import { oracle } from '../oracles/tools.ts'
 import { MEBIBYTE, sampleImage, served } from './sample.ts'
-import { folder, headAndBody, rawAnswer, rawSocket, sha256, startServer, untilClosed } from './support.ts'
+import { headAndBody, rawAnswer, rawSocket, serverFolder, sha256, startServer, untilClosed } from './support.ts'
+
+const folder = serverFolder()
 
 const runFile = promisify(execFile)
 

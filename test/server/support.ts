@@ -12,18 +12,22 @@ import { afterAll, afterEach } from 'vitest'
 import { type RunningServer, type ServedFile, type ServeOptions, type ServerEvent, serveFiles } from '../../src/server/index.ts'
 import type { ServingReport } from './serving-report.ts'
 
-export const folder = mkdtempSync(join(tmpdir(), 'kilnix-server-'))
-afterAll(() => rmSync(folder, { recursive: true }))
-
 export function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex')
 }
 
 const running = new Set<RunningServer>()
-afterEach(async () => {
-  await Promise.all([...running].map((server) => server.close()))
-  running.clear()
-})
+
+/** A folder for the tests of the file that calls this, whose servers are closed after each test. */
+export function serverFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'kilnix-server-'))
+  afterEach(async () => {
+    await Promise.all([...running].map((server) => server.close()))
+    running.clear()
+  })
+  afterAll(() => rmSync(folder, { recursive: true }))
+  return folder
+}
 
 export interface Served extends RunningServer {
   readonly events: ServerEvent[]
@@ -61,7 +65,7 @@ export async function startServer(files: readonly ServedFile[], options: Partial
 }
 
 /** A server in a process of its own, and what it says at its end. */
-export function startServing() {
+export function startServing(folder: string) {
   const child = spawn(process.execPath, ['--expose-gc', join(import.meta.dirname, 'serving.ts'), folder], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })

@@ -16,7 +16,7 @@ import { treeDifferences } from './compare.ts'
 import { mounted, whyNoMount } from './mount.ts'
 import { build, directory, file, fsckFindings, noise, OPTIONS, symlink, withFolder, xattr } from './support.ts'
 
-const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 6)
+const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 2)
 const FIRST_SEED = Number(process.env['FUZZ_SEED'] ?? 1)
 const HANG_MILLISECONDS = 60_000
 const canMount = whyNoMount() === ''

@@ -20,7 +20,7 @@ import { bytesSource, readSquashfs } from '../../readers/squashfs-reader.ts'
 import { folderDifferences } from './folder.ts'
 import { differences, directory, file, noise, symlink } from './support.ts'
 
-const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 5)
+const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 2)
 const FIRST_SEED = Number(process.env['FUZZ_SEED'] ?? 1)
 /** One image takes some 100 ms; a run that takes this long hangs. */
 const HANG_MILLISECONDS = 60_000

@@ -15,7 +15,7 @@ import { nameHash, readZap } from '../../readers/zfs-reader/zap.ts'
 import { type Mounts, partOf, poolDifferences } from './compare.ts'
 import { directory, file, many, noise, OPTIONS, symlink, withPool, xattr } from './support.ts'
 
-const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 5)
+const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 2)
 const FIRST_SEED = Number(process.env['FUZZ_SEED'] ?? 1)
 const HANG_MILLISECONDS = 60_000
 /** About as many nodes a tree; what comes after them is small. */
