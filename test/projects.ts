@@ -31,6 +31,7 @@ export const UNIT: readonly string[] = [
   'test/data/',
   'test/disks/fuzz.test.ts',
   'test/disks/mbr.test.ts',
+  'test/disks/ova-write.test.ts',
   'test/disks/plans.test.ts',
   'test/disks/sectors.test.ts',
   'test/e2e/netboot-folder.test.ts',

@@ -1,5 +1,6 @@
 /** The rows that several commands have. */
 import { GENERATION_DEFAULTS } from '../boot/generation.ts'
+import { DISK_CONTROLLERS, FIRMWARES, MANIFEST_DIGESTS } from '../disks/machine.ts'
 import { SECTOR_SIZES } from '../disks/sectors.ts'
 import { CONTENT_ADDRESS_SCHEMES } from '../nix/store/address-scheme.ts'
 import { row } from './row.ts'
@@ -245,6 +246,42 @@ export const SECTOR_SIZE = row({
   defaultText: '512',
   about: 'Bytes of a sector of the disk, in which its partition table counts; a disk of 4096 starts only where it is attached as one',
 })
+
+/** Of containers that describe a machine. */
+export const MACHINE = {
+  cpuCount: row({ type: integer('N', 1, 128), group: 'Image', flag: 'cpus', defaultText: '2', about: 'Virtual CPUs of an appliance' }),
+  memorySize: row({
+    type: size(4 << 20, 2 ** 42),
+    group: 'Image',
+    flag: 'machine-memory',
+    defaultText: '1536M',
+    about: 'Memory of an appliance',
+  }),
+  hardwareVersion: row({
+    type: integer('N', 4, 99),
+    group: 'Image',
+    defaultText: '10, of ESXi 5.5',
+    about: 'Hardware version of an appliance, as VMware counts them: vmx-10 is 10',
+  }),
+  diskController: row({
+    type: choice(DISK_CONTROLLERS),
+    group: 'Image',
+    defaultText: 'sata',
+    about: 'What the disk of an appliance is attached to; for lsilogic the initrd needs mptspi',
+  }),
+  firmware: row({
+    type: choice(FIRMWARES),
+    group: 'Image',
+    defaultText: 'efi, but for disks that are laid out for a BIOS',
+    about: 'What starts an appliance',
+  }),
+  manifestDigest: row({
+    type: choice(MANIFEST_DIGESTS),
+    group: 'Image',
+    defaultText: 'sha256',
+    about: 'Of the sums in the manifest of an appliance; sha1 for importers from before ESXi 6.5',
+  }),
+} as const
 
 export const ADD = row({
   type: hostAddition(),

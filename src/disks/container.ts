@@ -4,6 +4,7 @@ import { ImageError } from '../errors.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import type { RandomAccessSource } from '../io/source.ts'
+import type { MachineOptions } from './machine.ts'
 import { DEFAULT_SECTOR_SIZE, type DiskImage } from './sectors.ts'
 
 /** Bytes by which a format is known. */
@@ -27,6 +28,8 @@ export interface ContainerOptions {
   readonly timeSeconds?: number
   /** One of the container's codecs; default gzip, level 6. */
   readonly compression?: CodecSpec
+  /** Of containers that describe a machine. */
+  readonly machine?: MachineOptions
 }
 
 export interface ReadOptions {
@@ -54,6 +57,10 @@ export interface Container {
   isOf?(source: RandomAccessSource): Promise<boolean>
   /** What it can be compressed by; none: it is not compressed. */
   readonly codecs?: readonly CodecName[]
+  /** Who takes it wants disks of whole multiples of so many bytes. */
+  readonly sizeUnit?: number
+  /** Whether it describes the machine, too. */
+  readonly hasMachine?: boolean
   /** Whether it has identifiers, which are derived from the seed. */
   readonly hasIdentifiers?: boolean
   /** Whether it can hold the disks of a ZFS pool. */
@@ -139,6 +146,7 @@ export function containerRegistry<const List extends readonly Container[]>(
       return (disk, options) => {
         checkCodec(container, options.compression, containers)
         checkSectors(container, disk, containers)
+        checkMachine(container, options.machine, containers)
         return write(disk, options)
       }
     },
@@ -166,6 +174,13 @@ function checkCodec({ name, codecs }: Container, compression: CodecSpec | undefi
     )
   }
   throw new ImageError('UNSUPPORTED', `${name} cannot be compressed by ${compression.name}; choose ${codecs.join(' or ')}`)
+}
+
+function checkMachine({ name, hasMachine }: Container, machine: MachineOptions | undefined, containers: readonly Container[]): void {
+  const [given] = Object.keys(machine ?? {})
+  if (given === undefined || hasMachine === true) return
+  const others = namesOf(containers.filter((container) => container.hasMachine))
+  throw new ImageError('USAGE', (option) => `${option(given)}: ${name} describes no machine; leave it out, or choose ${others}`)
 }
 
 function checkSectors(

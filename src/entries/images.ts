@@ -1,6 +1,7 @@
 /** `kilnix/images`: the recipes, and writing what they return. */
 export type { EfiMenu, MenuChoice } from '../boot/index.ts'
 export type { InputFormat, OutputFormat, PoolFormat } from '../disks/containers.ts'
+export type { MachineOptions } from '../disks/machine.ts'
 export type { SectorSize } from '../disks/sectors.ts'
 export type { Configuration } from '../images/configuration.ts'
 export { type ConvertOptions, type ConvertPlan, convertDisk } from '../images/disk/convert.ts'

@@ -2,6 +2,7 @@
 import { constants, fstatSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ImageError, systemErrorCode } from '../errors.ts'
+import { blockDevice } from './block-device.ts'
 
 /** Bytes that can be read at any position. */
 export interface RandomAccessSource {
@@ -11,22 +12,23 @@ export interface RandomAccessSource {
   read(position: number, length: number): Promise<Uint8Array>
 }
 
-/** A regular file, open until `close`. Errors are NOT_FOUND, UNREADABLE, or CHANGED once it is written to, and name the path. */
+/** A regular file or a block device, open until `close`. Errors are NOT_FOUND, UNREADABLE, or CHANGED once it is written to, and name the path. */
 export class FileSource implements RandomAccessSource {
   readonly size: number
   readonly path: string
   readonly #handle: FileHandle
-  readonly #changeTimeNs: bigint
+  /** Undefined for a device, whose node says nothing of when it was written to. */
+  readonly #changeTimeNs: bigint | undefined
 
   private constructor(handle: FileHandle, path: string) {
-    const { size, ctimeNs } = fstatSync(handle.fd, { bigint: true })
+    const status = fstatSync(handle.fd, { bigint: true })
     this.#handle = handle
-    this.#changeTimeNs = ctimeNs
+    this.#changeTimeNs = status.isBlockDevice() ? undefined : status.ctimeNs
     this.path = path
-    this.size = Number(size)
+    this.size = status.isBlockDevice() ? blockDevice(path).size : Number(status.size)
   }
 
-  /** Throws UNSUPPORTED for what is no regular file. */
+  /** Throws UNSUPPORTED for what is neither. */
   static async open(path: string): Promise<FileSource> {
     // Without O_NONBLOCK a named pipe would wait for a writer.
     const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK).catch((error: unknown) => {
@@ -34,7 +36,8 @@ export class FileSource implements RandomAccessSource {
     })
     try {
       const stat = await handle.stat()
-      if (!stat.isFile()) throw new ImageError('UNSUPPORTED', `${path}: is not a regular file; copy it to one first`, { path })
+      if (!stat.isFile() && !stat.isBlockDevice())
+        throw new ImageError('UNSUPPORTED', `${path}: is not a regular file; copy it to one first`, { path })
       return new FileSource(handle, path)
     } catch (error) {
       await handle.close()
@@ -54,7 +57,7 @@ export class FileSource implements RandomAccessSource {
       }
       done += bytesRead
     }
-    if (fstatSync(this.#handle.fd, { bigint: true }).ctimeNs !== this.#changeTimeNs) {
+    if (this.#changeTimeNs !== undefined && fstatSync(this.#handle.fd, { bigint: true }).ctimeNs !== this.#changeTimeNs) {
       throw new ImageError('CHANGED', `${this.path}: was written to while it was read`, { path: this.path })
     }
     return bytes

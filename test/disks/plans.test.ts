@@ -54,7 +54,11 @@ describe('limits are found in the plan', () => {
   it('of ova', () => {
     for (const name of ['', 'a b', 'a/b', 'x'.repeat(65)]) expect(() => ova(empty(1), { seed, name })).toThrow(code('USAGE'))
     expect(() => ova(empty(1), { seed, name: 'x', cpuCount: 0 })).toThrow(code('USAGE'))
-    expect(() => ova(empty(1), { seed, name: 'x', memoryMebibytes: 1.5 })).toThrow(code('USAGE'))
+    for (const memorySize of [1.5, 2 ** 20, 2 ** 30 + 1])
+      expect(() => ova(empty(1), { seed, name: 'x', memorySize })).toThrow(code('USAGE'))
+    for (const hardwareVersion of [3, 100, 9.5]) expect(() => ova(empty(1), { seed, name: 'x', hardwareVersion })).toThrow(code('USAGE'))
+    expect(() => ova([], { seed, name: 'x' })).toThrow(code('LIMIT'))
+    expect(() => ova(Array(3).fill(empty(1)), { seed, name: 'x', diskController: 'ide' })).toThrow(code('LIMIT'))
   })
 })
 

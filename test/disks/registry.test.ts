@@ -190,6 +190,6 @@ describe('loading the registry', () => {
       return [...text.matchAll(/^(import (?!type ).*from '(.*)')$/gm)].map(([, , path]) => path)
     })
     expect(imports.length).toBeGreaterThan(10)
-    expect(imports.filter((path) => !/(^|\/)(container|sectors)\.ts$|^\.\.\/errors\.ts$/.test(path ?? ''))).toEqual([])
+    expect(imports.filter((path) => !/(^|\/)(container|machine|sectors)\.ts$|^\.\.\/errors\.ts$/.test(path ?? ''))).toEqual([])
   })
 })

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, type SmallClosure, unpackSmall } from '../../fixtures/unpack.ts'
+import { guidToText } from '../../src/bytes/guid.ts'
 import { CONTAINERS, type OutputFormat } from '../../src/disks/containers.ts'
 import { gpt, gptSectorSize, PARTITION_TYPE_GUID } from '../../src/disks/gpt/index.ts'
 import type { DiskImage, SectorSize } from '../../src/disks/sectors.ts'
@@ -147,6 +148,18 @@ describe('recipes', () => {
     }
     expect(await gptSectorSize(image)).toBe(layout === 'none' ? undefined : 4096)
     expect(plan.sectorSize).toBe(4096)
+  })
+
+  it('the root may have the partition type of its CPU', async () => {
+    const type = async (options: Partial<DiskOptions>): Promise<string> => {
+      const base = { closure: small.folder, root: small.root, freeSize: 0, espSize: 20 * MEBIBYTE }
+      const { image } = await disk({ ...base, ...options })
+      if (isGrowing(image)) throw new Error('a disk with ext4 has a size')
+      return guidToText(await (await written(image)).read(2 * 512 + 128, 16))
+    }
+    expect(await type({})).toBe('0FC63DAF-8483-4772-8E79-3D69D8477DE4')
+    expect(await type({ discoverableRoot: true })).toBe('4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709')
+    await expect(type({ discoverableRoot: true, layout: 'legacy' })).rejects.toMatchObject({ code: 'USAGE' })
   })
 
   it('disk and zfs say which formats and pools do not go with them', async () => {

@@ -137,6 +137,20 @@ describe('convert', () => {
     rmSync(at('out', 'linked'))
   })
 
+  it('reads standard input, whatever its container', async () => {
+    const chunks = async function* (file: string): AsyncGenerator<Uint8Array> {
+      const bytes = readFileSync(file)
+      for (let start = 0; start < bytes.length; start += 100_000) yield bytes.subarray(start, start + 100_000)
+    }
+    for (const format of ['raw', 'vdi', 'vmdk-stream', 'ova'] as const) {
+      const { plan } = await convert({ input: '-', stdin: chunks(at('in', format)), format: 'qcow2' }, at('out', 'piped'))
+      expect([plan.input, plan.diskSize]).toEqual(['-', DISK.size])
+      expect(await digestOf(at('out', 'piped'))).toBe(wanted)
+      rmSync(at('out', 'piped'))
+    }
+    await expect(convertDisk({ input: '-' })).rejects.toMatchObject({ code: 'USAGE' })
+  })
+
   it('keeps a disk of terabytes sparse', async () => {
     const huge = { size: 2 ** 40, extents: [bytesExtent(2 ** 39, Buffer.from('in the middle'))] }
     await saveImage(qcow2(huge), at('huge.qcow2'), { digest: false })

@@ -3,6 +3,7 @@ import { CONTAINERS } from '../../disks/containers.ts'
 import { imageCommand } from '../command.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
+import { standardInput } from '../standard-input.ts'
 import { choice, path } from '../values.ts'
 
 /** Names of what can be read, as a sentence has them. */
@@ -26,7 +27,7 @@ export default imageCommand({
       required: true,
       positional: true,
       configurable: false,
-      about: `The disk image to read: ${READABLE}`,
+      about: `The disk image to read: ${READABLE}; a block device, or - for standard input`,
     }),
     inputFormat: row({
       type: choice(CONTAINERS.inputFormats, 'FORMAT'),
@@ -50,6 +51,7 @@ export default imageCommand({
       ...rows.SECTOR_SIZE,
       defaultText: 'what IN says, else what its GPT is made for, else 512',
     }),
+    ...rows.MACHINE,
     seed: rows.SEED,
     mtimeSeconds: row({
       ...rows.MTIME,
@@ -61,6 +63,7 @@ export default imageCommand({
   async make(given, context) {
     const { convertDisk } = await import('../../images/disk/convert.ts')
     const { output } = given
-    return convertDisk({ ...(output !== '-' && { fileName: basename(output) }), ...given, ...context })
+    const stdin = given.input === '-' ? { stdin: standardInput(context.signal) } : {}
+    return convertDisk({ ...(output !== '-' && { fileName: basename(output) }), ...given, ...context, ...stdin })
   },
 })

@@ -6,7 +6,7 @@ import { imageCommand } from '../command.ts'
 import { configurationFile, storeInput } from '../input.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
-import { choice, path, size, sizeOrAuto, text, uuid } from '../values.ts'
+import { choice, flag, path, size, sizeOrAuto, text, uuid } from '../values.ts'
 
 export default imageCommand({
   name: 'disk',
@@ -86,6 +86,7 @@ export default imageCommand({
       about: "Where the boot partitions end, as nixpkgs' bootSize says it: 256M make 249 MiB of EFI system partition",
     }),
     sectorSize: rows.SECTOR_SIZE,
+    ...rows.MACHINE,
     label: row({ type: text('TEXT'), group: 'Image', default: 'nixos', about: 'Label of the root file system' }),
     seed: rows.SEED,
     rootUuid: row({
@@ -95,6 +96,12 @@ export default imageCommand({
       about: 'Of the root partition and its file system',
     }),
     diskGuid: row({ type: uuid(), group: 'Image', defaultText: 'derived from the seed', about: 'Of the partition table' }),
+    discoverableRoot: row({
+      type: flag(),
+      group: 'Image',
+      default: false,
+      about: 'Give the root the partition type of its CPU, by which systemd-repart grows it (Discoverable Partitions Specification)',
+    }),
     configuration: row({
       type: path('FILE'),
       group: 'Image',

@@ -49,5 +49,19 @@ export const PARTITION_TYPE_GUID = {
   extendedBoot: guidFromText('BC13C2FF-59E6-4262-A352-B275FD6F7172'),
 } as const
 
+/** Of root file systems, by the CPU of a system of Nix (Discoverable Partitions Specification, "Defined Partition Type UUIDs"). */
+export const ROOT_TYPE_GUID: Readonly<Record<string, Uint8Array>> = {
+  x86_64: guidFromText('4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709'),
+  i686: guidFromText('44479540-F297-41B2-9AF7-D131D5F0458A'),
+  aarch64: guidFromText('B921B045-1DF0-41C3-AF44-4C6F280D3FAE'),
+  armv6l: guidFromText('69DAD710-2CE4-4E3C-B16C-21A1D49ABED3'),
+  armv7l: guidFromText('69DAD710-2CE4-4E3C-B16C-21A1D49ABED3'),
+  riscv64: guidFromText('72EC70A6-CF74-40E6-BD49-4BDA08E8F224'),
+  loongarch64: guidFromText('77055800-792C-4F94-B39A-98C91B762BB6'),
+  powerpc64: guidFromText('912ADE1D-A839-4913-8964-A10EEE08FBD2'),
+  powerpc64le: guidFromText('C31C45E6-3F39-412E-80FB-4809C4980599'),
+  s390x: guidFromText('5EEAD9A9-FE09-4A1E-A1D7-520D00531306'),
+}
+
 /** Attribute bits (UEFI 2.10, table 5.8; bit 60 by Microsoft and the Discoverable Partitions Specification). */
 export const ATTRIBUTE = { required: 1n, legacyBiosBootable: 1n << 2n, readOnly: 1n << 60n } as const

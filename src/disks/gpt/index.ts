@@ -11,7 +11,7 @@ import type { DiskImage } from '../sectors.ts'
 import { type GptOptions, type GptPartition, type GptPlan, planGpt } from './plan.ts'
 import { gptTables, PRIMARY_ARRAY_SECTOR } from './records.ts'
 
-export { ATTRIBUTE, PARTITION_TYPE_GUID } from './disk.ts'
+export { ATTRIBUTE, PARTITION_TYPE_GUID, ROOT_TYPE_GUID } from './disk.ts'
 export { GPT_DEFAULTS, type GptOptions, type GptPartition, type GptPlan, planGpt } from './plan.ts'
 export { gptSectorSize } from './probe.ts'
 export { entryArraySectors, type GptEntry, type GptTableOptions, type GptTables, gptTables, PRIMARY_ARRAY_SECTOR } from './records.ts'

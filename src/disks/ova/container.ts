@@ -9,9 +9,10 @@ function machineName(fileName: string): string {
 
 export const OVA = {
   name: 'ova',
-  about: 'an appliance with one disk: VMware vSphere and ESXi, VirtualBox',
+  about: 'an appliance with the disk: VMware vSphere and ESXi, VirtualBox',
   endings: ['ova'],
   hasIdentifiers: true,
+  hasMachine: true,
   marks: [mark(257, 'ustar')],
   codecs: ['gzip'],
   /** The descriptor comes first (DMTF DSP0243, section 5), and its name is the first field of the archive. */
@@ -21,8 +22,9 @@ export const OVA = {
   },
   async writer() {
     const { ova } = await import('./index.ts')
-    return (disk, { seed, fileName, timeSeconds, compression }) =>
+    return (disk, { seed, fileName, timeSeconds, compression, machine }) =>
       ova(disk, {
+        ...machine,
         seed,
         name: machineName(fileName),
         ...(timeSeconds !== undefined && { timeSeconds }),

@@ -4,12 +4,23 @@ export interface OvfMachine {
   readonly name: string
   readonly cpuCount: number
   readonly memoryMebibytes: number
+  /** 8-4-4-4-12 lower-case hex digits. */
+  readonly uuid: string
+  readonly hardwareVersion: number
   readonly controller: 'sata' | 'ide' | 'lsilogic'
   readonly firmware: 'bios' | 'efi'
-  readonly diskName: string
+  readonly disks: readonly OvfDisk[]
+}
+
+export interface OvfDisk {
+  readonly fileName: string
   /** Bytes of the virtual disk. */
   readonly capacity: number
+  readonly uuid: string
 }
+
+/** Of items: after CPUs, memory and controller. */
+const FIRST_DISK_ID = 4
 
 const NAMESPACE = 'http://schemas.dmtf.org/ovf/envelope/1'
 const CIM = 'http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2'
@@ -19,20 +30,25 @@ const STREAM_OPTIMIZED = 'http://www.vmware.com/interfaces/specifications/vmdk.h
 const RESOURCE = { processor: 3, memory: 4, ide: 5, scsi: 6, ethernet: 10, disk: 17, storage: 20 } as const
 /** CIM_OperatingSystem.OsType: 64-bit Linux. */
 const LINUX_64 = 101
-/** The first of VMware's with SATA; VirtualBox takes any. */
-const HARDWARE_FAMILY = 'vmx-10'
-
+/** `AHCI` is VirtualBox' own word; VMware's is taken by both. */
 const CONTROLLERS = {
-  sata: { name: 'SATA controller', type: RESOURCE.storage, subType: 'AHCI' },
+  sata: { name: 'SATA controller', type: RESOURCE.storage, subType: 'vmware.sata.ahci' },
   ide: { name: 'IDE controller', type: RESOURCE.ide, subType: 'PIIX4' },
   lsilogic: { name: 'SCSI controller', type: RESOURCE.scsi, subType: 'lsilogic' },
 } as const
 
-/** The text, with the size of the disk's file. */
-export function ovfText(machine: OvfMachine, fileSize: number): string {
+/** The text, with the sizes of the disks' files. */
+export function ovfText(machine: OvfMachine, fileSizes: readonly number[]): string {
   const name = escaped(machine.name)
   const controller = CONTROLLERS[machine.controller]
   const firmware = machine.firmware === 'efi' ? '\n      <vmw:Config ovf:required="false" vmw:key="firmware" vmw:value="efi"/>' : ''
+  const files = machine.disks.map(
+    ({ fileName }, index) => `    <File ovf:href="${fileName}" ovf:id="file${index + 1}" ovf:size="${fileSizes[index]}"/>`,
+  )
+  const disks = machine.disks.map(
+    ({ capacity, uuid }, index) =>
+      `    <Disk ovf:capacity="${capacity}" ovf:diskId="vmdisk${index + 1}" ovf:fileRef="file${index + 1}" ovf:format="${STREAM_OPTIMIZED}" vbox:uuid="${uuid}"/>`,
+  )
   // Elements of an item stand in the order of their names, as the schema has them.
   const items = [
     item({
@@ -50,31 +66,33 @@ export function ovfText(machine: OvfMachine, fileSize: number): string {
       VirtualQuantity: machine.memoryMebibytes,
     }),
     item({ Address: 0, ElementName: controller.name, InstanceID: 3, ResourceSubType: controller.subType, ResourceType: controller.type }),
-    item({
-      AddressOnParent: 0,
-      ElementName: 'disk',
-      HostResource: 'ovf:/disk/vmdisk1',
-      InstanceID: 4,
-      Parent: 3,
-      ResourceType: RESOURCE.disk,
-    }),
+    ...machine.disks.map((_, index) =>
+      item({
+        AddressOnParent: index,
+        ElementName: index === 0 ? 'disk' : `disk ${index + 1}`,
+        HostResource: `ovf:/disk/vmdisk${index + 1}`,
+        InstanceID: FIRST_DISK_ID + index,
+        Parent: 3,
+        ResourceType: RESOURCE.disk,
+      }),
+    ),
     item({
       AutomaticAllocation: 'true',
       Connection: 'NAT',
       ElementName: 'Ethernet adapter on NAT',
-      InstanceID: 5,
+      InstanceID: FIRST_DISK_ID + machine.disks.length,
       ResourceSubType: 'E1000',
       ResourceType: RESOURCE.ethernet,
     }),
   ]
   return `<?xml version="1.0" encoding="UTF-8"?>
-<Envelope ovf:version="1.0" xml:lang="en-US" xmlns="${NAMESPACE}" xmlns:ovf="${NAMESPACE}" xmlns:rasd="${CIM}/CIM_ResourceAllocationSettingData" xmlns:vssd="${CIM}/CIM_VirtualSystemSettingData" xmlns:vmw="http://www.vmware.com/schema/ovf">
+<Envelope ovf:version="1.0" xml:lang="en-US" xmlns="${NAMESPACE}" xmlns:ovf="${NAMESPACE}" xmlns:rasd="${CIM}/CIM_ResourceAllocationSettingData" xmlns:vssd="${CIM}/CIM_VirtualSystemSettingData" xmlns:vmw="http://www.vmware.com/schema/ovf" xmlns:vbox="http://www.virtualbox.org/ovf/machine">
   <References>
-    <File ovf:href="${machine.diskName}" ovf:id="file1" ovf:size="${fileSize}"/>
+${files.join('\n')}
   </References>
   <DiskSection>
     <Info>Virtual disks</Info>
-    <Disk ovf:capacity="${machine.capacity}" ovf:diskId="vmdisk1" ovf:fileRef="file1" ovf:format="${STREAM_OPTIMIZED}"/>
+${disks.join('\n')}
   </DiskSection>
   <NetworkSection>
     <Info>Networks</Info>
@@ -95,13 +113,55 @@ export function ovfText(machine: OvfMachine, fileSize: number): string {
         <vssd:ElementName>Virtual Hardware Family</vssd:ElementName>
         <vssd:InstanceID>0</vssd:InstanceID>
         <vssd:VirtualSystemIdentifier>${name}</vssd:VirtualSystemIdentifier>
-        <vssd:VirtualSystemType>${HARDWARE_FAMILY}</vssd:VirtualSystemType>
+        <vssd:VirtualSystemType>vmx-${machine.hardwareVersion}</vssd:VirtualSystemType>
       </System>
 ${items.join('\n')}${firmware}
-    </VirtualHardwareSection>
+    </VirtualHardwareSection>${machine.firmware === 'efi' ? virtualBoxMachine(machine) : ''}
   </VirtualSystem>
 </Envelope>
 `
+}
+
+const VIRTUALBOX_CONTROLLERS = {
+  sata: { name: 'SATA', type: 'AHCI', ports: 30 },
+  ide: { name: 'IDE', type: 'PIIX4', ports: 2 },
+  lsilogic: { name: 'SCSI', type: 'LsiLogic', ports: 16 },
+} as const
+
+/**
+ * VirtualBox takes the firmware from nowhere but its own settings, and then all else from there too (VirtualBox, `src/VBox/Main/xml/
+ * Settings.cpp`, `MachineConfigFile::importMachineXML`).
+ */
+function virtualBoxMachine({ name, uuid, cpuCount, memoryMebibytes, controller, disks }: OvfMachine): string {
+  const kind = VIRTUALBOX_CONTROLLERS[controller]
+  const attached = disks.map(
+    (disk, index) => `
+          <AttachedDevice type="HardDisk" port="${index}" device="0">
+            <Image uuid="{${disk.uuid}}"/>
+          </AttachedDevice>`,
+  )
+  return `
+    <vbox:Machine ovf:required="false" version="1.16-linux" uuid="{${uuid}}" name="${escaped(name)}" OSType="Linux_64">
+      <ovf:Info>Settings of VirtualBox</ovf:Info>
+      <Hardware>
+        <CPU count="${cpuCount}"/>
+        <Memory RAMSize="${memoryMebibytes}"/>
+        <Firmware type="EFI"/>
+        <Display controller="VMSVGA" VRAMSize="16"/>
+        <BIOS>
+          <IOAPIC enabled="true"/>
+        </BIOS>
+        <Network>
+          <Adapter slot="0" enabled="true" cable="true" type="82540EM">
+            <NAT/>
+          </Adapter>
+        </Network>
+      </Hardware>
+      <StorageControllers>
+        <StorageController name="${kind.name}" type="${kind.type}" PortCount="${kind.ports}" useHostIOCache="${controller === 'ide'}" Bootable="true">${attached.join('')}
+        </StorageController>
+      </StorageControllers>
+    </vbox:Machine>`
 }
 
 function item(elements: Readonly<Record<string, string | number>>): string {

@@ -77,7 +77,7 @@ async function readHeader(source: RandomAccessSource): Promise<Volume> {
   const { magic, version, clusterBits, size, l1Size } = record
   if (magic !== MAGIC || source.size < HEADER_SIZE_V2) throw new ImageError('BAD_INPUT', 'qcow2: the file does not begin with a header')
   if (version !== 2 && version !== 3) {
-    throw new ImageError('UNSUPPORTED', `qcow2: version ${version}; 2 and 3 are read: convert it with qemu-img first`)
+    throw new ImageError('UNSUPPORTED', `qcow2: version ${version}; 2 and 3 are read: export it as one whole disk where it was made`)
   }
   if (clusterBits < CLUSTER_BITS.minimum || clusterBits > CLUSTER_BITS.maximum) {
     throw new ImageError(
@@ -108,7 +108,7 @@ async function readHeader(source: RandomAccessSource): Promise<Volume> {
 }
 
 function refuse(feature: string): never {
-  throw new ImageError('UNSUPPORTED', `qcow2: the image has ${feature}; write a plain one with 'qemu-img convert -O qcow2' first`)
+  throw new ImageError('UNSUPPORTED', `qcow2: the image has ${feature}; which is not read: export it as one whole disk where it was made`)
 }
 
 /** Of version 3; the compression type. */
@@ -123,7 +123,10 @@ function checkFeatures(
   const known = Object.values(INCOMPATIBLE).reduce((sum, bit) => sum + bit, 0)
   if (features > known) refuse(`incompatible features that are not known (0x${features.toString(16)})`)
   if ((features & INCOMPATIBLE.corrupt) !== 0) {
-    throw new ImageError('BAD_INPUT', "qcow2: the image is marked as corrupt; repair it with 'qemu-img check -r all' first")
+    throw new ImageError(
+      'BAD_INPUT',
+      'qcow2: the image is marked as corrupt, so that its tables cannot be relied on; take a copy from before, or have it repaired where it was made',
+    )
   }
   if ((features & INCOMPATIBLE.externalData) !== 0) refuse('an external data file')
   if ((features & INCOMPATIBLE.extendedL2) !== 0) refuse('extended L2 entries')

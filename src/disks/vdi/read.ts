@@ -34,7 +34,7 @@ async function readHeader(source: RandomAccessSource): Promise<Volume> {
   if (imageType !== IMAGE_TYPE.dynamic && imageType !== IMAGE_TYPE.fixed) {
     throw new ImageError(
       'UNSUPPORTED',
-      `vdi: the image is of type ${imageType}, which needs another file; clone it to one with 'VBoxManage clonemedium'`,
+      `vdi: the image is of type ${imageType}, which needs another file; export it as one whole disk where it was made`,
     )
   }
   if (record.blockExtra !== 0) throw new ImageError('UNSUPPORTED', `vdi: blocks carry ${record.blockExtra} bytes of extra data`)

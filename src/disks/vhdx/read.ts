@@ -95,7 +95,7 @@ async function checkLog(
       if (Buffer.compare(entry.signature, SIGNATURE.logEntry) !== 0 || Buffer.compare(entry.logGuid, logGuid) !== 0) continue
       throw new ImageError(
         'UNSUPPORTED',
-        "vhdx: the log holds changes that are not in their place yet; replay it with 'qemu-img check -r all', or attach the disk once",
+        'vhdx: the log holds changes that are not in their place yet; start and shut down its machine once, or attach and detach the disk',
       )
     }
   }

@@ -71,6 +71,6 @@ export function checkNoParent(text: string): void {
   if (parent === undefined || parent.toLowerCase() === NO_PARENT) return
   throw new ImageError(
     'UNSUPPORTED',
-    `vmdk: the disk is a change of another one (parentCID=${parent}); write a whole one with 'qemu-img convert' first`,
+    `vmdk: the disk is a change of another one (parentCID=${parent}); export it as one whole disk where it was made`,
   )
 }

@@ -64,7 +64,10 @@ type HeaderRecord = ReturnType<typeof decode<typeof header.fields>>
 async function readHeader(source: RandomAccessSource): Promise<Volume> {
   const start = await readPart(source, 0, Math.min(header.size, source.size), 'vmdk header')
   if (/^#\s*Disk DescriptorFile|^COWD/.test(Buffer.from(start).toString('latin1'))) {
-    throw new ImageError('UNSUPPORTED', "vmdk: the disk lies in files of their own; write one with 'qemu-img convert -O vmdk' first")
+    throw new ImageError(
+      'UNSUPPORTED',
+      'vmdk: the disk lies in files of their own, which are not read; export it as one whole disk where it was made in one file',
+    )
   }
   const first = decode(header, start, 0, 'vmdk header')
   if (first.magic !== MAGIC) throw new ImageError('BAD_INPUT', 'vmdk: the file does not begin with a sparse extent header')

@@ -29,6 +29,8 @@ export interface DiskParts {
   /** 8-4-4-4-12 hex digits. */
   readonly rootUuid: string
   readonly diskGuid?: string
+  /** Of the root partition in a GPT. */
+  readonly rootTypeGuid: Uint8Array
   readonly mtimeSeconds: number
 }
 
@@ -88,7 +90,7 @@ function mbrOf(parts: DiskParts): Image {
 type Described = Pick<GptPartition, 'typeGuid' | 'image' | 'partitionGuid' | 'attributes'>
 
 function described(partition: PlannedPartition, parts: DiskParts): Described {
-  const { root, rootUuid, rootIsBootable } = parts
+  const { root, rootUuid, rootTypeGuid, rootIsBootable } = parts
   switch (partition.role) {
     case 'esp':
       return { typeGuid: PARTITION_TYPE_GUID.efiSystem, image: volumeOf(partition, parts) }
@@ -100,7 +102,7 @@ function described(partition: PlannedPartition, parts: DiskParts): Described {
       return { typeGuid: PARTITION_TYPE_GUID.biosBoot, image: bytesImage(new Uint8Array(0), partition.size) }
     case 'root':
       return {
-        typeGuid: PARTITION_TYPE_GUID.linuxData,
+        typeGuid: rootTypeGuid,
         image: root,
         partitionGuid: guidFromText(rootUuid),
         // U-Boot looks for extlinux.conf there.

@@ -4,18 +4,23 @@ import type { CodecSpec } from '../../codecs/codec.ts'
 import type { Container } from '../../disks/container.ts'
 import { CONTAINERS, type InputFormat, type OutputFormat } from '../../disks/containers.ts'
 import { gptSectorSize } from '../../disks/gpt/index.ts'
+import { type MachineOptions, machineOf } from '../../disks/machine.ts'
 import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../../disks/sectors.ts'
-import { ImageError } from '../../errors.ts'
+import { ImageError, throwIfAborted } from '../../errors.ts'
+import { openSpool } from '../../io/file-target.ts'
 import type { ProgressListener } from '../../io/progress.ts'
-import { FileSource } from '../../io/source.ts'
+import { FileSource, type RandomAccessSource } from '../../io/source.ts'
 import { dataBytes } from '../../io/stream.ts'
 import { formatOfFile, innerName } from '../endings.ts'
 import { diskIdentity } from '../identity.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
+import { noteSize } from './sizes.ts'
 
-export interface ConvertOptions {
-  /** The file to read. */
+export interface ConvertOptions extends MachineOptions {
+  /** The file or block device to read, or `-` for `stdin`. */
   readonly input: string
+  /** Is read to its end into a scratch file first: containers are read in any order. */
+  readonly stdin?: AsyncIterable<Uint8Array>
   /** Its format; default: what its first and last bytes say. */
   readonly inputFormat?: InputFormat
   /** Of a logical sector of the disk, in bytes. Default: what the container says, else what its GPT is made for, else 512. */
@@ -52,19 +57,22 @@ export interface ConvertPlan {
 export async function convertDisk(options: ConvertOptions): Promise<ImageProduct<ConvertPlan>> {
   const { input, signal, onProgress } = options
   const format = options.format ?? formatOfFile(options.fileName ?? '') ?? 'raw'
-  const fileName = options.fileName ?? CONTAINERS.fileName(parse(input).name, format)
+  const fileName = options.fileName ?? CONTAINERS.fileName(input === '-' ? 'disk' : parse(input).name, format)
   onProgress?.({ kind: 'stage', stage: 'open' })
   const write = await CONTAINERS.writer(format)
-  const source = await FileSource.open(input)
+  const source = input === '-' ? await spooled(options.stdin, signal) : await FileSource.open(input)
   try {
     const opened = await CONTAINERS.open(source, options.inputFormat, { ...(signal && { signal }), ...(onProgress && { onProgress }) })
     if (options.inputFormat === undefined && opened.format === 'raw') checkName(input)
-    const sectorSize = await sectorSizeOf(opened.image, format, options.sectorSize)
+    const container = containerOf(format)
+    const sectorSize = await sectorSizeOf(opened.image, container, options.sectorSize)
+    noteSize(opened.image.size, container, onProgress)
     const image = write(
       { ...opened.image, sectorSize },
       {
-        seed: options.seed ?? (hasIdentifiers(format) ? await diskIdentity(opened.image, signal) : ''),
+        seed: options.seed ?? (container.hasIdentifiers ? await diskIdentity(opened.image, signal) : ''),
         fileName: innerName(fileName),
+        machine: machineOf(options),
         ...(options.compression && { compression: options.compression }),
         ...(options.mtimeSeconds !== undefined && { timeSeconds: options.mtimeSeconds }),
       },
@@ -75,7 +83,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
       named: CONTAINERS.named(format),
       image,
       plan,
-      inputs: [input],
+      inputs: input === '-' ? [] : [input],
       source: { narBytes: 0, verified: true },
       close: () => source.close(),
     })
@@ -85,13 +93,40 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
   }
 }
 
-function hasIdentifiers(format: OutputFormat): boolean {
-  const container: Container | undefined = CONTAINERS.list.find(({ name }) => name === format)
-  return container?.hasIdentifiers === true
+interface OpenSource extends RandomAccessSource {
+  close(): Promise<void>
+}
+
+/** Throws USAGE where there is no such input, WRITE_FAILED, and ABORTED. */
+async function spooled(stdin: AsyncIterable<Uint8Array> | undefined, signal: AbortSignal | undefined): Promise<OpenSource> {
+  if (stdin === undefined) throw new ImageError('USAGE', (option) => `${option('input')} is -, and there is no standard input`)
+  const { target, close } = await openSpool()
+  try {
+    let size = 0
+    for await (const chunk of stdin) {
+      throwIfAborted(signal)
+      await target.write(size, chunk)
+      size += chunk.length
+    }
+    return { size, read: (position, length) => target.read(position, length), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function containerOf(format: OutputFormat): Container {
+  const found = CONTAINERS.list.find(({ name }) => name === format)
+  if (found === undefined) throw new RangeError(`${format}: not in the registry`)
+  return found
 }
 
 /** Throws UNSUPPORTED where a size that the old container says gets lost, unless it is asked for; USAGE where another is asked for. */
-async function sectorSizeOf(disk: DiskImage, format: OutputFormat, asked: SectorSize | undefined): Promise<SectorSize> {
+async function sectorSizeOf(
+  disk: DiskImage,
+  { name: format, largeSectors }: Container,
+  asked: SectorSize | undefined,
+): Promise<SectorSize> {
   if (asked !== undefined) checkSectorSize(asked)
   const { sectorSize: said } = disk
   if (said === undefined) return asked ?? (await gptSectorSize(disk)) ?? DEFAULT_SECTOR_SIZE
@@ -101,8 +136,7 @@ async function sectorSizeOf(disk: DiskImage, format: OutputFormat, asked: Sector
       (option) => `${option('sectorSize')} is ${asked}, and the disk has sectors of ${said} bytes, in which its tables count; leave it out`,
     )
   }
-  const container = CONTAINERS.list.find(({ name }) => name === format)
-  if (said !== DEFAULT_SECTOR_SIZE && asked === undefined && container?.largeSectors === 'attached') {
+  if (said !== DEFAULT_SECTOR_SIZE && asked === undefined && largeSectors === 'attached') {
     throw new ImageError(
       'UNSUPPORTED',
       (option) =>

@@ -5,10 +5,16 @@
  * Not supported: boot programs for BIOS, whose partition stays empty; root file systems other than ext4 and squashfs;
  * encryption, swap, further partitions; more than one generation.
  */
+
+import { GENERATION_DEFAULTS } from '../../boot/generation.ts'
+import { alignUp } from '../../bytes/align.ts'
 import { deriveGuid, guidFromText, guidToText } from '../../bytes/guid.ts'
 import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
+import type { Container } from '../../disks/container.ts'
 import { CONTAINERS, type OutputFormat } from '../../disks/containers.ts'
+import { PARTITION_TYPE_GUID, ROOT_TYPE_GUID } from '../../disks/gpt/index.ts'
+import { type MachineOptions, machineOf } from '../../disks/machine.ts'
 import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../../disks/sectors.ts'
 import { ImageError } from '../../errors.ts'
 import { type Ext4Image, type Ext4Options, ext4 } from '../../filesystems/ext4/index.ts'
@@ -32,10 +38,11 @@ import { type DiskBoot, diskBoot, notStarted } from './boot.ts'
 import { diskSizeFor, type PartitionRole, type PlannedPartition, planLayout, rootSizeOn, tableOf } from './layout.ts'
 import type { BootLoader, DiskLayout } from './names.ts'
 import { type DiskPreset, diskPreset } from './presets.ts'
+import { noteSize } from './sizes.ts'
 
 export type RootFileSystem = 'ext4' | 'squashfs'
 
-export interface DiskOptions extends SystemInput, InitrdSecretsOptions {
+export interface DiskOptions extends SystemInput, InitrdSecretsOptions, MachineOptions {
   /** Name of one of `DISK_PRESETS`, whose settings hold where no others are given. */
   readonly preset?: string
   /** Default: what the ending of `fileName` says, else raw. */
@@ -71,6 +78,8 @@ export interface DiskOptions extends SystemInput, InitrdSecretsOptions {
   readonly rootUuid?: string
   /** Of the partition table; default: derived from the seed. */
   readonly diskGuid?: string
+  /** Give the root the partition type of its CPU, by which systemd finds and systemd-repart grows it. Default: that of Linux data. */
+  readonly discoverableRoot?: boolean
   /** Of compressed containers; default gzip, level 6. */
   readonly compression?: CodecSpec
   /** Name of the file to write, which some containers repeat. Default `nixos`. */
@@ -153,9 +162,14 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
       signal: options.signal,
     }))
   const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds, sectorSize })
+  const rootTypeGuid = options.discoverableRoot === true ? discoverableType(bootspec.system, layout) : PARTITION_TYPE_GUID.linuxData
+  const container: Container | undefined = CONTAINERS.list.find(({ name }) => name === format)
+  // A loader for a BIOS starts nothing but by one.
+  const machine = machineOf({ ...(layout.startsWith('legacy') && container?.hasMachine && { firmware: 'bios' }), ...options })
+  const whole = (size: number): number => alignUp(size, settings.sizeUnit ?? 1)
   const diskWith = (rootImage: Image): DiskImage => {
     const needed = diskSizeFor(layout, start, rootImage.size)
-    const size = typeof settings.size === 'number' ? settings.size : needed
+    const size = typeof settings.size === 'number' ? settings.size : whole(needed)
     if (size < needed) {
       throw new ImageError(
         'LIMIT',
@@ -173,6 +187,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
       sectorSize,
       seed,
       rootUuid,
+      rootTypeGuid,
       mtimeSeconds,
       ...(options.diskGuid !== undefined && { diskGuid: options.diskGuid }),
     })
@@ -181,7 +196,7 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
     const { compression, fileName = 'nixos' } = options
     return contained(
       { ...whole, sectorSize },
-      { seed, fileName: innerName(fileName), timeSeconds: mtimeSeconds, ...(compression && { compression }) },
+      { seed, fileName: innerName(fileName), timeSeconds: mtimeSeconds, machine, ...(compression && { compression }) },
     )
   }
   const plan = {
@@ -200,8 +215,12 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   }
   const table = (rootSize: number | undefined): DiskPlan['partitions'] =>
     partitions.map(({ role, name, start: at, size }) => ({ role, name, start: at, size: size ?? rootSize }))
-  const product = (image: Image | GrowingImage, own: Pick<DiskPlan, 'diskSize' | 'partitions' | 'rootFreeBytes'>) =>
-    imageProduct({
+  const product = (
+    image: Image | GrowingImage,
+    own: Pick<DiskPlan, 'diskSize' | 'partitions' | 'rootFreeBytes'>,
+  ): ImageProduct<DiskPlan> => {
+    if (container !== undefined && own.diskSize !== undefined) noteSize(own.diskSize, container, options.onProgress)
+    return imageProduct({
       name: options.fileName ?? 'nixos.img',
       named: CONTAINERS.named(plan.format),
       image,
@@ -209,12 +228,13 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
       inputs: [...store.inputs, ...installedInputs(options)],
       source: { narBytes: plan.narBytes, verified: plan.verified },
     })
+  }
   if (rootFileSystem === 'squashfs') {
     // What no root would fit in is found before one is packed.
     finish(diskWith({ size: MEBIBYTE, extents: [] }))
     const partition = squashfs(root, { codec: SQUASHFS_DEFAULTS.codec, timeSeconds: mtimeSeconds, digests })
     const diskSize = typeof settings.size === 'number' ? settings.size : undefined
-    const sizeLimit = diskSize ?? diskSizeFor(layout, start, partition.sizeLimit)
+    const sizeLimit = diskSize ?? whole(diskSizeFor(layout, start, partition.sizeLimit))
     const raw = packedInPlace({ partition, start, sizeLimit, ...(diskSize !== undefined && { leastSize: diskSize }), diskWith })
     return product(format === 'raw' ? raw : packedFirst(raw, finish), { diskSize, partitions: table(undefined), rootFreeBytes: undefined })
   }
@@ -224,27 +244,37 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
     // No identifier: a root of the same files is the same.
     hashSeed: guidToText(deriveGuid(options.seed ?? toplevel, 'ext4 hash')),
   })
-  const diskSize = typeof settings.size === 'number' ? settings.size : diskSizeFor(layout, start, rootImage.size)
+  const diskSize = typeof settings.size === 'number' ? settings.size : whole(diskSizeFor(layout, start, rootImage.size))
   const rootFreeBytes = rootImage.plan.freeBlockCount * EXT4_BLOCK_SIZE
   return product(finish(diskWith(rootImage)), { diskSize, partitions: table(rootImage.size), rootFreeBytes })
 }
 
-/** What decides a disk beside its root directory. */
+/** Throws USAGE for a layout without a GPT, and UNSUPPORTED for a CPU that the specification does not name. */
+function discoverableType(system: string, layout: DiskLayout): Uint8Array {
+  if (tableOf(layout) !== 'gpt')
+    throw new ImageError('USAGE', (option) => `${option('discoverableRoot')}: the layout ${layout} has no GPT; leave it out`)
+  const [cpu = ''] = system.split('-')
+  const guid = ROOT_TYPE_GUID[cpu]
+  if (guid !== undefined) return guid
+  throw new ImageError('UNSUPPORTED', (option) => `${option('discoverableRoot')}: there is no partition type for ${system}; leave it out`)
+}
+
+/** What decides a disk beside its root directory; what is not given, and what means the same, is the same here. */
 function deciding(
-  options: DiskOptions & { readonly layout: DiskLayout; readonly sectorSize: SectorSize },
+  options: DiskOptions & { readonly layout: DiskLayout; readonly sectorSize: SectorSize; readonly rootUuid: string },
   bootLoader: BootLoader,
 ): Readonly<Record<string, unknown>> {
-  const { layout, rootFileSystem, size, freeSize, espSize, sectorSize, label, kernelParams, timeoutSeconds, rootUuid, mtimeSeconds } =
-    options
-  const partitions = { layout, rootFileSystem, size, freeSize, espSize, sectorSize }
-  return { kind: 'disk', ...partitions, label, bootLoader, kernelParams, timeoutSeconds, rootUuid, mtimeSeconds }
+  const { layout, rootFileSystem, size = 'auto', freeSize, espSize, sectorSize, label, mtimeSeconds } = options
+  const { kernelParams = [], timeoutSeconds = GENERATION_DEFAULTS.timeoutSeconds, rootUuid, discoverableRoot = false } = options
+  const partitions = { layout, rootFileSystem, size, freeSize, espSize, sectorSize, discoverableRoot }
+  return { kind: 'disk', ...partitions, label, bootLoader, kernelParams, timeoutSeconds, rootUuid: rootUuid.toUpperCase(), mtimeSeconds }
 }
 
 /** Throws USAGE for a name that none has. */
-function presetSettings(name: string | undefined): Partial<Pick<DiskPreset, 'format' | 'layout' | 'size'>> {
+function presetSettings(name: string | undefined): Partial<Pick<DiskPreset, 'format' | 'layout' | 'size' | 'sizeUnit'>> {
   if (name === undefined) return {}
-  const { format, layout, size } = diskPreset(name)
-  return { format, layout, size }
+  const { format, layout, size, sizeUnit } = diskPreset(name)
+  return { format, layout, size, ...(sizeUnit !== undefined && { sizeUnit }) }
 }
 
 interface RootOptions extends Omit<DiskOptions, 'configuration'> {

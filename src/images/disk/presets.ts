@@ -10,6 +10,8 @@ export interface DiskPreset {
   readonly layout: DiskLayout
   /** Bytes, or as much as the content needs. */
   readonly size: number | 'auto'
+  /** A size that is `auto` becomes a whole multiple of so many bytes. */
+  readonly sizeUnit?: number
   /** One line. */
   readonly about: string
 }
@@ -24,12 +26,13 @@ export const DISK_PRESETS: readonly DiskPreset[] = [
     format: 'raw.tar.gz',
     layout: 'efi',
     size: 'auto',
+    sizeUnit: GIBIBYTE,
     about: 'Google Compute Engine: upload, then gcloud compute images create',
   },
   { name: 'hyperv', format: 'vhdx', layout: 'efi', size: 4 * GIBIBYTE, about: 'Hyper-V, generation 2, secure boot off' },
   { name: 'vmware', format: 'vmdk', layout: 'efi', size: 'auto', about: 'VMware Workstation and Fusion, firmware EFI' },
   { name: 'vsphere', format: 'ova', layout: 'efi', size: 'auto', about: 'VMware vSphere and ESXi: deploy as an OVF template' },
-  { name: 'virtualbox', format: 'ova', layout: 'efi', size: 'auto', about: 'VirtualBox: import, then switch the firmware to EFI' },
+  { name: 'virtualbox', format: 'ova', layout: 'efi', size: 'auto', about: 'VirtualBox: import the appliance' },
   { name: 'openstack', format: 'qcow2', layout: 'efi', size: 'auto', about: 'OpenStack Glance, with hw_firmware_type=uefi' },
   { name: 'oci', format: 'qcow2', layout: 'efi', size: 8 * GIBIBYTE, about: 'Oracle Cloud: import as a custom image, UEFI' },
   { name: 'proxmox', format: 'qcow2', layout: 'efi', size: 'auto', about: 'Proxmox VE: qm importdisk, with OVMF' },

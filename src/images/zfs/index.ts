@@ -6,6 +6,7 @@
  * what `filesystems/zfs` lists.
  */
 
+import { GENERATION_DEFAULTS } from '../../boot/generation.ts'
 import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS } from '../../disks/containers.ts'
@@ -263,7 +264,8 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
 
 /** What decides the disks beside what lies on the pool, and how it is divided. */
 function deciding(options: ZfsOptions): Readonly<Record<string, unknown>> {
-  const { layout, rootSize, freeSize, sectorSize, compatibility, bootLoader, kernelParams, timeoutSeconds, parity, mtimeSeconds } = options
+  const { layout, rootSize, freeSize, sectorSize, compatibility, bootLoader, parity, mtimeSeconds } = options
+  const { kernelParams = [], timeoutSeconds = GENERATION_DEFAULTS.timeoutSeconds } = options
   const disks = { layout, rootSize, freeSize, sectorSize, parity }
   return { kind: 'zfs', ...disks, compatibility, bootLoader, kernelParams, timeoutSeconds, mtimeSeconds }
 }
