@@ -287,14 +287,15 @@ export const ADD = row({
   type: hostAddition(),
   group: 'Image',
   repeatable: true,
-  about: 'Put the file or folder SOURCE into the image as TARGET',
+  about: 'Put the file or folder SOURCE into the image as TARGET; /=DIR puts what is in DIR at its root',
 })
 
 /** Throws USAGE for a target that is named twice. */
 export function checkTargets(...lists: readonly (readonly Pick<Addition, 'target'>[] | undefined)[]): void {
   const targets = new Set<string>()
   for (const { target } of lists.flatMap((list) => list ?? [])) {
-    if (targets.has(target)) throw usage(`the target /${target} is named twice, by --add or --link`)
+    // Contents of several folders may lie at the root.
+    if (target !== '/' && targets.has(target)) throw usage(`the target /${target} is named twice, by --add, --link or --node`)
     targets.add(target)
   }
 }

@@ -87,11 +87,20 @@ function parse(args: readonly string[], options: ParseArgsOptionsConfig): Parsed
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error)
     const unknown = /^Unknown option '(-[^']*)'/.exec(message)?.[1]
+    const ambiguous = /^Option '--?([^' ,]+).*' argument is ambiguous/.exec(message)?.[1]
+    if (ambiguous !== undefined) throw usage(ambiguousValue(ambiguous, args, options))
     if (unknown === undefined) throw usage(message.split(/[.\n]/)[0]?.replace(/^Option /, '') ?? message)
     const near = nearest(unknown.replace(/^-+/, ''), Object.keys(options))
     throw usage(`there is no option ${unknown}${near === undefined ? '' : `; did you mean --${near}?`}`)
   }
   return { values: parsed.values, positionals: parsed.positionals }
+}
+
+/** A value that begins with a dash looks as another option does. */
+function ambiguousValue(name: string, args: readonly string[], options: ParseArgsOptionsConfig): string {
+  const flag = Object.keys(options).find((known) => options[known]?.short === name) ?? name
+  const value = args.find((argument, index) => argument.startsWith('-') && [`--${flag}`, `-${name}`].includes(args[index - 1] ?? ''))
+  return `--${flag} is followed by ${value === undefined ? 'an option' : `'${value}'`}; a value that begins with a dash is written --${flag}='${value ?? '-...'}'`
 }
 
 function fromConfig({ name, rows }: Command, file: string): Values {

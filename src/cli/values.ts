@@ -241,7 +241,7 @@ export function timeout(): ValueType<number | null> {
 }
 
 export interface Addition {
-  /** Path in the image, without a leading slash. */
+  /** Path in the image, without a leading slash; `/` for its root. */
   readonly target: string
   /** Path on the host. */
   readonly source: string
@@ -272,7 +272,12 @@ export function addition(): ValueType<Addition> {
 }
 
 function additionOf(placeholder: string, make: (target: string, rest: string) => Addition): ValueType<Addition> {
-  const split = (value: string, option: string): Addition => make(...splitTarget(value, option, placeholder, '/docs/README=./README.md'))
+  const split = (value: string, option: string): Addition => {
+    const [, rest] = /^\/+=(.+)$/s.exec(value) ?? []
+    // The content of a folder, at the root.
+    if (rest !== undefined && !rest.includes('\0')) return make('/', rest)
+    return make(...splitTarget(value, option, placeholder, '/docs/README=./README.md'))
+  }
   return {
     placeholder,
     schema: { type: 'string', pattern: TARGET_PATTERN },
@@ -308,9 +313,9 @@ export function linkage(): ValueType<Link> {
   }
 }
 
-const TARGET_PATTERN = '^(?:[^\\\\=]|\\\\[\\\\=])+=.+$'
+export const TARGET_PATTERN = '^(?:[^\\\\=]|\\\\[\\\\=])+=.+$'
 
-function splitTarget(value: string, option: string, form: string, example: string): [target: string, rest: string] {
+export function splitTarget(value: string, option: string, form: string, example: string): [target: string, rest: string] {
   const parts = /^((?:[^\\=]|\\[\\=])+)=(.+)$/s.exec(value)
   const target = (parts?.[1] ?? '').replace(/\\([\\=])/g, '$1').replace(/^\/+/, '')
   const clean = target.split('/').every((name) => name !== '' && name !== '.' && name !== '..' && !name.includes('\0'))

@@ -10,7 +10,7 @@ import type { StoreInput } from '../system/input.ts'
 import { checkedStore, loadStore } from '../system/store.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
-import type { Attributes, DirectoryNode } from '../tree/tree.ts'
+import type { Attributes, DirectoryNode, TreeNode } from '../tree/tree.ts'
 import { initrdSizeRule, MEMBER_ALIGNMENT, prependedArchives } from './initrd-parts.ts'
 import { type ImageProduct, imageProduct } from './product.ts'
 
@@ -21,6 +21,7 @@ export interface InitrdOptions extends Omit<StoreInput, 'closure'> {
   readonly prepend?: readonly string[]
   readonly add?: readonly Addition[]
   readonly links?: readonly Link[]
+  readonly nodes?: readonly SpecialNode[]
   /** Default zstd, level 10, as nixpkgs has it for kernels from 5.9 on. */
   readonly compression?: CodecSpec
   /** Time of what is not from the store, whose files have 1 as Nix gives them; default 1. */
@@ -33,6 +34,19 @@ export interface InitrdOptions extends Omit<StoreInput, 'closure'> {
 export interface Link {
   readonly target: string
   readonly destination: string
+}
+
+/** A device or a pipe `target`, a path in the archive, which need not be on the host. */
+export interface SpecialNode {
+  readonly target: string
+  readonly kind: 'characterDevice' | 'blockDevice' | 'fifo'
+  /** Of a device; default 0. */
+  readonly major?: number
+  readonly minor?: number
+  /** Permission bits; default 0600. */
+  readonly mode?: number
+  readonly uid?: number
+  readonly gid?: number
 }
 
 /** What goes into an initrd, as plain data. */
@@ -55,15 +69,15 @@ export const INITRD_DEFAULTS = { compression: { name: 'zstd', level: 10 } as Cod
  * when there is nothing to put in, LIMIT for an initrd of 4 GiB or more; where compression decides, `pack` throws it.
  */
 export async function initrd(options: InitrdOptions): Promise<ImageProduct<InitrdPlan>> {
-  const { prepend = [], add = [], links = [], compression = INITRD_DEFAULTS.compression } = options
+  const { prepend = [], add = [], links = [], nodes = [], compression = INITRD_DEFAULTS.compression } = options
   const mtimeSeconds = options.mtimeSeconds ?? INITRD_DEFAULTS.mtimeSeconds
   const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
   const policy: ScanPolicy = {
     attributes: (kind, host) => ({ ...folder, mode: kind === 'symlink' ? 0o777 : host.mode }),
     hardLinks: options.hardLinks === true,
   }
-  if (prepend.length + add.length + links.length === 0 && options.closure === undefined) {
-    throw new ImageError('USAGE', 'an initrd needs something to hold: a closure, added files, links, or archives to prepend')
+  if (prepend.length + add.length + links.length + nodes.length === 0 && options.closure === undefined) {
+    throw new ImageError('USAGE', 'an initrd needs something to hold: a closure, added files, links, devices, or archives to prepend')
   }
   const prepended = await prependedArchives(prepend, options.onProgress)
   const store = options.closure === undefined ? undefined : await storePart({ ...options, closure: options.closure }, folder)
@@ -73,6 +87,7 @@ export async function initrd(options: InitrdOptions): Promise<ImageProduct<Initr
     ...links.map(({ target, destination }) =>
       treeAt(target, { kind: 'symlink', ...folder, mode: 0o777, target: utf8(destination) }, folder),
     ),
+    ...nodes.map(({ target, ...node }) => treeAt(target, specialNode(node, mtimeSeconds), folder)),
   ]
   const [first, ...others] = trees
   const archive = first === undefined ? undefined : cpio(mergeTrees(first, ...others))
@@ -97,6 +112,14 @@ export async function initrd(options: InitrdOptions): Promise<ImageProduct<Initr
     inputs: [...(store?.inputs ?? []), ...prepend, ...add.map(({ source }) => source)],
     source: { narBytes: plan.narBytes, verified: plan.verified },
   })
+}
+
+function specialNode(
+  { kind, major = 0, minor = 0, mode = 0o600, uid = 0, gid = 0 }: Omit<SpecialNode, 'target'>,
+  mtimeSeconds: number,
+): TreeNode {
+  const attributes: Attributes = { mode, uid, gid, mtimeSeconds }
+  return kind === 'fifo' ? { kind, ...attributes } : { kind, ...attributes, major, minor }
 }
 
 const ENDINGS: Readonly<Record<CodecSpec['name'], readonly string[]>> = {

@@ -92,10 +92,15 @@ function fileFields({ etag, contentType }: ServedFile): Record<string, string> {
 }
 
 /**
- * The path of a request target (RFC 9112, 3.2) in origin or absolute form, without the query. Nothing is decoded or
- * resolved: the table has the one spelling that is answered.
+ * The path of a request target (RFC 9112, 3.2) in origin or absolute form, without the query, as the table spells it: firmware
+ * asks for `//initrd`, where a folder ends with a slash and a name begins with one. Characters that need no encoding are
+ * decoded (RFC 3986, 6.2.2.2), and `/./` and doubled slashes are one slash; `..` leads nowhere.
  */
 function pathOf(target: string): string {
   const [path = ''] = target.replace(/^https?:\/\/[^/?#]*/i, '').split('?', 1)
-  return path === '' ? '/' : path
+  const decoded = path.replace(/%([0-9a-f]{2})/gi, (encoded, hex: string) => {
+    const character = String.fromCharCode(Number.parseInt(hex, 16))
+    return /[A-Za-z0-9._~-]/.test(character) ? character : encoded
+  })
+  return path === '' ? '/' : decoded.replace(/(?:\/\.?)+(?=\/)/g, '')
 }

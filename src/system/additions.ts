@@ -5,9 +5,9 @@ import { ImageError, systemErrorCode } from '../errors.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import { treeAt } from '../tree/merge.ts'
 import { type ScanPolicy, scanHost } from '../tree/scan.ts'
-import type { Attributes, DirectoryNode } from '../tree/tree.ts'
+import type { Attributes, DirectoryNode, TreeNode } from '../tree/tree.ts'
 
-/** `target` is a path in the image, `source` one of the host; a link there is followed, links below it are kept. */
+/** `target` is a path in the image, `/` for the content of a folder at its root, `source` one of the host; a link there is followed, links below it are kept. */
 export interface Addition {
   readonly target: string
   readonly source: string
@@ -40,7 +40,8 @@ export function addedTree(
     dropped.push(path)
     return { ...given, mode: given.mode & ~bits }
   }
-  const tree = treeAt(target, scanHost(withoutLinks(source), { ...policy, attributes }), folder)
+  const scanned = scanHost(withoutLinks(source), { ...policy, attributes })
+  const tree = /^\/+$/.test(target) ? rootOf(scanned, source, folder) : treeAt(target, scanned, folder)
   const [first] = dropped
   if (first !== undefined) {
     const others = dropped.length === 1 ? '' : ` and ${dropped.length - 1} more below ${source}`
@@ -48,6 +49,12 @@ export function addedTree(
     onProgress?.({ kind: 'note', message })
   }
   return tree
+}
+
+/** The content of a folder, whose own attributes say nothing of the root of an image. */
+function rootOf(node: TreeNode, source: string, folder: Attributes): DirectoryNode {
+  if (node.kind === 'directory') return { ...node, ...folder }
+  throw new ImageError('USAGE', `${source}: is no folder, and cannot be the root of an image; name a target below /`, { path: source })
 }
 
 /** The bits of a mode that would act for somebody else (POSIX, S_ISUID and S_ISGID). */

@@ -79,6 +79,7 @@ const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>>
   labelEdition: ['minimal'],
   add: ['/x=/a/keys:0600'],
   links: ['/init=/nix/store/x/init'],
+  nodes: ['/dev/console=c:5:1:0620:0:5'],
   mtimeSeconds: ['2026-11-21', 1795219200],
   listen: ['[::1]:0'],
   names: ['boot.example.org'],

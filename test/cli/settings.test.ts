@@ -7,6 +7,7 @@ import { type CommandName, loadCommands } from '../../src/cli/commands/index.ts'
 import { withMemory } from '../../src/cli/memory.ts'
 import { type Environment, readSettings as readGiven } from '../../src/cli/settings.ts'
 import { splitAddress } from '../../src/cli/values.ts'
+import { nodeValue } from '../../src/cli/values-initrd.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'kilnix-settings-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -136,7 +137,7 @@ describe('arguments', () => {
     [['--hybrid', 'mbr'], /one of gpt, nixpkgs, none/],
     [['--add', 'x'], /TARGET=SOURCE/],
     [['--add', '../x=y'], /TARGET=SOURCE/],
-    [['--add', '/=y'], /TARGET=SOURCE/],
+    [['--add', '=y'], /--add is '=y', it must be TARGET=SOURCE/],
     [['--add', 'x='], /TARGET=SOURCE/],
     [['--add', 'x=y', '--add', '/x=z'], /target \/x is named twice/],
     [['--mtime', 'yesterday'], /seconds since 1970/],
@@ -403,4 +404,36 @@ test('suggestions are near or there are none', () => {
   expect(nearest('outptu', ['output', 'root'])).toBe('output')
   expect(nearest('xyz', ['output', 'root'])).toBeUndefined()
   expect(nearest('', ['output'])).toBeUndefined()
+})
+
+describe('values that look like something else', () => {
+  test('a value that begins with a dash is told how it is written', () => {
+    expect(() => read(['--kernel-param', '-- x'])).toThrow(
+      "--kernel-param is followed by '-- x'; a value that begins with a dash is written --kernel-param='-- x'",
+    )
+    expect(read(['--kernel-param=-- x']).kernelParams).toEqual(['-- x'])
+    expect(() => read(['-o', '--force'])).toThrow(/--output is followed by/)
+  })
+
+  test('the root is a target of additions, and of nothing else', () => {
+    expect(read(['--add', '/=a', '--add', '/=b']).add).toMatchObject([{ target: '/' }, { target: '/' }])
+    expect(() => nodeValue().parse('/=c:5:1', '--node')).toThrow(/TARGET a path in the image/)
+  })
+
+  test('devices and pipes', () => {
+    const parse = (value: string) => nodeValue().parse(value, '--node')
+    expect(parse('/dev/console=c:5:1')).toEqual({ target: 'dev/console', kind: 'characterDevice', major: 5, minor: 1 })
+    expect(parse('/dev/sda=b:8:0:0660:0:6')).toEqual({
+      target: 'dev/sda',
+      kind: 'blockDevice',
+      major: 8,
+      minor: 0,
+      mode: 0o660,
+      uid: 0,
+      gid: 6,
+    })
+    expect(parse('/run/p=p:0644')).toEqual({ target: 'run/p', kind: 'fifo', mode: 0o644 })
+    for (const value of ['/dev/x=c:5', '/dev/x=d:5:1', '/dev/x=c:5:1:9', '/dev/x=p:1:1', 'c:5:1'])
+      expect(() => parse(value), value).toThrow(/--node is/)
+  })
 })

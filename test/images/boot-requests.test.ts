@@ -39,7 +39,7 @@ describe('a device tree', () => {
   it('comes into an ISO', async () => {
     const system = made({ extensions: DTB, files })
     const { plan } = await iso(system.options)
-    expect(plan.layout.files.map(({ path }) => path)).toContain(`/boot${PARTS}/board.dtb`)
+    expect(plan.layout.sharedFiles?.map(({ path }) => path)).toContain(`/EFI/nixos/${'2'.repeat(32)}-parts-board.dtb.efi`)
     expect(system.notes).toEqual([])
   })
 

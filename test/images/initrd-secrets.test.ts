@@ -189,7 +189,7 @@ describe('the archive', () => {
   it('lies in an ISO beside the kernel', async () => {
     const { options } = made(NEEDED)
     const { plan } = await iso({ ...options, initrdSecrets: given })
-    expect(JSON.stringify(plan.layout)).toContain('/boot/initrd-secrets')
+    expect(JSON.stringify(plan.layout)).toContain('/EFI/nixos/initrd-secrets.efi')
   })
 
   it('comes behind the initrd of a network boot', async () => {

@@ -75,6 +75,26 @@ describe('an initrd', () => {
     expect(linked.get('root/ssh/key')).toMatchObject({ nlink: 2, data: Buffer.from('secret\n') })
   })
 
+  it('holds what is in a folder at its root, and devices and pipes that no host has', async () => {
+    const unpacked = unpackedInitrd(
+      (
+        await build({
+          add: [{ target: '/', source: at('folder') }],
+          nodes: [
+            { target: 'dev/console', kind: 'characterDevice', major: 5, minor: 1 },
+            { target: 'dev/vda', kind: 'blockDevice', major: 254, minor: 0, mode: 0o660, gid: 6 },
+            { target: 'run/pipe', kind: 'fifo', mode: 0o644 },
+          ],
+        })
+      ).members,
+    )
+    expect([...unpacked.keys()]).toEqual(['again', 'dev', 'dev/console', 'dev/vda', 'link', 'run', 'run/pipe', 'ssh', 'ssh/key'])
+    expect(unpacked.get('dev/console')).toMatchObject({ mode: 0o20600, uid: 0, gid: 0, rdevmajor: 5, rdevminor: 1 })
+    expect(unpacked.get('dev/vda')).toMatchObject({ mode: 0o60660, gid: 6, rdevmajor: 254 })
+    expect(unpacked.get('run/pipe')).toMatchObject({ mode: 0o10644 })
+    await expect(build({ add: [{ target: '/', source: at('folder', 'ssh', 'key') }] })).rejects.toMatchObject({ code: 'USAGE' })
+  })
+
   it('comes after archives of the host, which stay as they are', async () => {
     const add = [{ target: 'kernel/x86/microcode', source: at('folder') }]
     const first = await build({ add, compression: { name: 'none' } })

@@ -116,15 +116,23 @@ describe('planResponse', () => {
     expect(plan(target).status).toBe(200)
   })
 
+  it.each(['//initrd', '///initrd', '/./initrd', '/.//./initrd', '/%69nitrd', '//%69%6Eitrd?x', 'http://any.where//initrd'])(
+    'finds %s',
+    (target) => {
+      expect(plan(target)).toMatchObject({ status: 200, fields: plan('/initrd').fields })
+    },
+  )
+
   it.each([
     '/initrd/',
-    '//initrd',
-    '/./initrd',
     '/x/../initrd',
+    '//../initrd',
     '/../initrd',
     '/../../etc/passwd',
-    '/%69nitrd',
     '/initrd%00',
+    '/initrd/.',
+    '/.initrd',
+    '/%2finitrd',
     '/initrd%3F',
     '/%2e%2e/etc/passwd',
     '/..%2fetc/passwd',

@@ -3,6 +3,7 @@ import { storeInput } from '../input.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
 import { flag, linkage } from '../values.ts'
+import { nodeValue } from '../values-initrd.ts'
 
 export default imageCommand({
   name: 'initrd',
@@ -41,6 +42,14 @@ export default imageCommand({
       repeatable: true,
       about: 'Put a symbolic link TARGET into the archive that leads to DESTINATION',
     }),
+    nodes: row({
+      type: nodeValue(),
+      group: 'Image',
+      flag: 'node',
+      repeatable: true,
+      about:
+        'Put a device into the archive, which nobody has to have on the host, as /dev/console=c:5:1, or a pipe (p); mode 0600 unless said',
+    }),
     hardLinks: row({
       type: flag(),
       group: 'Image',
@@ -50,7 +59,7 @@ export default imageCommand({
     mtimeSeconds: row({ ...rows.MTIME, defaultText: 'SOURCE_DATE_EPOCH, else 1, as files of the store have it' }),
     ...rows.BUILDING,
   },
-  check: ({ add, links }) => rows.checkTargets(add, links),
+  check: ({ add, links, nodes }) => rows.checkTargets(add, links, nodes),
   async make(given, context) {
     const { initrd } = await import('../../images/initrd.ts')
     return initrd({ ...given, ...storeInput(given, context) })
