@@ -6,7 +6,8 @@ import { printableText } from '../bytes/text.ts'
 import type { ProgressEvent, ProgressListener, Stage } from '../io/progress.ts'
 import { formatBytes, formatDuration } from './units.ts'
 
-export type ProgressMode = 'bar' | 'plain' | 'none'
+/** `notes`: what is ignored, guessed or odd is said all the same; `none`: not even that. */
+export type ProgressMode = 'bar' | 'plain' | 'notes' | 'none'
 
 export interface ProgressOutput {
   write(text: string): unknown
@@ -109,7 +110,15 @@ export function createProgress(mode: ProgressMode, output: ProgressOutput, now: 
         return
     }
   }
-  return mode === 'none' ? { listener: () => undefined, clear: () => undefined } : { listener, clear }
+  switch (mode) {
+    case 'none':
+      return { listener: () => undefined, clear }
+    case 'notes':
+      return { listener: (event) => (event.kind === 'note' ? listener(event) : undefined), clear }
+    case 'bar':
+    case 'plain':
+      return { listener, clear }
+  }
 }
 
 function measure(state: StageState, doneBytes: number, time: number): void {

@@ -321,7 +321,8 @@ export const PROGRESS = row({
   type: choice(['auto', 'bar', 'plain', 'none']),
   group: 'General',
   default: 'auto',
-  about: 'How to show progress; auto is a bar on a terminal, lines elsewhere',
+  about:
+    'How to show progress; auto is a bar on a terminal, lines elsewhere; with none, and with --dry-run, only what is to be noted is said',
 })
 
 export const QUIET = row({ type: flag(), group: 'General', default: false, about: 'Print errors and the path of the image only' })

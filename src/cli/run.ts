@@ -33,8 +33,9 @@ function withProgress(command: Command, given: Given<Rows>, work: (run: Run) => 
 
 /** Of a command that has no row for it, as its work is short, nothing is told where it would stand in a log. */
 function progressMode({ quiet, dryRun, progress = 'brief' }: Given<Rows>): ProgressMode {
-  if (quiet || dryRun) return 'none'
+  if (quiet) return 'none'
+  if (dryRun || progress === 'none') return 'notes'
   if (progress !== 'auto' && progress !== 'brief') return progress as ProgressMode
   if (process.stderr.isTTY && process.env.TERM !== 'dumb') return 'bar'
-  return progress === 'brief' ? 'none' : 'plain'
+  return progress === 'brief' ? 'notes' : 'plain'
 }

@@ -118,6 +118,15 @@ test('none writes nothing at all', () => {
   expect(writes).toEqual([])
 })
 
+test('notes are all that is written where nothing else is to be', () => {
+  const { writes, progress, listener } = terminal('notes')
+  listener({ kind: 'stage', stage: 'scan' })
+  listener({ kind: 'bytes', stage: 'scan', doneBytes: 5 })
+  listener({ kind: 'note', message: 'x' })
+  progress.clear()
+  expect(writes).toEqual(['x\n'])
+})
+
 test.each([
   [0, '0 B'],
   [1023, '1023 B'],

@@ -3,7 +3,7 @@
  * is opened in their place. No machine that runs tests has a device to lose.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -125,7 +125,7 @@ describe('what the kernel tells of a device', () => {
     checkDevice(ofNumber(8n, 17n))
     mounted()
     expect(() => checkDevice(disk())).toThrow(refused(/dm-0 is built on sdb2/))
-    rmSync(at('sys/devices/usb/sdb/sdb2/holders/dm-0'))
+    unlinkSync(at('sys/devices/usb/sdb/sdb2/holders/dm-0'))
     checkDevice(disk())
   })
 })
