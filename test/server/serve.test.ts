@@ -126,18 +126,18 @@ describe.skipIf(oracle('curl').skip)('with curl', () => {
     expect(new Set(clients.slice(1)).size).toBe(1)
   })
 
-  it.each([
-    '/../etc/passwd',
-    '/../../../../etc/passwd',
-    '/%2e%2e/etc/passwd',
-    '/./initrd',
-    '/x/../initrd',
-    '/%69nitrd',
-    '//initrd',
-    '/initrd/',
-  ])('has nothing at %s', async (path) => {
+  it.each(['/../etc/passwd', '/../../../../etc/passwd', '/%2e%2e/etc/passwd', '/x/../initrd', '/initrd/'])(
+    'has nothing at %s',
+    async (path) => {
+      const { url } = await startServer([initrd])
+      expect((await curl('--path-as-is', '--write-out', '%{http_code}', `${url}${path}`)).toString()).toBe('404 Not Found\n404')
+    },
+  )
+
+  it.each(['/./initrd', '/%69nitrd', '//initrd'])('has at %s what is at /initrd', async (path) => {
     const { url } = await startServer([initrd])
-    expect((await curl('--path-as-is', '--write-out', '%{http_code}', `${url}${path}`)).toString()).toBe('404 Not Found\n404')
+    const [same, other] = [await curl(`${url}/initrd`), await curl('--path-as-is', `${url}${path}`)]
+    expect(other.equals(same)).toBe(true)
   })
 
   it('takes absolute targets, as for a proxy', async () => {
