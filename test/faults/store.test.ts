@@ -185,11 +185,12 @@ describe('a store that was damaged before', () => {
   })
 })
 
-/** The error of an image whose store changes before it is planned, after that, or once bytes are read. */
-async function errorAfter(kind: 'squashfs' | 'iso', path: string, action: Harm, when: 'before' | 'planned' | 'reading') {
+/** The error of an image whose store changes before it is planned, after that, once bytes are read, or when the store is packed. */
+async function errorAfter(kind: 'squashfs' | 'iso', path: string, action: Harm, when: 'before' | 'planned' | 'reading' | 'packed') {
   const { folder, root } = work.closure
   const input = { closure: folder, root, compression: { name: 'zstd', level: 1 } } as const
   let harmed = false
+  let isPacking = false
   const harmAt = (moment: typeof when): void => {
     if (harmed || moment !== when) return
     harmed = true
@@ -197,6 +198,8 @@ async function errorAfter(kind: 'squashfs' | 'iso', path: string, action: Harm, 
   }
   const onProgress = (event: ProgressEvent): void => {
     if (event.kind === 'bytes' && event.doneBytes > 0) harmAt('reading')
+    isPacking ||= event.kind === 'stage' && event.stage === 'squashfs'
+    if (isPacking && event.kind === 'stage' && event.stage === 'write') harmAt('packed')
   }
   try {
     harmAt('before')
@@ -218,10 +221,13 @@ describe('a store that changes', () => {
     expect(leftIn(dirname(output))).toEqual([])
   })
 
-  it.each(changes)('the kernel of an ISO that %s between plan and packing', async (_, action) => {
+  it.each(changes)('the kernel of an ISO that %s between plan and packing, or before it is written once more', async (_, action, code) => {
     const file = join(named('linux-6.1.176'), 'bzImage')
+    // The store has it first.
+    const path = code === 'HASH_MISMATCH' ? `/nix/store/${dirname(file)}` : join(store, file)
+    expect(await errorAfter('iso', file, action, 'planned')).toMatchObject({ code, path })
     // It was proven for the plan.
-    expect(await errorAfter('iso', file, action, 'planned')).toMatchObject({ code: 'CHANGED', path: join(store, file) })
+    expect(await errorAfter('iso', file, action, 'packed')).toMatchObject({ code: 'CHANGED', path: join(store, file) })
   })
 
   it.each(changes)('the last file of the store that %s while the first ones are packed', async (what, action, code) => {
