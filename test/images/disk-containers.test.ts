@@ -83,14 +83,16 @@ describe.each(CONTAINERS.outputFormats)('a disk as %s', (format) => {
 
   // Threads compress, or carry files; containers that do neither do not know of them.
   const threads: readonly OutputFormat[] = ['raw', 'qcow2-compressed', 'vmdk-stream', 'ova', 'raw.tar.gz']
-  it.runIf(threads.includes(format))('is the same bytes again, and with any number of threads', async () => {
-    const fast: Partial<DiskOptions> = format === 'raw' ? {} : { compression: { name: 'gzip', level: 1 } }
-    const image = async (jobs: number) => {
-      const { image: one } = await disk({ ...work.base, ...fast, format })
-      return (await saveImage(one, work.at('again'), { jobs, force: true })).sha256
-    }
-    expect(await image(1)).toBe(await image(3))
-  })
+  if (threads.includes(format)) {
+    it('is the same bytes again, and with any number of threads', async () => {
+      const fast: Partial<DiskOptions> = format === 'raw' ? {} : { compression: { name: 'gzip', level: 1 } }
+      const image = async (jobs: number) => {
+        const { image: one } = await disk({ ...work.base, ...fast, format })
+        return (await saveImage(one, work.at('again'), { jobs, force: true })).sha256
+      }
+      expect(await image(1)).toBe(await image(3))
+    })
+  }
 
   it('is not written from a store with a wrong bit', async () => {
     const file = join(harmable.named('contents'), 'text-70000')
