@@ -11,6 +11,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ImageError, systemErrorCode, throwIfAborted } from '../errors.ts'
 import { type BlockDevice, checkDevice, inUse } from './block-device.ts'
+import { equalBlocks } from './equal-blocks.ts'
 import { openSpool } from './file-target.ts'
 import { type BuildContext, type GrowingImage, type Image, isGrowing } from './image.ts'
 import { imageChunks } from './stream.ts'
@@ -64,7 +65,7 @@ async function writeFixed(image: Image, device: BlockDevice, context: BuildConte
       onProgress?.({ kind: 'stage', stage: 'write', totalBytes: image.size })
       let position = 0
       let unsynced = 0
-      for await (const block of blocksOf(image, context.signal)) {
+      for await (const block of equalBlocks(imageChunks(image, context.signal ? { signal: context.signal } : {}), BLOCK_SIZE)) {
         hash.update(block)
         digests.push(digestOf(block))
         hasBegun = true
@@ -166,22 +167,4 @@ function otherBytes(path: string, position: number, length: number): ImageError 
 
 function digestOf(bytes: Uint8Array): Buffer {
   return createHash('sha256').update(bytes).digest()
-}
-
-/** All bytes in blocks of one size, only the last one shorter; each is good until the next is asked for. */
-async function* blocksOf(image: Image, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
-  const block = Buffer.allocUnsafeSlow(BLOCK_SIZE)
-  let length = 0
-  for await (const chunk of imageChunks(image, signal ? { signal } : {})) {
-    for (let at = 0; at < chunk.length; ) {
-      const count = Math.min(BLOCK_SIZE - length, chunk.length - at)
-      block.set(chunk.subarray(at, at + count), length)
-      at += count
-      length += count
-      if (length < BLOCK_SIZE) continue
-      yield block
-      length = 0
-    }
-  }
-  if (length > 0) yield block.subarray(0, length)
 }

@@ -6,6 +6,7 @@
  * one size, each is written when the one before is through, and the end is announced after all of them, by itself.
  */
 import { createZstdCompress, type ZstdOptions } from 'node:zlib'
+import { equalBlocks } from './equal-blocks.ts'
 
 /** Bytes that libzstd is given at a time; part of what decides the bytes of the result. */
 const BLOCK_SIZE = 1 << 20
@@ -32,7 +33,7 @@ export async function* zstdChunks(chunks: AsyncIterable<Uint8Array>, options: Zs
     new Promise((resolve, reject) => stream.write(block, (error) => (error ? reject(error) : resolve())))
   let writing = Promise.resolve()
   try {
-    for await (const block of equalBlocks(chunks)) {
+    for await (const block of equalBlocks(chunks, BLOCK_SIZE)) {
       await writing
       yield* taken()
       writing = write(block)
@@ -46,23 +47,4 @@ export async function* zstdChunks(chunks: AsyncIterable<Uint8Array>, options: Zs
   } finally {
     stream.destroy()
   }
-}
-
-/** The same bytes in blocks of `BLOCK_SIZE`, only the last one shorter. A block is good until the next but one is asked for. */
-async function* equalBlocks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let [block, spare] = [Buffer.allocUnsafeSlow(BLOCK_SIZE), Buffer.allocUnsafeSlow(BLOCK_SIZE)]
-  let length = 0
-  for await (const chunk of chunks) {
-    for (let at = 0; at < chunk.length; ) {
-      const count = Math.min(BLOCK_SIZE - length, chunk.length - at)
-      block.set(chunk.subarray(at, at + count), length)
-      at += count
-      length += count
-      if (length < BLOCK_SIZE) continue
-      yield block
-      ;[block, spare] = [spare, block]
-      length = 0
-    }
-  }
-  if (length > 0) yield block.subarray(0, length)
 }
