@@ -11,21 +11,35 @@ import type { System } from '../system/system.ts'
 import { contentExtents } from '../tree/content.ts'
 import { type DirectoryNode, sortedEntries, type TreeNode } from '../tree/tree.ts'
 
+export interface IdentityOptions {
+  /** What somebody chose instead. */
+  readonly seed?: string
+  /** What is added: paths in the image without the first slash. */
+  readonly add?: readonly { readonly target: string }[]
+  readonly signal?: AbortSignal
+}
+
 export interface InstalledContent {
   readonly system: Pick<System, 'store' | 'toplevel'>
   /** As `installedTree` gives it. */
   readonly root: DirectoryNode
-  /** Where something is added: paths in the image without the first slash. */
-  readonly targets: readonly string[]
   /** What is in no tree: an archive of secrets. */
   readonly secrets: Image | undefined
   /** All other settings that decide a byte; plain data without undefined values in lists. */
   readonly settings: Readonly<Record<string, unknown>>
-  readonly signal?: AbortSignal | undefined
 }
 
-/** Of the store path by path, by name and NAR hash; all else is read. Throws what reading the additions throws, and ABORTED. */
-export async function installedIdentity({ system, root, targets, secrets, settings, signal }: InstalledContent): Promise<string> {
+/** The seed that is given, or one of the content. Throws what reading the additions throws, and ABORTED. */
+export async function seedOf(options: IdentityOptions, content: InstalledContent): Promise<string> {
+  return options.seed ?? installedIdentity(options, content)
+}
+
+/** Of the store path by path, by name and NAR hash; all else is read. */
+async function installedIdentity(
+  { add = [], signal }: IdentityOptions,
+  { system, root, secrets, settings }: InstalledContent,
+): Promise<string> {
+  const targets = add.map(({ target }) => target)
   const { closure } = system.store
   const hash = createHash('sha256')
   say(hash, 'kilnix identity', system.toplevel, JSON.stringify(settings))

@@ -7,6 +7,7 @@ import { badInput, ImageError } from '../errors.ts'
 import type { JsonObject } from '../json/parse.ts'
 import { resolveInStore } from '../nix/store/resolve.ts'
 import type { StoreTrees } from '../nix/store/store-trees.ts'
+import { sortedEntries } from '../tree/tree.ts'
 import { type Bootspec, parseBootspec, SPEC_KEY, SPECIALISATION_KEY } from './bootspec.ts'
 import { directoryInStore, textInStore } from './store-files.ts'
 
@@ -66,5 +67,5 @@ async function fieldsOf(toplevel: string, trees: StoreTrees): Promise<JsonObject
 /** Of a folder, sorted; none where there is no such folder. */
 async function namesIn(path: string, trees: StoreTrees): Promise<string[]> {
   const folder = await directoryInStore(path, { trees })
-  return (folder?.node.entries ?? []).map(({ name }) => Buffer.from(name).toString()).sort()
+  return folder === undefined ? [] : sortedEntries(folder.node).map(({ name }) => Buffer.from(name).toString())
 }

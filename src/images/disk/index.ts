@@ -28,7 +28,7 @@ import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { formatOfFile, innerName } from '../endings.ts'
-import { installedIdentity } from '../identity.ts'
+import { seedOf } from '../identity.ts'
 import type { InitrdSecretsOptions } from '../initrd-secrets.ts'
 import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
@@ -151,16 +151,8 @@ export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>
   warn(notStarted(layout, options.bootLoader), options)
   const boot = await diskBoot(system, { ...settings, loader })
   const { root, digests } = rootTree(system, boot, { ...options, configuration, mtimeSeconds, rootFileSystem })
-  const seed =
-    options.seed ??
-    (await installedIdentity({
-      system,
-      root,
-      targets: (options.add ?? []).map(({ target }) => target),
-      secrets: boot.secrets,
-      settings: deciding(settings, loader),
-      signal: options.signal,
-    }))
+  const content = { system, root, secrets: boot.secrets, settings: deciding(settings, loader) }
+  const seed = await seedOf(options, content)
   const volumes = bootVolumes(partitions, boot, { seed, mtimeSeconds, sectorSize })
   const rootTypeGuid = options.discoverableRoot === true ? discoverableType(bootspec.system, layout) : PARTITION_TYPE_GUID.linuxData
   const container: Container | undefined = CONTAINERS.list.find(({ name }) => name === format)

@@ -23,7 +23,7 @@ import type { DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
 import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
-import { installedIdentity } from '../identity.ts'
+import { seedOf } from '../identity.ts'
 import type { InitrdSecretsOptions } from '../initrd-secrets.ts'
 import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
@@ -164,16 +164,13 @@ export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   const properties = { ...FILE_SYSTEM_PROPERTIES, ...options.fileSystemProperties }
   const poolProperties = { ...POOL_PROPERTIES, ...preset.poolProperties, ...options.poolProperties }
   const datasets = withSnapshots(chosen.datasets, options.snapshots ?? [])
-  const seed =
-    options.seed ??
-    (await installedIdentity({
-      system,
-      root,
-      targets: (options.add ?? []).map(({ target }) => target),
-      secrets: boot.secrets,
-      settings: { ...deciding(settings), pool: chosen.pool, bootSize, datasets, properties, poolProperties },
-      signal: options.signal,
-    }))
+  const content = {
+    system,
+    root,
+    secrets: boot.secrets,
+    settings: { ...deciding(settings), pool: chosen.pool, bootSize, datasets, properties, poolProperties },
+  }
+  const seed = await seedOf(options, content)
   const volume = bootVolume(
     bootTree,
     'ESP',
