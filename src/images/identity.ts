@@ -14,8 +14,8 @@ import { type DirectoryNode, sortedEntries, type TreeNode } from '../tree/tree.t
 export interface IdentityOptions {
   /** What somebody chose instead. */
   readonly seed?: string
-  /** What is added: paths in the image without the first slash. */
-  readonly add?: readonly { readonly target: string }[]
+  /** What is added. */
+  readonly add?: readonly unknown[]
   readonly signal?: AbortSignal
 }
 
@@ -39,30 +39,37 @@ async function installedIdentity(
   { add = [], signal }: IdentityOptions,
   { system, root, secrets, settings }: InstalledContent,
 ): Promise<string> {
-  const targets = add.map(({ target }) => target)
-  const { closure } = system.store
+  const { closure, scanned } = system.store
   const hash = createHash('sha256')
   say(hash, 'kilnix identity', system.toplevel, JSON.stringify(settings))
   for (const { baseName, narHash } of closure.paths) say(hash, baseName, narHash ?? '')
-  const isListed = new Set(closure.paths.map(({ path }) => path.slice(1)))
-  const visit = async (path: string, node: TreeNode): Promise<void> => {
-    const isTarget = targets.some((target) => path === target || path.startsWith(`${target}/`))
-    if (isListed.has(path) && !isTarget && !targets.some((target) => target.startsWith(`${path}/`))) return
-    // Files of a store path to which something is added are known by its hash, and are read in an order of their own.
-    const isOfStore = !isTarget && [...parents(path)].some((parent) => isListed.has(parent))
-    if (node.kind === 'file' && !isOfStore) await sayFile(hash, path, node, signal)
-    else say(hash, path, attributesOf(node), node.kind === 'symlink' ? node.target : '')
+  const inStore = nodesByName(scanned)
+  const listed = new Map(closure.paths.map(({ path, baseName }) => [path.slice(1), inStore.get(baseName)]))
+  /** `own` is what the store has there, which nothing can replace; its hash is said already. */
+  const visit = async (path: string, node: TreeNode, own: TreeNode | undefined): Promise<void> => {
+    if (own !== undefined && (add.length === 0 || node.kind !== 'directory')) return
+    if (own === undefined) {
+      if (node.kind === 'file') await sayFile(hash, path, node, signal)
+      else say(hash, path, attributesOf(node), node.kind === 'symlink' ? node.target : '')
+    }
     if (node.kind !== 'directory') return
-    for (const entry of sortedEntries(node))
-      await visit(path === '' ? printable(entry.name) : `${path}/${printable(entry.name)}`, entry.node)
+    const below = own?.kind === 'directory' ? nodesByName(own) : undefined
+    for (const entry of sortedEntries(node)) {
+      const place = path === '' ? printable(entry.name) : `${path}/${printable(entry.name)}`
+      await visit(place, entry.node, below === undefined ? listed.get(place) : below.get(keyOf(entry.name)))
+    }
   }
-  await visit('', root)
+  await visit('', root, undefined)
   if (secrets !== undefined) say(hash, 'secrets', await diskIdentity(secrets, signal))
   return hash.digest('hex')
 }
 
-function* parents(path: string): Generator<string> {
-  for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1)) yield path.slice(0, slash)
+function nodesByName({ entries }: DirectoryNode): Map<string, TreeNode> {
+  return new Map(entries.map(({ name, node }) => [keyOf(name), node]))
+}
+
+function keyOf(name: Uint8Array): string {
+  return Buffer.from(name).toString('latin1')
 }
 
 function attributesOf(node: TreeNode): string {

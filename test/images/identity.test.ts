@@ -28,6 +28,13 @@ beforeAll(async () => {
   writeFileSync(at('same-note'), 'one')
   mkdirSync(at('notes'))
   writeFileSync(at('notes', 'note'), 'one')
+  for (const [name, text] of [
+    ['over', 'one'],
+    ['other-over', 'two'],
+  ] as const) {
+    mkdirSync(at(name, small.toplevel), { recursive: true })
+    writeFileSync(at(name, small.toplevel, 'laid-over'), text)
+  }
 })
 
 /** The GUID of a table (UEFI 2.10, table 5.5), in which all of a disk's identifiers can be seen. */
@@ -65,6 +72,9 @@ describe('an installed system', () => {
         // Of a store path that is known by its hash.
         add(`${small.toplevel.slice(1)}/note`, 'note'),
         add(`${small.toplevel.slice(1)}/note`, 'other-note'),
+        // The same by a folder that is laid over the whole system.
+        add('/', 'over', 0o644),
+        add('/', 'other-over', 0o644),
         { configuration: '{ }' },
         { kernelParams: ['quiet'] },
         { timeoutSeconds: 1 },
