@@ -3,8 +3,8 @@ import { lstatSync, readlinkSync, realpathSync } from 'node:fs'
 import { basename, dirname, join, posix, resolve } from 'node:path'
 import { printableText } from '../../bytes/text.ts'
 import { ImageError, systemErrorCode } from '../../errors.ts'
+import { hostStorePath } from '../store/listed-tree.ts'
 import { baseNameFault, STORE_DIRECTORY, storePath } from '../store/store-path.ts'
-import { hostStorePath } from '../store/store-tree.ts'
 
 /** As many links as Linux follows (`include/linux/namei.h`, MAXSYMLINKS). */
 const LINK_LIMIT = 40

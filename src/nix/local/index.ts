@@ -21,8 +21,8 @@ import {
   NameTable,
 } from '../listing/listing.ts'
 import { closureOf } from '../listing/read.ts'
+import { hostStorePath } from '../store/listed-tree.ts'
 import { baseNameOf, parseStorePath, storePath } from '../store/store-path.ts'
-import { hostStorePath } from '../store/store-tree.ts'
 import { withDaemon } from './daemon.ts'
 import { DATABASE_FILE, withDatabase } from './database.ts'
 import { followToStore } from './follow.ts'
@@ -160,9 +160,11 @@ function listedPath(info: RegisteredPath, table: NameTable, name: string): Liste
 
 function notValid(path: string, referrer: string | undefined, name: string): ImageError {
   const who = referrer === undefined ? '' : `, to which ${referrer} refers,`
+  const where = name.replace(/^the Nix (daemon|database)/, 'the store of the Nix $1')
   return new ImageError(
     'NOT_FOUND',
-    `${printableText(path)}${who} is not valid in ${name.replace(/^the Nix (daemon|database)/, 'the store of the Nix $1')}: build or fetch it (nix-store --realise ${printableText(path)}), or name its store`,
+    (option) =>
+      `${printableText(path)}${who} is not valid in ${where}: build or fetch it (nix-store --realise ${printableText(path)}), or name the store that has it as ${option('store')}`,
     { path },
   )
 }
