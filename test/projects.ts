@@ -84,6 +84,7 @@ export const UNIT: readonly string[] = [
   'test/server/conditions.test.ts',
   'test/server/response-plan.test.ts',
   'test/system/bootspec.test.ts',
+  'test/system/local-source.test.ts',
   'test/tree/merge.test.ts',
   'test/tree/patch.test.ts',
   'test/tree/patched-formats.test.ts',

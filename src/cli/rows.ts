@@ -48,8 +48,7 @@ export const STORE = row({
   type: text('STORE'),
   group: 'Input',
   defaultText: 'NIX_REMOTE, else the Nix daemon, else the Nix database of this machine',
-  about:
-    'Where the PATHs are looked up: DIR for a store below DIR/nix (a chroot store), or auto, daemon, local, unix://SOCKET as Nix takes them',
+  about: 'Where PATHs are looked up: DIR for a store in DIR/nix (a chroot store), auto, daemon, local, or unix://SOCKET',
 })
 
 /** Where a closure comes from. */
