@@ -55,6 +55,7 @@ export const UNIT: readonly string[] = [
   'test/images/disk-systems.test.ts',
   'test/images/identity.test.ts',
   'test/images/initrd-secrets.test.ts',
+  'test/images/iso-menus.test.ts',
   'test/images/pieces-threads.test.ts',
   'test/images/volume-id.test.ts',
   'test/io/block-device.test.ts',
