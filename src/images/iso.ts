@@ -54,6 +54,8 @@ export interface IsoOptions extends SystemInput, StorePacking, InitrdSecretsOpti
   readonly menuSuffix?: string
   /** Further entries, behind all others: programs that are no system, and the next device. */
   readonly entries?: readonly MenuAddition[]
+  /** Implant an MD5 of the image as isomd5sum does, for `checkisomd5`. Default false. */
+  readonly mediaCheck?: boolean
   /** Default `gpt`. */
   readonly hybrid?: 'gpt' | 'nixpkgs' | 'none'
   /** Further files and folders of the host. */
@@ -125,11 +127,22 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
   const additions = (options.add ?? []).map((one) => addedTree(one, folder, readOnlyPolicy(folder), options.onProgress))
 
   const hybrid = options.hybrid ?? 'gpt'
+  const implanted = options.mediaCheck === true ? { mediaCheck: true } : {}
   const seed = await seedOf(options, {
     system,
     root: identityTree([...additions, ...look.trees, programFiles(programs, folder)], further.files, folder),
     secrets,
-    settings: { kind: 'iso', volumeId, menu, mtimeSeconds, hybrid, grub: look.grub, isolinux: look.isolinux, ...decidingPacking(options) },
+    settings: {
+      kind: 'iso',
+      volumeId,
+      menu,
+      mtimeSeconds,
+      hybrid,
+      grub: look.grub,
+      isolinux: look.isolinux,
+      ...decidingPacking(options),
+      ...implanted,
+    },
   })
   const marker = `/EFI/kilnix-${Buffer.from(deriveBytes(seed, 'iso marker', 16)).toString('hex')}`
   const bootOptions: BootTreeOptions = {
@@ -150,6 +163,7 @@ export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
   const format: Iso9660Options = {
     volumeId,
     mtimeSeconds,
+    ...implanted,
     applicationId: 'nixos',
     publisherId: 'nixos',
     growingFile: { ...folder, mode: 0o444, path: STORE_PATH_IN_ISO, image: packed },

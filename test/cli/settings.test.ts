@@ -51,6 +51,7 @@ describe('arguments', () => {
       dryRun: false,
       json: false,
       blockSize: 1048576,
+      mediaCheck: false,
       menu: 'graphical',
       menuPrefix: '',
       menuSuffix: ' Installer',

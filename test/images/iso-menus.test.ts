@@ -305,6 +305,7 @@ describe('what identifies a medium', () => {
       { efiBoot: grub },
       { efiBoot: file('grub2.efi', bootProgram('Welcome to GRUB! of another kind')) },
       { serialConsole: 'ttyS0' },
+      { mediaCheck: true },
       { seed: 'x' },
     ]
     const found: string[][] = []

@@ -140,6 +140,13 @@ export default imageCommand({
       default: 'gpt',
       about: 'Partition tables for USB sticks: a clean GPT with a protective MBR, the overlapping entries that nixpkgs writes, or none',
     }),
+    mediaCheck: row({
+      type: flag(),
+      group: 'Image',
+      default: false,
+      about:
+        'Implant an MD5 of the image as isomd5sum does, by which checkisomd5 finds a medium that is damaged; the image is read once more',
+    }),
     seed: rows.SEED,
     add: rows.ADD,
     mtimeSeconds: rows.MTIME,
