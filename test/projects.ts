@@ -22,6 +22,7 @@ export const UNIT: readonly string[] = [
   'test/boot/menu.test.ts',
   'test/bytes/',
   'test/cli/docs.test.ts',
+  'test/cli/listeners.test.ts',
   'test/cli/progress.test.ts',
   'test/cli/settings.test.ts',
   'test/codecs/incompressible.test.ts',

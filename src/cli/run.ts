@@ -1,5 +1,5 @@
 /** Running a command, in one way for all: progress on standard error, and signals. */
-import type { Command, Run, RunCommand } from './command.ts'
+import type { Catalogue, Command, Run, RunCommand } from './command.ts'
 import { withMemory } from './memory.ts'
 import { createProgress, type ProgressMode } from './progress.ts'
 import type { Given, Rows } from './row.ts'
@@ -7,9 +7,9 @@ import { withSignals } from './signals.ts'
 import { standardError } from './stderr.ts'
 
 /** Resolves to the exit status; throws what the command throws. */
-export function run(command: Command, asked: Given<Rows>): Promise<number> {
+export function run(command: Command, asked: Given<Rows>, catalogue: Catalogue): Promise<number> {
   const given = withMemory(asked)
-  return withProgress(command, given, async (context) => {
+  return withProgress(command, given, catalogue, async (context) => {
     if (!('writes' in command)) return command.run(given, context)
     const { runWriter } = await import('./write.ts')
     return runWriter(command, given, context)
@@ -17,14 +17,14 @@ export function run(command: Command, asked: Given<Rows>): Promise<number> {
 }
 
 /** Run `work` with progress on standard error, which is cleared at the end, and with a signal that ends it in order. */
-function withProgress(command: Command, given: Given<Rows>, work: (run: Run) => Promise<number>): Promise<number> {
+function withProgress(command: Command, given: Given<Rows>, catalogue: Catalogue, work: (run: Run) => Promise<number>): Promise<number> {
   const started = performance.now()
   const progress = createProgress(progressMode(given), standardError, () => performance.now())
   const seconds = (): number => (performance.now() - started) / 1000
   const options = { isService: 'isService' in command && (command as RunCommand).isService === true }
   return withSignals(async (signal) => {
     try {
-      return await work({ signal, progress, seconds })
+      return await work({ catalogue, signal, progress, seconds })
     } finally {
       progress.clear()
     }

@@ -62,7 +62,7 @@ async function said(child: ChildProcess, text: string): Promise<void> {
 const partials = (): string[] => readdirSync(folder).filter((name) => PARTIAL_NAME.test(name))
 
 describe('texts', () => {
-  test.each([[['--help']], [['help']], [['schema', '-h']]])('%j is the general help', async (args) => {
+  test.each([[['--help']], [['help']], [['-h']]])('%j is the general help', async (args) => {
     const { status, stdout, stderr } = await kilnix(args)
     expect(status).toBe(0)
     expect(stdout.toString()).toMatch(/^kilnix turns a Nix store closure/)
@@ -90,7 +90,10 @@ describe('usage errors: a line, a hint, status 2', () => {
   test.each([
     [[], 'no command is given', ''],
     [['izo'], "there is no command 'izo'; did you mean iso?", ''],
-    [['schema', 'x'], "'x' is not expected", ''],
+    [['schema', 'x'], "toplevel is 'x', it must be one of toplevel", 'schema '],
+    [['help', 'iso', 'x'], "'x' is not expected", ''],
+    [['--version', 'x'], "'x' is not expected", ''],
+    [['presets', '--jsn'], 'there is no option --jsn; did you mean --json?', 'presets '],
     [['help', 'x'], "there is no command 'x'", ''],
     [['iso'], '--closure is missing', 'iso '],
     [['iso', '--closure', 'x'], '--output is missing', 'iso '],
