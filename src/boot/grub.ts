@@ -157,7 +157,8 @@ function backgroundLines(background: string): string[] {
 function furtherLines({ title, start }: FurtherEntry, console: string): string[] {
   const entry = (indent: string, ...commands: readonly string[]): string[] =>
     [`menuentry ${quoted(title)} {`, `  ${console}`, ...commands.map((line) => `  ${line}`), '}'].map((line) => `${indent}${line}`)
-  // Without the number GRUB before 2.14 does the same; later ones tell the firmware that the next device is to come.
+  // By a status that is no success the firmware goes on to the next device (UEFI 2.10, 3.1.1); GRUB 2.06 ignores the number and
+  // reports success, after which firmware shows its own menu.
   if (start.kind === 'nextDevice') return entry('', 'exit 1')
   const [efi, bios] = programCommands(start)
   if (efi !== undefined && bios !== undefined) {
