@@ -151,6 +151,49 @@ describe('convert', () => {
     await expect(convertDisk({ input: '-' })).rejects.toMatchObject({ code: 'USAGE' })
   })
 
+  it('puts several disks into one OVA, and reads each of them by name or number', async () => {
+    const inputs = { input: at('in', 'raw'), additionalDisks: [at('in', 'qcow2'), at('other')] }
+    writeFileSync(at('other'), Buffer.alloc(MEBIBYTE, 5))
+    const { plan } = await convert({ ...inputs, format: 'ova' }, at('several.ova'))
+    expect(plan.additionalDisks).toEqual([
+      { input: at('in', 'qcow2'), inputFormat: 'qcow2', diskSize: DISK.size },
+      { input: at('other'), inputFormat: 'raw', diskSize: MEBIBYTE },
+    ])
+    for (const disk of ['1', 'disk-disk2.vmdk']) {
+      await convert({ input: at('several.ova'), disk, format: 'qcow2' }, at('out', 'one'))
+      expect(await digestOf(at('out', 'one'))).toBe(wanted)
+      rmSync(at('out', 'one'))
+    }
+    await expect(convertDisk({ input: at('several.ova') })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining("3 ('disk-disk3.vmdk')"),
+    })
+    await expect(convertDisk({ ...inputs, format: 'qcow2' })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('ova'),
+    })
+    const names = ['one', 'two'].map((seed) => convert({ ...inputs, format: 'ova', seed }, at('out', seed)))
+    await Promise.all(names)
+    expect(readFileSync(at('out', 'one')).equals(readFileSync(at('out', 'two')))).toBe(false)
+    for (const name of readdirSync(at('out'))) rmSync(at('out', name))
+  })
+
+  it('reads files of a VMDK from the folder that is named, and no others', async () => {
+    mkdirSync(at('extents'))
+    writeFileSync(at('extents', 'd-flat.vmdk'), readFileSync(at('in', 'raw')))
+    const describe = (name: string): void =>
+      writeFileSync(at('d.vmdk'), `# Disk DescriptorFile\nCID=1\nparentCID=ffffffff\nRW ${DISK.size / 512} FLAT "${name}" 0\n`)
+    describe('d-flat.vmdk')
+    const made = await convertDisk({ input: at('d.vmdk'), extents: at('extents') })
+    expect(made.inputs).toEqual([at('d.vmdk'), at('extents', 'd-flat.vmdk')])
+    expect(made.plan.dataBytes).toBeLessThan(DISK.size / 2)
+    await made.close()
+    for (const name of ['../in/raw', at('in', 'raw'), '..', 'a\\b']) {
+      describe(name)
+      await expect(convertDisk({ input: at('d.vmdk'), extents: at('extents') })).rejects.toMatchObject({ code: 'UNSUPPORTED' })
+    }
+  })
+
   it('keeps a disk of terabytes sparse', async () => {
     const huge = { size: 2 ** 40, extents: [bytesExtent(2 ** 39, Buffer.from('in the middle'))] }
     await saveImage(qcow2(huge), at('huge.qcow2'), { digest: false })
