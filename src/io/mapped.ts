@@ -179,7 +179,8 @@ async function* runChunks(map: DiskMap, { starts, ends }: Runs, first: number, l
   if (end > at) yield end - at
 }
 
-async function* rangeChunks({ file, position, length, packed }: MappedRange): AsyncGenerator<Uint8Array | number> {
+/** The bytes of a range; a number stands for so many zeros. Throws BAD_INPUT, and what the source throws. */
+export async function* rangeChunks({ file, position, length, packed }: MappedRange): AsyncGenerator<Uint8Array | number> {
   if (file === undefined) yield length
   else if (packed === undefined) yield* plain(file, position, length)
   else {

@@ -27,6 +27,7 @@ export interface SourceFile {
 export class FileSource implements RandomAccessSource {
   readonly size: number
   readonly path: string
+  readonly file: SourceFile
   readonly #handle: FileHandle
   /** Undefined for a device, whose node says nothing of when it was written to. */
   readonly #changeTimeNs: bigint | undefined
@@ -36,6 +37,7 @@ export class FileSource implements RandomAccessSource {
     this.#handle = handle
     this.#changeTimeNs = status.isBlockDevice() ? undefined : status.ctimeNs
     this.path = path
+    this.file = { descriptor: handle.fd, label: path, checkUnchanged: () => this.#checkUnchanged() }
     this.size = status.isBlockDevice() ? blockDevice(path).size : Number(status.size)
   }
 
@@ -70,10 +72,6 @@ export class FileSource implements RandomAccessSource {
     }
     this.#checkUnchanged()
     return bytes
-  }
-
-  get file(): SourceFile {
-    return { descriptor: this.#handle.fd, label: this.path, checkUnchanged: () => this.#checkUnchanged() }
   }
 
   #checkUnchanged(): void {

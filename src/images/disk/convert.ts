@@ -6,14 +6,15 @@ import type { Container, OpenedDisk, OpenOptions } from '../../disks/container.t
 import { CONTAINERS, type InputFormat, type OutputFormat } from '../../disks/containers.ts'
 import { gptSectorSize } from '../../disks/gpt/index.ts'
 import { type MachineOptions, machineOf } from '../../disks/machine.ts'
+import type { ReadDisk } from '../../disks/reading/further.ts'
 import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../../disks/sectors.ts'
 import { ImageError, throwIfAborted } from '../../errors.ts'
 import { openSpool } from '../../io/file-target.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { FileSource, type RandomAccessSource } from '../../io/source.ts'
 import { dataBytes } from '../../io/stream.ts'
+import { type DiskIdentityOptions, diskIdentity } from '../disk-identity.ts'
 import { formatOfFile, innerName } from '../endings.ts'
-import { diskIdentity } from '../identity.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
 import { noteSize } from './sizes.ts'
 
@@ -94,7 +95,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
     const image = write(
       { ...opened.image, sectorSize },
       {
-        seed: options.seed ?? (container.hasIdentifiers ? await disksIdentity(disks, signal) : ''),
+        seed: options.seed ?? (container.hasIdentifiers ? await disksIdentity(disks, reading) : ''),
         fileName: innerName(fileName),
         machine: machineOf(options),
         ...(further.length > 0 && { furtherDisks: disks.slice(1) }),
@@ -163,9 +164,9 @@ function extentPath(folder: string, name: string): string {
 }
 
 /** That of one disk is its own. */
-async function disksIdentity(disks: readonly DiskImage[], signal: AbortSignal | undefined): Promise<string> {
+async function disksIdentity(disks: readonly ReadDisk[], options: DiskIdentityOptions): Promise<string> {
   const identities: string[] = []
-  for (const disk of disks) identities.push(await diskIdentity(disk, signal))
+  for (const disk of disks) identities.push(await diskIdentity(disk, options))
   return identities.join(' ')
 }
 
