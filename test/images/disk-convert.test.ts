@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlink
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { CONTAINERS, type OutputFormat } from '../../src/disks/containers.ts'
 import { qcow2 } from '../../src/disks/qcow2/index.ts'
@@ -194,6 +195,39 @@ describe('convert', () => {
     }
   })
 
+  it('unpacks what is compressed as a whole, in one part or several, and finds what is damaged', async () => {
+    const raw = readFileSync(at('in', 'raw'))
+    const [first, second] = [raw.subarray(0, 3_000_001), raw.subarray(3_000_001)]
+    const skippable = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3])
+    const packed = {
+      'one.gz': gzipSync(raw),
+      'two.gz': Buffer.concat([gzipSync(first), gzipSync(second)]),
+      'one.zst': zstdCompressSync(raw),
+      'two.zst': Buffer.concat([zstdCompressSync(first), skippable, zstdCompressSync(second)]),
+      'disk.qcow2.zst': zstdCompressSync(readFileSync(at('in', 'qcow2'))),
+    }
+    for (const [name, bytes] of Object.entries(packed)) {
+      writeFileSync(at(name), bytes)
+      const { plan } = await convert({ input: at(name), format: 'vdi' }, at('out', 'unpacked'))
+      expect([plan.inputFormat, plan.diskSize], name).toEqual([name.includes('qcow2') ? 'qcow2' : 'raw', DISK.size])
+      expect(await digestOf(at('out', 'unpacked')), name).toBe(wanted)
+      rmSync(at('out', 'unpacked'))
+      for (const damaged of [bytes.subarray(0, -5), bytes.subarray(0, 100), Buffer.concat([bytes, Buffer.from('more')])]) {
+        writeFileSync(at(name), damaged)
+        await expect(convertDisk({ input: at(name) }), `${name} of ${damaged.length}`).rejects.toMatchObject({
+          code: 'BAD_INPUT',
+          path: at(name),
+        })
+      }
+      writeFileSync(at(name), bytes)
+      await expect(convertDisk({ input: at(name), signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' })
+    }
+    const asItIs = await convertDisk({ input: at('one.gz'), inputFormat: 'raw' })
+    expect(asItIs.plan.diskSize).toBe(packed['one.gz'].length)
+    await asItIs.close()
+    await expect(convertDisk({ input: at('one.gz'), backing: [at('one.zst')] })).rejects.toMatchObject({ code: 'USAGE' })
+  })
+
   it('keeps a disk of terabytes sparse', async () => {
     const huge = { size: 2 ** 40, extents: [bytesExtent(2 ** 39, Buffer.from('in the middle'))] }
     await saveImage(qcow2(huge), at('huge.qcow2'), { digest: false })
@@ -229,7 +263,10 @@ describe('convert refuses', () => {
       message: expect.stringContaining('a tar archive and no OVA'),
     })
     await convert({ input: at('in', 'raw'), format: 'raw.tar.gz' }, at('packed.tar.gz'))
-    expect(await failing(at('packed.tar.gz'))).toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('gzip') })
+    expect(await failing(at('packed.tar.gz'))).toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringContaining('a tar archive and no OVA'),
+    })
     expect(await failing(at('packed.tar'), { inputFormat: 'ova' })).toMatchObject({
       code: 'BAD_INPUT',
       message: expect.stringContaining('.vmdk'),

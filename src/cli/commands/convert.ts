@@ -29,7 +29,7 @@ export default imageCommand({
       required: true,
       positional: true,
       configurable: false,
-      about: `The disk image to read: ${READABLE}; a block device, or - for standard input`,
+      about: `The disk image to read: ${READABLE}; compressed as a whole by gzip or zstd, too; a block device, or - for standard input`,
     }),
     inputFormat: row({
       type: choice(CONTAINERS.inputFormats, 'FORMAT'),

@@ -17,9 +17,10 @@ import { type DiskIdentityOptions, diskIdentity } from '../disk-identity.ts'
 import { formatOfFile, innerName } from '../endings.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
 import { noteSize } from './sizes.ts'
+import { type OpenSource, unpacked } from './unpacked.ts'
 
 export interface ConvertOptions extends MachineOptions {
-  /** The file or block device to read, or `-` for `stdin`. */
+  /** The file or block device to read, or `-` for `stdin`. What is compressed by gzip or zstd is unpacked into a scratch file first. */
   readonly input: string
   /** Is read to its end into a scratch file first: containers are read in any order. */
   readonly stdin?: AsyncIterable<Uint8Array>
@@ -135,8 +136,10 @@ async function openDisk(
   inputFormat: InputFormat | undefined,
   reading: OpenOptions,
 ): Promise<OpenedDisk<InputFormat>> {
-  const opened = await CONTAINERS.open(await files.open(input), inputFormat, reading)
-  if (inputFormat === undefined && opened.format === 'raw') checkName(input)
+  const source = await files.open(input)
+  const inner = inputFormat === undefined ? await files.unpack(source, input) : undefined
+  const opened = await CONTAINERS.open(inner ?? source, inputFormat, reading)
+  if (inputFormat === undefined && opened.format === 'raw') checkName(inner === undefined ? input : innerName(input))
   return opened
 }
 
@@ -190,13 +193,16 @@ class InputFiles {
     return source
   }
 
+  /** What is in a source that is compressed as a whole. */
+  async unpack(source: RandomAccessSource, path: string): Promise<RandomAccessSource | undefined> {
+    const inner = await unpacked(source, path, this.#signal)
+    if (inner !== undefined) this.#sources.push(inner)
+    return inner
+  }
+
   async close(): Promise<void> {
     for (const source of this.#sources.splice(0)) await source.close()
   }
-}
-
-interface OpenSource extends RandomAccessSource {
-  close(): Promise<void>
 }
 
 /** Throws USAGE where there is no such input, WRITE_FAILED, and ABORTED. */
