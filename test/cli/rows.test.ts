@@ -89,6 +89,12 @@ const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>>
   listen: ['[::1]:0'],
   names: ['boot.example.org'],
   inputFormat: ['vmdk'],
+  backing: ['/a/base.qcow2'],
+  dataFile: ['/a/data.raw'],
+  extents: ['/a/extents'],
+  snapshot: ['before'],
+  disk: ['2'],
+  additionalDisks: ['/a/data.img'],
 }
 
 /** How a row is given in both ways: flags are turned over, and the last of several words is taken. */
