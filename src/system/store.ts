@@ -13,9 +13,9 @@ import { hostStorePath, type StoreOverlay, storePathDigest, storeTree } from '..
 import { type StoreTrees, type StoreTreesOptions, storeTrees } from '../nix/store/store-trees.ts'
 import type { DirectoryNode, Entry, FileNode, TreeDigest, TreeNode } from '../tree/tree.ts'
 import { verifiedTree } from '../tree/verified.ts'
-import { type LoadedToplevel, loadToplevel } from './assemble/load.ts'
+import type { LoadedToplevel } from './assemble/load.ts'
 import type { StoreInput } from './input.ts'
-import { type ReplaceableStore, replacedStore } from './replaced-store.ts'
+import type { ReplaceableStore } from './replaced-store.ts'
 
 /** A listing with all hashes; the files may not have been looked at yet. */
 export interface LoadedClosure {
@@ -86,11 +86,12 @@ export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
   const complete = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
   const listedTrees = storeTrees(complete, { ...treesOptions(input), scanned })
   const place = { closure: complete, root, trees: listedTrees }
-  const system = input.toplevelSpec === undefined ? undefined : await loadToplevel(input.toplevelSpec, place, input)
-  const replaced =
-    input.replacements === undefined
-      ? undefined
-      : await replacedStore(replaceableStore({ trees: listedTrees, scanned }, system, input), input)
+  // What few need is loaded when it is needed: it is a third of all that would be loaded here.
+  const { toplevelSpec, replacements } = input
+  const system =
+    toplevelSpec === undefined ? undefined : await (await import('./assemble/load.ts')).loadToplevel(toplevelSpec, place, input)
+  const replaceable = replacements && replaceableStore({ trees: listedTrees, scanned }, system, input)
+  const replaced = replaceable && (await (await import('./replaced-store.ts')).replacedStore(replaceable, input))
   const closure = replaced?.closure ?? system?.closure ?? complete
   const overlay: StoreOverlay = new Map([...(system?.overlay ?? []), ...(replaced?.overlay ?? [])])
   const narBytes = closure.paths.reduce((sum, { narSize }) => sum + (narSize ?? 0), 0)

@@ -219,13 +219,16 @@ function numberInode(draft: Draft, node: TreeNode, entry: Entry | '/'): number {
     return number
   }
   const listing = draft.directories.get(node)
-  const below = (listing?.entries ?? []).flatMap((one) => (one.node.kind === 'directory' ? [one.node] : []))
-  const number = draft.inodes.add(node, 2 + below.length, owner, listing)
-  for (const child of below) {
-    const childListing = draft.directories.get(child)
-    if (childListing !== undefined) childListing.parentNumber = number
+  // That of this inode, which is added when its subdirectories are counted.
+  const parentNumber = draft.inodes.length + 1
+  let below = 0
+  for (const one of listing?.entries ?? []) {
+    const childListing = one.node.kind === 'directory' ? draft.directories.get(one.node) : undefined
+    if (childListing === undefined) continue
+    below++
+    childListing.parentNumber = parentNumber
   }
-  return number
+  return draft.inodes.add(node, 2 + below, owner, listing)
 }
 
 function idIndex(draft: Draft, id: number): number {
