@@ -8,10 +8,11 @@ export interface GivenInput {
 }
 
 /** Of recipes that read a closure: who is told, what `-` is, and no path where the cut-off is `none`. */
-export function storeInput({ closure, cutoffs }: GivenInput, { signal, onProgress }: Context) {
+export function storeInput({ closure, cutoffs }: GivenInput, { signal, onProgress, sources }: Context) {
   return {
     signal,
     onProgress,
+    sources,
     ...(closure === '-' && { stdin: standardInput(signal) }),
     ...(cutoffs && { cutoffs: cutoffs.filter((path) => path !== 'none') }),
   }

@@ -22,7 +22,18 @@ import {
   usage,
 } from './values.ts'
 
-/** The listing of the closure, where a command can do without. */
+/** Store paths whose closure is meant. */
+export const PATHS = row({
+  type: path('PATH'),
+  group: 'Input',
+  flag: 'path',
+  repeatable: true,
+  positional: true,
+  about:
+    'Store path whose closure is meant, or a link to one, such as ./result; of several the first is the system, and the closures of all are in the store',
+})
+
+/** The listing of the closure. */
 export const LISTING = row({
   type: path('CLOSURE'),
   group: 'Input',
@@ -30,14 +41,15 @@ export const LISTING = row({
     'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; the kind is recognised, - reads it from standard input',
 })
 
-export const CLOSURE = row({ ...LISTING, required: true })
-
 export const ROOT = row({ type: path('DIR'), group: 'Input', default: '/', about: 'Where the store is: files are read from DIR/nix/store' })
+
+/** Where a closure comes from. */
+export const SOURCE = { paths: PATHS, closure: row({ ...LISTING, insteadOf: 'paths' }), root: ROOT } as const
 
 export const TOPLEVEL = row({
   type: text('PATH'),
   group: 'Input',
-  defaultText: 'the one path with boot.json that no other path refers to',
+  defaultText: 'the first PATH, else the one path with boot.json that no other path refers to',
   about: 'Store path of the system to boot',
 })
 
@@ -366,7 +378,7 @@ export const STORE_FILES = {
 } as const
 
 /** Of commands that make something of a system. */
-export const SYSTEM = { closure: CLOSURE, root: ROOT, toplevel: TOPLEVEL, toplevelSpec: TOPLEVEL_SPEC, ...STORE_FILES } as const
+export const SYSTEM = { ...SOURCE, toplevel: TOPLEVEL, toplevelSpec: TOPLEVEL_SPEC, ...STORE_FILES } as const
 
 /** Of commands that write a store. */
 export const STORE_OUTPUT = {

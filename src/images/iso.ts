@@ -23,6 +23,7 @@ import { SQUASHFS_DEFAULTS } from '../filesystems/squashfs/index.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import { type Addition, addedTree } from '../system/additions.ts'
 import { specialisationOf } from '../system/bootspec.ts'
+import { withSources } from '../system/source.ts'
 import { openSystem, type SystemInput, systemText } from '../system/system.ts'
 import { warn } from '../system/warnings.ts'
 import { nodeAt } from '../tree/lookup.ts'
@@ -93,7 +94,11 @@ const FOREIGN_MENUS = ['boot/grub/grub.cfg', 'boot/grub/loopback.cfg']
  * Load a closure and plan its ISO; nothing is written yet. Throws what `loadStore` throws, NOT_FOUND for
  * boot files that are missing, LIMIT, USAGE, UNSUPPORTED; `pack` what squashfs and iso9660 throw.
  */
-export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
+export function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
+  return withSources(options, plannedIso)
+}
+
+async function plannedIso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
   const system = await openSystem(options)
   const { store, toplevel } = system
   const bootspec = specialisationOf(system.bootspec, options.specialisation)

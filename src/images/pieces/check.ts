@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { ImageError, systemErrorCode } from '../../errors.ts'
-import { HOST_FILE_FLAGS } from '../../tree/host-file.ts'
+import { HOST_FILE_FLAGS } from '../../tree/open-files.ts'
 import type { Checked, CheckTask, TaskControl } from './protocol.ts'
 import { foreignHand } from './trust.ts'
 
