@@ -4,6 +4,7 @@ import type { StoreInput } from '../system/input.ts'
 import { isStorePath } from '../system/recognise.ts'
 import { type LoadedClosure, loadClosure } from '../system/store.ts'
 import type { Run } from './command.ts'
+import { nixEnvironment } from './input.ts'
 import { jsonPieces } from './json-pieces.ts'
 import { standardInput } from './standard-input.ts'
 import { printLines, printPieces } from './stdout.ts'
@@ -27,7 +28,7 @@ export async function loadPlaced(given: string, { root, caseHack }: StorePlace, 
 export async function sourceInput(given: string, { signal, progress, sources }: Run): Promise<StoreInput> {
   const stdin = given === '-' ? { stdin: standardInput(signal) } : {}
   const named = (await isStorePath(given)) ? { paths: [given] } : { closure: given }
-  return { ...named, ...stdin, signal, onProgress: progress.listener, sources }
+  return { ...named, ...stdin, environment: nixEnvironment(), signal, onProgress: progress.listener, sources }
 }
 
 /** As data for programs, else as text. */

@@ -1,4 +1,5 @@
 /** What recipes take beside their options. */
+import { NIX_VARIABLES, type NixEnvironment } from '../nix/local/place.ts'
 import type { Context } from './command.ts'
 import { standardInput } from './standard-input.ts'
 
@@ -13,6 +14,7 @@ export function storeInput({ closure, cutoffs }: GivenInput, { signal, onProgres
     signal,
     onProgress,
     sources,
+    environment: nixEnvironment(),
     ...(closure === '-' && { stdin: standardInput(signal) }),
     ...(cutoffs && { cutoffs: cutoffs.filter((path) => path !== 'none') }),
   }
@@ -21,4 +23,9 @@ export function storeInput({ closure, cutoffs }: GivenInput, { signal, onProgres
 /** What the recipe takes for a configuration that lies in a file; nothing without one. */
 export function configurationFile(path: string | undefined): { readonly configuration?: { readonly file: string } } {
   return path === undefined ? {} : { configuration: { file: path } }
+}
+
+/** What Nix heeds of the environment. */
+export function nixEnvironment(): NixEnvironment {
+  return Object.fromEntries(NIX_VARIABLES.map((name) => [name, process.env[name]]))
 }

@@ -43,8 +43,17 @@ export const LISTING = row({
 
 export const ROOT = row({ type: path('DIR'), group: 'Input', default: '/', about: 'Where the store is: files are read from DIR/nix/store' })
 
+/** Which Nix knows the paths. */
+export const STORE = row({
+  type: text('STORE'),
+  group: 'Input',
+  defaultText: 'NIX_REMOTE, else the Nix daemon, else the Nix database of this machine',
+  about:
+    'Where the PATHs are looked up: DIR for a store below DIR/nix (a chroot store), or auto, daemon, local, unix://SOCKET as Nix takes them',
+})
+
 /** Where a closure comes from. */
-export const SOURCE = { paths: PATHS, closure: row({ ...LISTING, insteadOf: 'paths' }), root: ROOT } as const
+export const SOURCE = { paths: PATHS, closure: row({ ...LISTING, insteadOf: 'paths' }), store: STORE, root: ROOT } as const
 
 export const TOPLEVEL = row({
   type: text('PATH'),

@@ -6,6 +6,8 @@ export { type ChainOptions, referenceChain, referenceChains } from '../nix/inspe
 export type { Closure, ClosurePath } from '../nix/listing/closure.ts'
 export type { ListingKind } from '../nix/listing/listing.ts'
 export { type ReadClosureOptions, readClosure } from '../nix/listing/read.ts'
+export { type LocalClosure, type LocalClosureOptions, localClosure } from '../nix/local/index.ts'
+export type { NixEnvironment } from '../nix/local/place.ts'
 export {
   type ReplaceContext,
   type ReplacedClosure,

@@ -1,6 +1,7 @@
 /** What a closure is opened from. */
 import type { ProgressListener } from '../io/progress.ts'
 import type { Closure } from '../nix/listing/closure.ts'
+import type { NixEnvironment } from '../nix/local/place.ts'
 import type { Replacement } from '../nix/rewrite/replace.ts'
 import type { ContentAddressChoice } from '../nix/store/address-scheme.ts'
 import type { NarFile } from '../nix/store/nar-file.ts'
@@ -31,7 +32,14 @@ export interface StoreInput {
   readonly closure?: string
   /** Store paths whose closure is meant, or links to some. The first is the system; what the others need is in the store as well. */
   readonly paths?: readonly string[]
-  /** Files are read from `<root>/nix/store`; default `/`. */
+  /**
+   * Which Nix of this machine knows `paths`: a folder that holds `nix/store` and `nix/var/nix`, or `auto`, `daemon`, `local`,
+   * `unix://SOCKET`. Default: what `environment` says, else its daemon, else its database.
+   */
+  readonly store?: string
+  /** Variables that Nix heeds, such as those of the process; default none. */
+  readonly environment?: NixEnvironment
+  /** Files are read from `<root>/nix/store`; default `/`, or the folder of `store`. */
   readonly root?: string
   /** Compare the NAR hash of every path with the listing while its bytes pass; default true. */
   readonly verify?: boolean

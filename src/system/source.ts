@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import { ImageError } from '../errors.ts'
 import { CLOSURE_INFO_FILES, type ReadClosureOptions, readClosure } from '../nix/listing/read.ts'
+import { localClosure } from '../nix/local/index.ts'
 import type { OpenedSource, SourceScope, StoreInput } from './input.ts'
 import { headOf, isStorePath, recognisedHead } from './recognise.ts'
 
@@ -16,7 +17,13 @@ export type OpenOptions = Pick<ReadClosureOptions, 'allowMissing'>
  * together.
  */
 export async function openSource(input: StoreInput, options: OpenOptions = {}): Promise<OpenedSource> {
-  const { closure, paths = [] } = input
+  const { closure, paths = [], store } = input
+  if (store !== undefined && paths.length === 0) {
+    throw new ImageError(
+      'USAGE',
+      (option) => `${option('store')} is ${store}, in which nothing is looked up; give store paths as ${option('paths')}`,
+    )
+  }
   if (closure !== undefined) {
     const [path] = paths
     if (path === undefined) return openNamed(closure, input, options)
@@ -53,14 +60,18 @@ async function openListing(name: string, { root = '/', stdin, signal }: StoreInp
   return { closure, root, nars: new Map(), roots: [], inputs: name === '-' ? [] : files, close: async () => undefined }
 }
 
-/** The closure of store paths, or of links to some. */
-async function openPaths([path = '']: readonly string[], _input: StoreInput): Promise<OpenedSource> {
-  throw new ImageError(
-    'UNSUPPORTED',
-    (option) =>
-      `${path}: closures of store paths are not looked up; list it (nix path-info -r --json ${path} > closure.json) and name the listing as ${option('closure')}`,
-    { path },
-  )
+/** The closure of store paths, or of links to some, as the Nix of this machine has it. */
+async function openPaths(paths: readonly string[], input: StoreInput): Promise<OpenedSource> {
+  const { root = '/', store, environment, signal, onProgress } = input
+  const found = await localClosure(paths, {
+    store,
+    environment,
+    signal,
+    // The files of a store in a folder are there, if nothing else is said.
+    root: root === '/' ? undefined : root,
+    onNote: (message) => onProgress?.({ kind: 'note', message }),
+  })
+  return { ...found, nars: new Map(), close: async () => undefined }
 }
 
 /** All that is opened in it is closed with it. */

@@ -32,6 +32,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 /** A value that is not the default, as it is written; in JSON, too, unless the second says otherwise. */
 const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>> = {
   closure: ['/a/closure'],
+  store: ['/a/store'],
   root: ['/a/root'],
   toplevel: ['/nix/store/x-nixos'],
   toplevelSpec: ['/a/spec.json'],

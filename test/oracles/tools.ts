@@ -42,6 +42,7 @@ export const PACKAGES: Readonly<Record<string, string>> = {
   objcopy: 'binutils',
   python3: 'python3',
   unshare: 'util-linux',
+  setpriv: 'util-linux',
   getfattr: 'attr',
   jq: 'jq',
   xz: 'xz-utils',

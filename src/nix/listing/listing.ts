@@ -20,6 +20,10 @@ export type ListingKind =
   | 'path-info'
   /** `.attrs.json` of a derivation with structured attributes and exportReferencesGraph. */
   | 'structured-attributes'
+  /** No listing: what the Nix daemon of this machine answered. */
+  | 'nix-daemon'
+  /** No listing: what the database of the Nix of this machine has. */
+  | 'nix-database'
 
 /** A record as found. Paths in it are indexes of `Listing.names`. */
 export interface ListedPath {

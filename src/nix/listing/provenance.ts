@@ -6,6 +6,7 @@ import { quote } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
 import { isContentAddress } from '../store/hash.ts'
 import type { Closure } from './closure.ts'
+import type { ListingKind } from './listing.ts'
 
 /** The closure with what every kind of listing has: paths, hashes, sizes and references. */
 export function withoutProvenance(closure: Closure): Closure {
@@ -13,12 +14,15 @@ export function withoutProvenance(closure: Closure): Closure {
   return { ...closure, paths }
 }
 
+/** The kinds that have both. */
+const WITH_PROVENANCE: readonly ListingKind[] = ['path-info', 'nix-daemon', 'nix-database']
+
 /**
  * Throws USAGE for a listing of a kind that has not both, and UNSUPPORTED for a content address that Nix would not read where it
  * is registered; `name` is the listing.
  */
 export function requireProvenance({ kind, paths }: Closure, name: string): void {
-  if (kind === 'path-info') {
+  if (WITH_PROVENANCE.includes(kind)) {
     for (const { path, ca } of paths) if (ca !== undefined && !isContentAddress(ca)) throw unknownAddress(path, ca, name)
     return
   }

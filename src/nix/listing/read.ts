@@ -57,7 +57,7 @@ export async function readClosure(path: string, options: ReadClosureOptions = {}
   return closureOf(await readListing(path, reading), path, reading)
 }
 
-interface Reading extends ReadClosureOptions {
+export interface Reading extends ReadClosureOptions {
   readonly turns: Turns
 }
 
@@ -149,8 +149,8 @@ async function parseListing(chunks: AsyncIterable<Uint8Array>, name: string, { t
   return reader.finish()
 }
 
-/** Check the records against each other and put them in order. */
-async function closureOf(listing: Listing, name: string, reading: Reading): Promise<Closure> {
+/** Check the records against each other and put them in order; `name` is where they come from. Throws as `readClosure` does. */
+export async function closureOf(listing: Listing, name: string, reading: Reading): Promise<Closure> {
   if (listing.paths.length === 0) throw badInput(name, 'the listing is empty: it names no store path')
   await checkDistinct(listing, name, reading)
   const records = await inOrder(listing, reading.turns)
