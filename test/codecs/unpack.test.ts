@@ -22,7 +22,13 @@ function sample(): Buffer {
     state = (state * 1103515245 + 12345) & 0x7fffffff
     noise[index] = state >> 16
   }
-  return Buffer.concat([Buffer.alloc(700_000, 'all work and no play '), Buffer.alloc(300_000), noise, Buffer.from('aaaa'), Buffer.alloc(260, 'b')])
+  return Buffer.concat([
+    Buffer.alloc(700_000, 'all work and no play '),
+    Buffer.alloc(300_000),
+    noise,
+    Buffer.from('aaaa'),
+    Buffer.alloc(260, 'b'),
+  ])
 }
 
 const TEXT = sample()

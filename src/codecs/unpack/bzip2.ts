@@ -2,8 +2,9 @@
  * bzip2 streams (no specification by its author; "BZIP2: Format Specification" by J. Tsai, 2016). Every block and every stream is compared
  * with its checksum.
  */
-import { damaged } from './damaged.ts'
+
 import { PackedBytes } from './bytes.ts'
+import { damaged } from './damaged.ts'
 
 const BLOCK_MARK = [0x314159, 0x265359] as const
 const END_MARK = [0x177245, 0x385090] as const
