@@ -179,16 +179,23 @@ export class HttpClient {
     const { request, options } = this.#agents.route(url, headers)
     return new Promise((resolve, reject) => {
       const sent = request({ ...options, timeout: stallMs, ...(signal && { signal }) })
-      sent.on('response', resolve)
-      sent.on('timeout', () => sent.destroy(Object.assign(new Error('stalled'), { code: 'ETIMEDOUT' })))
+      let received: IncomingMessage | undefined
+      sent.on('response', (response) => {
+        received = response
+        resolve(response)
+      })
+      // Also while the response comes, which hears why.
+      sent.on('timeout', () => {
+        const stalled = Object.assign(new Error('stalled'), { code: 'ETIMEDOUT' })
+        received?.destroy(stalled)
+        sent.destroy(stalled)
+      })
       sent.on('error', (error) => reject(connectionError(url, error)))
       sent.end()
     })
   }
 
   async #receive(url: URL, response: IncomingMessage, sink: Sink, place: Place, limit: number): Promise<void> {
-    const { stallMs = 30_000 } = this.#options
-    response.setTimeout(stallMs, () => response.destroy(Object.assign(new Error('stalled'), { code: 'ETIMEDOUT' })))
     const chunks = response[Symbol.asyncIterator]()
     try {
       while (true) {
@@ -203,7 +210,6 @@ export class HttpClient {
         place.done += bytes.length
       }
     } finally {
-      response.setTimeout(0)
       if (!response.complete) response.destroy()
     }
   }
