@@ -1,6 +1,8 @@
 /** What the commands over closures have in common: a listing in, an answer out. */
 import type { Closure } from '../nix/listing/closure.ts'
-import { loadClosure } from '../system/store.ts'
+import type { StoreInput } from '../system/input.ts'
+import { isStorePath } from '../system/recognise.ts'
+import { type LoadedClosure, loadClosure } from '../system/store.ts'
 import type { Run } from './command.ts'
 import { jsonPieces } from './json-pieces.ts'
 import { standardInput } from './standard-input.ts'
@@ -12,10 +14,20 @@ export interface StorePlace {
 }
 
 /** With sizes and references, which are found in the store where the listing has none. Throws what reading throws. */
-export async function load(listing: string, { root, caseHack }: StorePlace, { signal, progress }: Run): Promise<Closure> {
-  const stdin = listing === '-' ? { stdin: standardInput(signal) } : {}
-  const { closure } = await loadClosure({ closure: listing, root, caseHack, signal, onProgress: progress.listener, ...stdin })
-  return closure
+export async function load(given: string, place: StorePlace, run: Run): Promise<Closure> {
+  return (await loadPlaced(given, place, run)).closure
+}
+
+/** The same with where its files are. */
+export async function loadPlaced(given: string, { root, caseHack }: StorePlace, run: Run): Promise<LoadedClosure> {
+  return loadClosure({ ...(await sourceInput(given, run)), root, caseHack })
+}
+
+/** For what is given without a name: a listing, or a store path. */
+export async function sourceInput(given: string, { signal, progress, sources }: Run): Promise<StoreInput> {
+  const stdin = given === '-' ? { stdin: standardInput(signal) } : {}
+  const named = (await isStorePath(given)) ? { paths: [given] } : { closure: given }
+  return { ...named, ...stdin, signal, onProgress: progress.listener, sources }
 }
 
 /** As data for programs, else as text. */

@@ -2,6 +2,7 @@
 import type { ImageProduct, Product } from '../images/product.ts'
 import type { SavedFile } from '../io/folder.ts'
 import type { ProgressListener } from '../io/progress.ts'
+import type { SourceScope } from '../system/input.ts'
 import type { LoadedClosure } from '../system/store.ts'
 import type { Progress } from './progress.ts'
 import type { Given, Rows } from './row.ts'
@@ -26,6 +27,8 @@ interface CommandBase<R> {
 export interface Context {
   readonly signal: AbortSignal
   readonly onProgress: ProgressListener
+  /** Closures that are opened in it are closed when the command ends. */
+  readonly sources: SourceScope
 }
 
 /** Writes one file, or streams it. */
@@ -70,6 +73,7 @@ export interface RunCommand<R = Rows> extends CommandBase<R> {
 export interface Run {
   readonly signal: AbortSignal
   readonly progress: Progress
+  readonly sources: SourceScope
   /** Seconds since the command began. */
   seconds(): number
 }

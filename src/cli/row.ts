@@ -21,6 +21,8 @@ export interface Row {
   /** Says what happens when the option is given nowhere, where that is no fixed value, or is the recipe's. */
   readonly defaultText?: string
   readonly required?: true
+  /** Key of the row that is given in its place: one of the two has to be, and not both. */
+  readonly insteadOf?: string
   /** May be given several times; the value is a list, which is never empty. */
   readonly repeatable?: true
   /** False: command line only. */

@@ -22,7 +22,18 @@ import {
   usage,
 } from './values.ts'
 
-/** The listing of the closure, where a command can do without. */
+/** Store paths whose closure is meant. */
+export const PATHS = row({
+  type: path('PATH'),
+  group: 'Input',
+  flag: 'path',
+  repeatable: true,
+  positional: true,
+  about:
+    'Store path whose closure is meant, or a link to one, such as ./result; of several the first is the system, and the closures of all are in the store',
+})
+
+/** The listing of the closure. */
 export const LISTING = row({
   type: path('CLOSURE'),
   group: 'Input',
@@ -30,14 +41,54 @@ export const LISTING = row({
     'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; the kind is recognised, - reads it from standard input',
 })
 
-export const CLOSURE = row({ ...LISTING, required: true })
-
 export const ROOT = row({ type: path('DIR'), group: 'Input', default: '/', about: 'Where the store is: files are read from DIR/nix/store' })
+
+/** Of binary caches. */
+export const CACHES = {
+  from: row({
+    type: text('URL'),
+    group: 'Input',
+    repeatable: true,
+    about:
+      'Binary cache from which the closure of PATH is fetched, by http:, https: or file:; of several those with lower numbers of priority are asked first',
+  }),
+  trustedPublicKeys: row({
+    type: text('KEY'),
+    group: 'Input',
+    flag: 'trusted-public-key',
+    repeatable: true,
+    defaultText: 'that of cache.nixos.org, and those of nix.conf',
+    about: 'Key as name:base64 whose signatures are trusted',
+  }),
+  checkSignatures: row({
+    type: flag(),
+    group: 'Input',
+    flag: 'check-sigs',
+    default: true,
+    about: 'Take only store paths that are signed by a trusted key or addressed by their content',
+    aboutNegated: 'Take store paths from file: caches whoever signed them',
+  }),
+  narCache: row({
+    type: path('DIR'),
+    group: 'Input',
+    defaultText: "kilnix/nars in the user's folder of caches",
+    about: 'Folder in which fetched NARs are kept, uncompressed',
+  }),
+  narCacheSize: row({
+    type: size(0, 2 ** 50),
+    group: 'Input',
+    defaultText: '16G',
+    about: 'Bytes that are left in that folder at most, of what was not used within a day',
+  }),
+} as const
+
+/** Where a closure comes from. */
+export const SOURCE = { paths: PATHS, closure: row({ ...LISTING, insteadOf: 'paths' }), ...CACHES, root: ROOT } as const
 
 export const TOPLEVEL = row({
   type: text('PATH'),
   group: 'Input',
-  defaultText: 'the one path with boot.json that no other path refers to',
+  defaultText: 'the first PATH, else the one path with boot.json that no other path refers to',
   about: 'Store path of the system to boot',
 })
 
@@ -366,7 +417,7 @@ export const STORE_FILES = {
 } as const
 
 /** Of commands that make something of a system. */
-export const SYSTEM = { closure: CLOSURE, root: ROOT, toplevel: TOPLEVEL, toplevelSpec: TOPLEVEL_SPEC, ...STORE_FILES } as const
+export const SYSTEM = { ...SOURCE, toplevel: TOPLEVEL, toplevelSpec: TOPLEVEL_SPEC, ...STORE_FILES } as const
 
 /** Of commands that write a store. */
 export const STORE_OUTPUT = {

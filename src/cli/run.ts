@@ -1,10 +1,27 @@
 /** Running a command, in one way for all: progress on standard error, and signals. */
+import type { OpenedSource, SourceScope, StoreInput } from '../system/input.ts'
+import type { OpenedSources, OpenOptions } from '../system/source.ts'
 import type { Command, Run, RunCommand } from './command.ts'
 import { withMemory } from './memory.ts'
 import { createProgress, type ProgressMode } from './progress.ts'
 import type { Given, Rows } from './row.ts'
 import { withSignals } from './signals.ts'
 import { standardError } from './stderr.ts'
+
+/** Commands that open no closure do not load what opens them. */
+class LaterSources implements SourceScope {
+  #opened: OpenedSources | undefined
+
+  async open(input: StoreInput, options?: OpenOptions): Promise<OpenedSource> {
+    const { OpenedSources } = await import('../system/source.ts')
+    this.#opened ??= new OpenedSources()
+    return this.#opened.open(input, options)
+  }
+
+  async close(): Promise<void> {
+    await this.#opened?.close()
+  }
+}
 
 /** Resolves to the exit status; throws what the command throws. */
 export function run(command: Command, asked: Given<Rows>): Promise<number> {
@@ -23,9 +40,11 @@ function withProgress(command: Command, given: Given<Rows>, work: (run: Run) => 
   const seconds = (): number => (performance.now() - started) / 1000
   const options = { isService: 'isService' in command && (command as RunCommand).isService === true }
   return withSignals(async (signal) => {
+    const sources = new LaterSources()
     try {
-      return await work({ signal, progress, seconds })
+      return await work({ signal, progress, seconds, sources })
     } finally {
+      await sources.close()
       progress.clear()
     }
   }, options)

@@ -29,12 +29,12 @@ type GivenServer = Given<typeof NETBOOT_ROWS> & {
 }
 
 /** Serves until a signal comes; then the status is 0. Throws what the build throws, and LISTEN_FAILED. */
-export async function serve(given: GivenServer, { signal, progress }: Run): Promise<number> {
+export async function serve(given: GivenServer, { signal, progress, sources }: Run): Promise<number> {
   const { names = [], pieces, config, jobs, quiet } = given
   const spools: Spool[] = []
   const address = splitAddress(given.listen)
   await checkAddress(address.host, address.port)
-  const product = await netboot({ ...given, ...storeInput(given, { signal, onProgress: progress.listener }) })
+  const product = await netboot({ ...given, ...storeInput(given, { signal, onProgress: progress.listener, sources }) })
   try {
     if (pieces !== undefined) checkApart(pieces, config === undefined ? product.inputs : [...product.inputs, config])
     const context = buildContext({ signal, onProgress: progress.listener, ...(jobs !== undefined && { jobs }) })

@@ -25,6 +25,7 @@ export function readSettings<R extends Rows>(command: Command<R>, args: readonly
   for (const { key, flag, row } of rows) {
     const value = key in stated ? stated[key] : defaultOf(key, row, stated)
     if (value === undefined && row.required) throw usage(`${row.positional ? row.type.placeholder : `--${flag}`} is missing`)
+    checkAlternative({ key, flag, row }, rows, { ...stated, [key]: value })
     if (value !== undefined) given[key] = value
   }
   for (const { flag, key, row } of rows) {
@@ -35,6 +36,14 @@ export function readSettings<R extends Rows>(command: Command<R>, args: readonly
   }
   command.check?.(given as Given<R>)
   return given as Given<R>
+}
+
+/** Throws USAGE where neither this row nor the one that it may stand for is given, or both are. */
+function checkAlternative({ key, flag, row }: NamedRow, rows: readonly NamedRow[], stated: Values): void {
+  const other = rows.find((one) => one.key === row.insteadOf)
+  if (other === undefined || isSaid(stated[key]) !== isSaid(stated[other.key])) return
+  if (!isSaid(stated[key])) throw usage(`${other.row.type.placeholder} or --${flag} is missing`)
+  throw usage(`'${String(stated[other.key])}' is not expected, since --${flag} is given; give one of them`)
 }
 
 /** A dry run needs no output. */
@@ -58,12 +67,17 @@ function fromArguments(rows: readonly NamedRow[], args: readonly string[]): Valu
   const { values: parsed, positionals: given } = parse(args, options)
   // What has no name on the command line may be given by name all the same.
   const places = rows.filter(({ flag, row }) => row.positional && parsed[flag] === undefined)
+  const last = places.at(-1)
   const extra = given[places.length]
-  if (extra !== undefined) throw usage(`'${extra}' is not expected; options begin with --`)
+  if (!last?.row.repeatable && extra !== undefined) throw usage(`'${extra}' is not expected; options begin with --`)
   const values: Record<string, unknown> = {}
   for (const [index, argument] of given.entries()) {
-    const place = places[index]
-    if (place !== undefined) values[place.key] = place.row.type.parse(argument, place.row.type.placeholder)
+    // The last takes what is left.
+    const place = places[index] ?? last
+    if (place === undefined) continue
+    const value = place.row.type.parse(argument, place.row.type.placeholder)
+    if (!place.row.repeatable) values[place.key] = value
+    else values[place.key] = [...((values[place.key] as readonly unknown[] | undefined) ?? []), value]
   }
   for (const { key, flag, row } of rows) {
     const value = parsed[flag]

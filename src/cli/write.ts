@@ -57,8 +57,8 @@ type Writer = ImageCommand | FolderCommand | StoreCommand
 export async function runWriter(command: Writer, all: Given<Rows>, run: Run): Promise<number> {
   // Every command that writes has these rows; tests hold it to that.
   const asked = all as GivenOutput
-  const { signal, progress } = run
-  const context = { signal, onProgress: progress.listener }
+  const { signal, progress, sources } = run
+  const context = { signal, onProgress: progress.listener, sources }
   if (asked.dryRun) {
     const plan = await planOf(command, asked, context)
     if (asked.json) await printJson(plan, 2, signal)

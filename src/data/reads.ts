@@ -1,6 +1,6 @@
 /** Streams cut into read tasks of bounded size, each of which one thread reads after the one before. */
 import type { FileNode } from '../tree/tree.ts'
-import { patchedText } from './patched-text.ts'
+import { patchedText, placeText } from './patched-text.ts'
 import { type Parts, SEGMENT_FIELDS, SegmentFlag, SegmentKind } from './segments.ts'
 import type { Stream } from './streams.ts'
 
@@ -157,7 +157,7 @@ function partText(file: FileNode, offset: number, length: number): Uint8Array {
     case 'bytes':
       return file.content.bytes.subarray(offset, offset + length)
     case 'hostFile':
-      return file.content.path
+      return placeText(file.content)
     case 'patched':
       return patchedText(file.content, offset, length)
     case 'image':

@@ -37,9 +37,9 @@ export const SegmentKind = {
   none: 0,
   /** The text is the content. */
   inline: 1,
-  /** The text is the path of a host file. */
+  /** The text names a host file, or a range of one, see `placeText`. */
   hostFile: 2,
-  /** The text is a path with patches, see `patchedText`. */
+  /** The same with patches, see `patchedText`. */
   patched: 3,
 } as const
 

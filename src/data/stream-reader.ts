@@ -8,7 +8,7 @@ import type { Stop } from '../threads/work.ts'
 import { HostReader } from '../tree/host-file.ts'
 import { applyPatches } from '../tree/patch.ts'
 import type { Patch } from '../tree/tree.ts'
-import { parsePatchedText } from './patched-text.ts'
+import { type HostPlace, parsePatchedText, parsePlaceText } from './patched-text.ts'
 import { type Part, type Parts, partsOf, SegmentFlag, SegmentKind } from './segments.ts'
 
 /** A part of a stream that is read. */
@@ -37,8 +37,7 @@ export interface Rooms {
 }
 
 /** A host file, and what stands in it in place of its own bytes. */
-interface Source {
-  readonly path: Buffer
+interface Source extends HostPlace {
   readonly patches: readonly Patch[]
 }
 
@@ -110,9 +109,9 @@ export class StreamReader {
 
   /** Whether a host file has these bytes in this part. */
   #hasHostFile({ text, kind, fileOffset, fileSize }: Part, content: Buffer): boolean {
-    const { path, patches } = sourceOf(kind, text)
+    const { path, range, patches } = sourceOf(kind, text)
     const bytes = this.#scratch(content.length)
-    const reader = new HostReader({ path, size: fileSize, patches }, { start: fileOffset, length: content.length })
+    const reader = new HostReader({ path, size: fileSize, range, patches }, { start: fileOffset, length: content.length })
     try {
       reader.read(bytes)
     } finally {
@@ -123,9 +122,9 @@ export class StreamReader {
 
   /** Read one part of a host file into `content`; returns the file's SHA-256 where that was asked for. */
   #readHostFile(stream: StreamState, { text, kind, fileOffset, fileSize, flags }: Part, content: Buffer): Uint8Array | undefined {
-    const { path, patches } = sourceOf(kind, text)
+    const { path, range, patches } = sourceOf(kind, text)
     // `close` closes it after errors.
-    if ((flags & SegmentFlag.first) !== 0) stream.reader = new HostReader({ path, size: fileSize })
+    if ((flags & SegmentFlag.first) !== 0) stream.reader = new HostReader({ path, size: fileSize, range })
     const { reader } = stream
     if (reader === undefined) throw new RangeError(`${printable(path)}: is not open in its worker`)
     const isLast = (flags & SegmentFlag.last) !== 0
@@ -160,5 +159,5 @@ export class StreamReader {
 }
 
 function sourceOf(kind: number, text: Buffer): Source {
-  return kind === SegmentKind.patched ? parsePatchedText(text) : { path: text, patches: NO_PATCHES }
+  return kind === SegmentKind.patched ? parsePatchedText(text) : { ...parsePlaceText(text), patches: NO_PATCHES }
 }

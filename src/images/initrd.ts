@@ -7,6 +7,7 @@ import { ImageError } from '../errors.ts'
 import { concatGrowing, sizeChecked } from '../io/concat.ts'
 import { type Addition, addedTree } from '../system/additions.ts'
 import type { StoreInput } from '../system/input.ts'
+import { withSources } from '../system/source.ts'
 import { checkedStore, loadStore } from '../system/store.ts'
 import { mergeTrees, treeAt } from '../tree/merge.ts'
 import type { ScanPolicy } from '../tree/scan.ts'
@@ -14,9 +15,8 @@ import type { Attributes, DirectoryNode, TreeNode } from '../tree/tree.ts'
 import { initrdSizeRule, MEMBER_ALIGNMENT, prependedArchives } from './initrd-parts.ts'
 import { type ImageProduct, imageProduct } from './product.ts'
 
-export interface InitrdOptions extends Omit<StoreInput, 'closure'> {
-  /** A closure listing whose paths all go in, at /nix/store, with the folders /dev, /proc and /sys; default: none. */
-  readonly closure?: string
+/** All paths of a closure go in, at /nix/store, with the folders /dev, /proc and /sys; default: none. */
+export interface InitrdOptions extends StoreInput {
   /** Archives of the host that come first, as they are; microcode has to be uncompressed. */
   readonly prepend?: readonly string[]
   readonly add?: readonly Addition[]
@@ -68,7 +68,11 @@ export const INITRD_DEFAULTS = { compression: { name: 'zstd', level: 10 } as Cod
  * Load and plan an initrd; nothing is written yet. Throws what `loadStore`, `cpio` and `prependedArchives` throw, USAGE
  * when there is nothing to put in, LIMIT for an initrd of 4 GiB or more; where compression decides, `pack` throws it.
  */
-export async function initrd(options: InitrdOptions): Promise<ImageProduct<InitrdPlan>> {
+export function initrd(options: InitrdOptions): Promise<ImageProduct<InitrdPlan>> {
+  return withSources(options, plannedInitrd)
+}
+
+async function plannedInitrd(options: InitrdOptions): Promise<ImageProduct<InitrdPlan>> {
   const { prepend = [], add = [], links = [], nodes = [], compression = INITRD_DEFAULTS.compression } = options
   const mtimeSeconds = options.mtimeSeconds ?? INITRD_DEFAULTS.mtimeSeconds
   const folder: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds }
@@ -76,11 +80,12 @@ export async function initrd(options: InitrdOptions): Promise<ImageProduct<Initr
     attributes: (kind, host) => ({ ...folder, mode: kind === 'symlink' ? 0o777 : host.mode }),
     hardLinks: options.hardLinks === true,
   }
-  if (prepend.length + add.length + links.length + nodes.length === 0 && options.closure === undefined) {
+  const hasClosure = options.closure !== undefined || options.paths !== undefined
+  if (prepend.length + add.length + links.length + nodes.length === 0 && !hasClosure) {
     throw new ImageError('USAGE', 'an initrd needs something to hold: a closure, added files, links, devices, or archives to prepend')
   }
   const prepended = await prependedArchives(prepend, options.onProgress)
-  const store = options.closure === undefined ? undefined : await storePart({ ...options, closure: options.closure }, folder)
+  const store = hasClosure ? await storePart(options, folder) : undefined
   const trees = [
     ...(store === undefined ? [] : [store.tree]),
     ...add.map((one) => addedTree(one, folder, policy, options.onProgress)),
@@ -136,7 +141,7 @@ const PREPENDED = { what: 'archives as they were given', endings: Object.values(
 /** What `makeInitrd` of nixpkgs lays out around a closure. */
 const MOUNT_POINTS = ['dev', 'proc', 'sys']
 
-async function storePart(options: InitrdOptions & StoreInput, folder: Attributes) {
+async function storePart(options: InitrdOptions, folder: Attributes) {
   const store = await loadStore(options)
   const directory: DirectoryNode = { ...checkedStore(store, 'inOrder').root, ...folder }
   const empty: DirectoryNode = { kind: 'directory', ...folder, entries: [] }

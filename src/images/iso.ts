@@ -30,6 +30,7 @@ import type { ProgressListener } from '../io/progress.ts'
 import { type Addition, addedTree } from '../system/additions.ts'
 import { type Bootspec, specialisationOf } from '../system/bootspec.ts'
 import { smallHostFile } from '../system/small-file.ts'
+import { withSources } from '../system/source.ts'
 import { bytesInStore, fileInStore } from '../system/store-files.ts'
 import { openSystem, type System, type SystemInput, systemText } from '../system/system.ts'
 import { warn } from '../system/warnings.ts'
@@ -99,7 +100,11 @@ const BOOT_CODE_LIMIT = 64 << 10
  * Load a closure and plan its ISO; nothing is written yet. Throws what `loadStore` throws, NOT_FOUND for
  * boot files that are missing, LIMIT, USAGE, UNSUPPORTED; `pack` what squashfs and iso9660 throw.
  */
-export async function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
+export function iso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
+  return withSources(options, plannedIso)
+}
+
+async function plannedIso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
   const system = await openSystem(options)
   const { store, toplevel } = system
   const bootspec = specialisationOf(system.bootspec, options.specialisation)

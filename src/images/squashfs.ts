@@ -2,6 +2,7 @@
 import type { CodecSpec } from '../codecs/codec.ts'
 import { SQUASHFS_DEFAULTS, type SquashfsImage, squashfs } from '../filesystems/squashfs/index.ts'
 import type { StoreInput } from '../system/input.ts'
+import { withSources } from '../system/source.ts'
 import { checkedStore, type LoadedStore, loadStore, registrationEntry } from '../system/store.ts'
 import { type ImageProduct, imageProduct, type ProductSource } from './product.ts'
 
@@ -32,7 +33,11 @@ export interface StoreSummary {
 }
 
 /** Load a closure and plan the squashfs of its store; nothing is written yet. Throws what `loadStore` and `squashfs` throw. */
-export async function storeSquashfs(options: StoreSquashfsOptions): Promise<ImageProduct<StoreSummary>> {
+export function storeSquashfs(options: StoreSquashfsOptions): Promise<ImageProduct<StoreSummary>> {
+  return withSources(options, plannedStoreSquashfs)
+}
+
+async function plannedStoreSquashfs(options: StoreSquashfsOptions): Promise<ImageProduct<StoreSummary>> {
   const store = await loadStore(options)
   const image = packedStore(store, options, options.mtimeSeconds ?? 0)
   const plan = storeSummary(store, image)

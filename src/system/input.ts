@@ -1,11 +1,46 @@
 /** What a closure is opened from. */
 import type { ProgressListener } from '../io/progress.ts'
+import type { Closure } from '../nix/listing/closure.ts'
 import type { Replacement } from '../nix/rewrite/replace.ts'
 import type { ContentAddressChoice } from '../nix/store/address-scheme.ts'
+import type { NarFile } from '../nix/store/nar-file.ts'
+
+/** A closure, and where its files are: what `openSource` makes of whatever was given. */
+export interface OpenedSource {
+  /** As `readClosure` gives it: sorted, without cycles, complete. */
+  readonly closure: Closure
+  /** Files of paths that are in no NAR are read from `<root>/nix/store`. */
+  readonly root: string
+  /** By base name. */
+  readonly nars: ReadonlyMap<string, NarFile>
+  /** Full store paths that were asked for, in the order given; empty for a listing. The first is the system. */
+  readonly roots: readonly string[]
+  /** Files of the host that are read beside those of the store: listings, and what holds NARs. */
+  readonly inputs: readonly string[]
+  /** To be called when nothing of it is read any more: nothing temporary is left. */
+  close(): Promise<void>
+}
+
+/** Where closures are opened by whoever closes them. */
+export interface SourceScope {
+  open(input: StoreInput, options?: { readonly allowMissing?: boolean }): Promise<OpenedSource>
+}
 
 export interface StoreInput {
-  /** A closure listing: a folder or file as `readClosure` takes it, or `-` for `stdin`. */
-  readonly closure: string
+  /** A closure listing: a folder or file as `readClosure` takes it, or `-` for `stdin`. This or `paths` is needed. */
+  readonly closure?: string
+  /** Store paths whose closure is meant, or links to some. The first is the system; what the others need is in the store as well. */
+  readonly paths?: readonly string[]
+  /** URLs of binary caches (`http:`, `https:`, `file:`), from which the closure of `paths` is fetched. */
+  readonly from?: readonly string[]
+  /** Keys whose signatures are trusted, as `name:base64`; default that of cache.nixos.org. Only with `from`. */
+  readonly trustedPublicKeys?: readonly string[]
+  /** Default true; false only where all caches are of `file:`. Only with `from`. */
+  readonly checkSignatures?: boolean
+  /** Where NARs are kept that were fetched; default `kilnix/nars` in the user's folder of caches. Only with `from`. */
+  readonly narCache?: string
+  /** Bytes that are left there at most, of what was not used within a day; default 16 GiB. Only with `from`. */
+  readonly narCacheSize?: number
   /** Files are read from `<root>/nix/store`; default `/`. */
   readonly root?: string
   /** Compare the NAR hash of every path with the listing while its bytes pass; default true. */
@@ -35,6 +70,8 @@ export interface StoreInput {
   readonly provenance?: boolean
   /** Threads that look through a large store, 1 to 256; default one a core. */
   readonly jobs?: number
+  /** Opens the closure, and closes it later. Default: it is closed with what is made of it. */
+  readonly sources?: SourceScope
   readonly stdin?: AsyncIterable<Uint8Array>
   readonly signal?: AbortSignal
   readonly onProgress?: ProgressListener

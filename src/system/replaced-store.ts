@@ -9,18 +9,14 @@ import {
   replacementScheme,
 } from '../nix/rewrite/replace.ts'
 import type { ContentAddressScheme } from '../nix/store/address-scheme.ts'
+import { listedPlace, listedTree, type StorePlaces } from '../nix/store/listed-tree.ts'
 import { storePath } from '../nix/store/store-path.ts'
-import { storePolicy } from '../nix/store/store-policy.ts'
-import { hostStorePath, type StoreOverlay } from '../nix/store/store-tree.ts'
+import type { StoreOverlay } from '../nix/store/store-tree.ts'
 import { lookedOtherwise, type StoreTrees } from '../nix/store/store-trees.ts'
-import { scanHost } from '../tree/scan.ts'
 import type { DirectoryNode, TreeNode } from '../tree/tree.ts'
 import type { StoreInput } from './input.ts'
 import { BOOT_FILE, isSystem, systemInitrds, systemPaths } from './toplevel.ts'
 import { warn } from './warnings.ts'
-
-/** Nix gives every store file this time (`libstore/posix-fs-canonicalise.cc`). */
-const STORE_TIME = 1
 
 /** What is replaced in, and where its files are. */
 export interface ReplaceableStore {
@@ -30,20 +26,20 @@ export interface ReplaceableStore {
   readonly overlay: StoreOverlay
   /** The store directory, where it was scanned already. */
   readonly scanned: DirectoryNode | undefined
+  readonly places: StorePlaces
   /** Full paths that the closure is of. Default: see `ReplaceOptions`. */
   readonly roots?: readonly string[]
 }
 
 /** Throws what `replaceDependencies` and `systemInitrds` throw. */
 export async function replacedStore(store: ReplaceableStore, input: StoreInput): Promise<ReplacedClosure> {
-  const { root = '/', verify = true, caseHack, contentAddressScheme = 'auto', signal, onProgress } = input
-  const { trees, overlay, scanned } = store
+  const { verify = true, caseHack, contentAddressScheme = 'auto', signal, onProgress } = input
+  const { trees, overlay, scanned, places } = store
   const options = await replaceOptions(store, input)
   const systems = new Set(await systemPaths(trees, signal))
   const nodes = new Map((scanned?.entries ?? []).map(({ name, node }) => [printable(name), node]))
-  const policy = storePolicy(STORE_TIME, caseHack)
   const treeOf = (name: string): TreeNode => {
-    const node = overlay.get(name) ?? nodes.get(name) ?? scanHost(hostStorePath(root, storePath(name)), policy)
+    const node = overlay.get(name) ?? nodes.get(name) ?? listedTree(listedPlace(name, places), { caseHack })
     // The cut-offs depend on which paths are systems, and this tree is compared with its hash.
     if (isSystem(node) !== systems.has(storePath(name))) throw lookedOtherwise(name, BOOT_FILE)
     return node

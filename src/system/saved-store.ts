@@ -21,12 +21,11 @@ import type { Closure } from '../nix/listing/closure.ts'
 import { formatPathInfo } from '../nix/listing/path-info.ts'
 import { CLOSURE_INFO_FILES } from '../nix/listing/read.ts'
 import { formatRegistration } from '../nix/listing/registration.ts'
+import { listedPlace, listedTree } from '../nix/store/listed-tree.ts'
 import { STORE_DIRECTORY } from '../nix/store/store-path.ts'
-import { storePolicy } from '../nix/store/store-policy.ts'
-import { hostStorePath, storePathDigest } from '../nix/store/store-tree.ts'
+import { storePathDigest } from '../nix/store/store-tree.ts'
 import { writeTree } from '../tree/host-write.ts'
 import { treeAt } from '../tree/merge.ts'
-import { scanHost } from '../tree/scan.ts'
 import type { Attributes, DirectoryNode, Entry, FileNode, TreeNode } from '../tree/tree.ts'
 import { verifiedTree } from '../tree/verified.ts'
 import type { StoreInput } from './input.ts'
@@ -47,7 +46,7 @@ export interface SavedStore {
 }
 
 /** The listing, and where the files are. */
-export type StoreToSave = Pick<LoadedClosure, 'closure' | 'root' | 'overlay'>
+export type StoreToSave = Pick<LoadedClosure, 'closure' | 'root' | 'overlay'> & Partial<Pick<LoadedClosure, 'nars'>>
 
 /**
  * Write the store to the folder `out`, which appears whole or not at all. Every path is compared with its NAR hash while
@@ -102,12 +101,8 @@ const ATTRIBUTES: Attributes = { mode: 0o755, uid: 0, gid: 0, mtimeSeconds: 1 }
 const FOLDER = { kind: 'directory', ...ATTRIBUTES } as const
 const EMPTY: DirectoryNode = { ...FOLDER, entries: [] }
 
-function checkedTree(
-  path: Closure['paths'][number],
-  { root, overlay }: StoreToSave,
-  { verify = true, caseHack }: SaveStoreOptions,
-): TreeNode {
-  const node = overlay.get(path.baseName) ?? scanHost(hostStorePath(root, path.path), storePolicy(1, caseHack))
+function checkedTree(path: Closure['paths'][number], store: StoreToSave, { verify = true, caseHack }: SaveStoreOptions): TreeNode {
+  const node = store.overlay.get(path.baseName) ?? listedTree(listedPlace(path.baseName, store), { caseHack })
   if (!verify || path.narHash === undefined || path.narSize === undefined) return node
   return verifiedTree(storePathDigest(path.path, node, { hash: path.narHash, size: path.narSize }))
 }

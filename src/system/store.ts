@@ -1,27 +1,32 @@
 /** The store of a closure as a squashfs tree: what every live image carries. */
-import { join } from 'node:path'
 import { utf8 } from '../bytes/text.ts'
 import { threadCarrier } from '../data/carrier.ts'
 import { ImageError } from '../errors.ts'
 import type { Closure } from '../nix/listing/closure.ts'
 import { requireProvenance, withoutProvenance } from '../nix/listing/provenance.ts'
-import { CLOSURE_INFO_FILES, readClosure } from '../nix/listing/read.ts'
 import { rebuildRegistration } from '../nix/listing/rebuild.ts'
 import { formatRegistration } from '../nix/listing/registration.ts'
 import type { ContentAddressScheme } from '../nix/store/address-scheme.ts'
-import { hostStorePath, type StoreOverlay, storePathDigest, storeTree } from '../nix/store/store-tree.ts'
+import { hostStorePath, type StorePlaces } from '../nix/store/listed-tree.ts'
+import type { NarFiles } from '../nix/store/nar-file.ts'
+import { type StoreOverlay, storePathDigest, storeTree } from '../nix/store/store-tree.ts'
 import { type StoreTrees, type StoreTreesOptions, storeTrees } from '../nix/store/store-trees.ts'
 import type { DirectoryNode, Entry, FileNode, TreeDigest, TreeNode } from '../tree/tree.ts'
 import { verifiedTree } from '../tree/verified.ts'
 import { type LoadedToplevel, loadToplevel } from './assemble/load.ts'
-import type { StoreInput } from './input.ts'
+import type { OpenedSource, StoreInput } from './input.ts'
 import { type ReplaceableStore, replacedStore } from './replaced-store.ts'
+import { openSource } from './source.ts'
 
 /** A listing with all hashes; the files may not have been looked at yet. */
 export interface LoadedClosure {
   readonly closure: Closure
-  /** `root` as given, or `/`. */
+  /** The folder in which `nix/store` lies, with the files of paths that are in no NAR. */
   readonly root: string
+  /** Where the NARs of paths are that are read from some. */
+  readonly nars: NarFiles
+  /** Full paths that were asked for, as they were before anything was replaced; empty for a listing. */
+  readonly roots: readonly string[]
   /** Bytes of all NARs. */
   readonly narBytes: number
   /** What is read on the host: the listing's files and all store paths. */
@@ -38,6 +43,8 @@ export interface LoadedClosure {
   readonly contentAddressScheme: ContentAddressScheme | undefined
   /** By which single files are taken, each store path proven when the first of it is. */
   readonly trees: StoreTrees
+  /** To be called when nothing of it is read any more, unless `StoreInput.sources` has opened it. */
+  close(): Promise<void>
 }
 
 export interface LoadedStore extends LoadedClosure {
@@ -72,41 +79,57 @@ function checkContentAddressScheme({ contentAddressScheme = 'auto', toplevelSpec
 }
 
 /**
- * Read the listing. Scans and hashes the store where the listing has no hashes, and replaces paths; then what is replaced
- * and all that refers to it is read. Throws what `readClosure`, `storeTree` and `replaceDependencies` throw, and USAGE for a
+ * Open the closure. Scans and hashes the store where the listing has no hashes, and replaces paths; then what is replaced
+ * and all that refers to it is read. Throws what `openSource`, `storeTree` and `replaceDependencies` throw, and USAGE for a
  * listing without the provenance that is to be kept, or for a `contentAddressScheme` where no path is made.
  */
 export async function loadClosure(input: StoreInput): Promise<LoadedClosure> {
-  const { root = '/', signal } = input
   checkContentAddressScheme(input)
   input.onProgress?.({ kind: 'stage', stage: 'scan' })
-  const listed = await readListed(input)
+  if (input.sources !== undefined) return closureOf({ ...(await input.sources.open(input)), close: async () => undefined }, input)
+  const source = await openSource(input)
+  try {
+    return await closureOf(source, input)
+  } catch (error) {
+    await source.close()
+    throw error
+  }
+}
+
+async function closureOf(source: OpenedSource, input: StoreInput): Promise<LoadedClosure> {
+  const { signal } = input
+  const { root, nars, roots } = source
+  const places = { root, nars }
+  const listed = listedClosure(source, input)
   noteUnregistered(listed, input)
-  const scanned = listed.hashesKnown ? undefined : await scannedStore(listed, input)
+  const scanned = listed.hashesKnown ? undefined : await scannedStore(listed, { places, input })
   const complete = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
-  const listedTrees = storeTrees(complete, { ...treesOptions(input), scanned })
-  const place = { closure: complete, root, trees: listedTrees }
+  const listedTrees = storeTrees(complete, { ...places, ...treesOptions(input), scanned })
+  const place = { closure: complete, ...places, trees: listedTrees }
   const system = input.toplevelSpec === undefined ? undefined : await loadToplevel(input.toplevelSpec, place, input)
   const replaced =
     input.replacements === undefined
       ? undefined
-      : await replacedStore(replaceableStore({ trees: listedTrees, scanned }, system, input), input)
+      : await replacedStore(replaceableStore({ trees: listedTrees, scanned, places }, system, input), input)
   const closure = replaced?.closure ?? system?.closure ?? complete
   const overlay: StoreOverlay = new Map([...(system?.overlay ?? []), ...(replaced?.overlay ?? [])])
   const narBytes = closure.paths.reduce((sum, { narSize }) => sum + (narSize ?? 0), 0)
   const mapping = replaced?.mapping ?? new Map<string, string>()
-  const storeInputs = complete.paths.map(({ path }) => hostStorePath(root, path))
+  const storeInputs = complete.paths.filter(({ baseName }) => !nars.has(baseName)).map(({ path }) => hostStorePath(root, path))
   return {
     closure,
     root,
+    nars,
+    roots,
     narBytes,
-    inputs: [...listingFiles(input.closure, listed), ...storeInputs, ...(system?.inputs ?? [])],
+    inputs: [...source.inputs, ...storeInputs, ...(system?.inputs ?? [])],
     scanned: closure === complete ? scanned : undefined,
     overlay,
     mapping,
     assembled: newPathOf(system?.toplevel, { mapping }),
     contentAddressScheme: replaced?.contentAddressScheme ?? system?.contentAddressScheme,
-    trees: closure === complete ? listedTrees : storeTrees(closure, { ...treesOptions(input), overlay, before: listedTrees }),
+    trees: closure === complete ? listedTrees : storeTrees(closure, { ...places, ...treesOptions(input), overlay, before: listedTrees }),
+    close: () => source.close(),
   }
 }
 
@@ -119,27 +142,26 @@ function noteUnregistered({ paths }: Closure, { onProgress }: StoreInput): void 
   onProgress?.({ kind: 'note', message })
 }
 
-function treesOptions({ root = '/', verify = true, caseHack, signal }: StoreInput): StoreTreesOptions {
-  return { root, verify, caseHack, signal }
+function treesOptions({ verify = true, caseHack, signal }: StoreInput): Omit<StoreTreesOptions, keyof StorePlaces> {
+  return { verify, caseHack, signal }
 }
 
-async function readListed({ closure: name, provenance = false, stdin, signal }: StoreInput): Promise<Closure> {
-  const closure = await readClosure(name, { signal, ...(stdin !== undefined && { stdin }) })
+function listedClosure({ closure }: OpenedSource, { closure: name, paths = [], provenance = false }: StoreInput): Closure {
   if (!provenance) return withoutProvenance(closure)
-  requireProvenance(closure, name)
+  requireProvenance(closure, name ?? paths.join(' '))
   return closure
 }
 
 /** What replaces a path need not be part of the system. */
 function replaceableStore(
-  { trees, scanned }: Pick<ReplaceableStore, 'trees' | 'scanned'>,
+  { trees, scanned, places }: Pick<ReplaceableStore, 'trees' | 'scanned' | 'places'>,
   system: LoadedToplevel | undefined,
   input: StoreInput,
 ): ReplaceableStore {
-  if (system === undefined) return { trees, overlay: new Map(), scanned }
+  if (system === undefined) return { trees, overlay: new Map(), scanned, places }
   const { available, overlay, toplevel } = system
-  const assembled = storeTrees(available, { ...treesOptions(input), overlay, before: trees })
-  return { trees: assembled, overlay, scanned, roots: [toplevel] }
+  const assembled = storeTrees(available, { ...places, ...treesOptions(input), overlay, before: trees })
+  return { trees: assembled, overlay, scanned, places, roots: [toplevel] }
 }
 
 /** What a store path that the user names has become. */
@@ -152,13 +174,20 @@ export function newPathOf<T extends string | undefined>(path: T, { mapping }: Pi
  * HASH_MISMATCH for a path whose size is not the registered one.
  */
 export async function loadStore(input: StoreInput): Promise<LoadedStore> {
-  return scanStore(await loadClosure(input), input)
+  const loaded = await loadClosure(input)
+  try {
+    return await scanStore(loaded, input)
+  } catch (error) {
+    await loaded.close()
+    throw error
+  }
 }
 
 /** The same for a listing that is read already. */
 export async function scanStore(loaded: LoadedClosure, input: StoreInput): Promise<LoadedStore> {
-  const { closure } = loaded
-  const scanned = loaded.scanned ?? (await scannedStore(closure, input, loaded.overlay))
+  const { closure, root, nars, overlay } = loaded
+  const places = { root, nars }
+  const scanned = loaded.scanned ?? (await scannedStore(closure, { places, overlay, input }))
   const nodes = new Map(scanned.entries.map((entry) => [Buffer.from(entry.name).toString('latin1'), entry.node]))
   const digests: TreeDigest[] = []
   for (const path of closure.paths) {
@@ -169,7 +198,7 @@ export async function scanStore(loaded: LoadedClosure, input: StoreInput): Promi
     if (input.verify === false) continue
     digests.push(storePathDigest(path.path, node, { hash: path.narHash, size: path.narSize }))
   }
-  const trees = storeTrees(closure, { ...treesOptions(input), overlay: loaded.overlay, scanned, before: loaded.trees })
+  const trees = storeTrees(closure, { ...places, ...treesOptions(input), overlay, scanned, before: loaded.trees })
   return { ...loaded, scanned, digests, trees }
 }
 
@@ -181,13 +210,16 @@ export function checkedStore({ scanned, digests }: LoadedStore, check: StoreChec
   return { root: { ...scanned, entries }, digests: [] }
 }
 
-function scannedStore(
-  closure: Closure,
-  { root = '/', caseHack = false, jobs, signal }: StoreInput,
-  overlay?: StoreOverlay,
-): Promise<DirectoryNode> {
+interface Scanning {
+  readonly places: StorePlaces
+  readonly overlay?: StoreOverlay
+  readonly input: StoreInput
+}
+
+function scannedStore(closure: Closure, { places, overlay, input }: Scanning): Promise<DirectoryNode> {
+  const { caseHack = false, jobs, signal } = input
   return storeTree(closure, {
-    root,
+    ...places,
     mtimeSeconds: STORE_TIME,
     caseHack,
     ...(overlay && { overlay }),
@@ -204,9 +236,4 @@ export function registrationEntry(closure: Closure): Entry {
 /** A file with the attributes of those in the store. */
 export function storeFile(bytes: Uint8Array): FileNode {
   return { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds: STORE_TIME, size: bytes.length, content: { kind: 'bytes', bytes } }
-}
-
-function listingFiles(path: string, { kind }: Closure): string[] {
-  if (path === '-') return []
-  return kind === 'closure-info' ? Object.values(CLOSURE_INFO_FILES).map((name) => join(path, name)) : [path]
 }

@@ -6,7 +6,7 @@ import { textInStore } from './store-files.ts'
 import { findToplevel, loadBootspec } from './toplevel.ts'
 
 export interface SystemInput extends StoreInput {
-  /** Store path of the system; default: the one path that carries boot.json and to which no other refers (see `findToplevel`). */
+  /** Store path of the system; default: the first of `paths`, else the one path that carries boot.json and to which no other refers (see `findToplevel`). */
   readonly toplevel?: string
 }
 
@@ -23,7 +23,13 @@ export interface System<Store extends LoadedClosure = LoadedStore> {
  * Read the listing, scan the files and find the system. Throws what `loadStore`, `findToplevel` and `loadBootspec` throw.
  */
 export async function openSystem(input: SystemInput): Promise<System> {
-  return systemOf(await loadStore(input), input)
+  const store = await loadStore(input)
+  try {
+    return await systemOf(store, input)
+  } catch (error) {
+    await store.close()
+    throw error
+  }
 }
 
 /** The system of a store that is loaded. `toplevel` is a path as the listing has it, before anything was replaced. */
@@ -31,7 +37,9 @@ export async function systemOf<Store extends LoadedClosure>(
   store: Store,
   { toplevel: given, onProgress }: Pick<SystemInput, 'toplevel' | 'onProgress'>,
 ): Promise<System<Store>> {
-  const toplevel = await findToplevel(store.trees, newPathOf(given, store))
+  // What is assembled is what was asked for, whatever it is assembled from.
+  const asked = given ?? (store.assembled === undefined ? store.roots[0] : undefined)
+  const toplevel = await findToplevel(store.trees, newPathOf(asked, store))
   const onNone = (): void => {
     const message = `${toplevel} has no boot.json, as systems from before NixOS 23.05: its boot entries are made from its kernel, initrd, kernel-params and init`
     onProgress?.({ kind: 'note', message })

@@ -34,6 +34,9 @@ export class HostEntry implements Entry, HostPlace {
 /** Content of a host file, which knows its place by its entry. */
 export class HostContent {
   readonly kind = 'hostFile'
+  /** A scan gives whole files. */
+  declare readonly range?: undefined
+  declare readonly proof?: undefined
   readonly #place: HostPlace
 
   constructor(place: HostPlace) {

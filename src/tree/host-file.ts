@@ -1,19 +1,14 @@
 /** Reading files of the host, with the errors that every format gives. */
 import { createHash, type Hash } from 'node:crypto'
-import { closeSync, constants, fstatSync, openSync, read as readAsync, readSync } from 'node:fs'
+import { fstatSync, read as readAsync, readSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { printable } from '../bytes/text.ts'
 import { type ErrorCode, ImageError, systemErrorCode } from '../errors.ts'
 import type { ImmediateReader } from '../io/image.ts'
 import type { Proof } from '../io/proven.ts'
+import { type Opened, openHost } from './open-files.ts'
 import { applyPatches } from './patch.ts'
-import type { Content, Patch } from './tree.ts'
-
-/**
- * A path that became a link or a pipe since it was listed must neither be followed nor waited for. Windows
- * has neither flag; there they are undefined, which counts as 0 here.
- */
-export const HOST_FILE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+import type { Content, HostRange, Patch } from './tree.ts'
 
 const REPEAT = 'build again when nothing writes there'
 
@@ -57,11 +52,13 @@ export function readError(path: Uint8Array, error: unknown): ImageError {
 /** Up to this size a file is read at once: opening it costs as much as reading, and a promise for each step more than both. */
 export const SMALL_FILE_SIZE = 128 << 10
 
-/** A file of the host as it was listed. */
+/** A file of the host as it was listed, or a part of one. */
 export interface HostFile {
   readonly path: Uint8Array
-  /** Bytes. */
+  /** Bytes, of the part where there is a range. */
   readonly size: number
+  /** Which part of the file it is. Default: all of it. Positions count from where it begins. */
+  readonly range?: HostRange | undefined
   /** What stands in place of the file's own bytes. */
   readonly patches?: readonly Patch[] | undefined
   /** What the file's own bytes have to be. Then its time and its links may change. */
@@ -74,7 +71,7 @@ type HostContent = Extract<Content, { readonly path: Uint8Array }>
 /** The host file in which a content of `size` bytes lies. */
 export function hostFileOf(content: HostContent, size: number): HostFile {
   const patches = content.kind === 'patched' ? content.patches : undefined
-  return { path: content.path, size, patches, proof: content.proof }
+  return { path: content.path, size, range: content.range, patches, proof: content.proof }
 }
 
 /** What was seen of a file that is read in several parts. */
@@ -103,7 +100,10 @@ const readLater = promisify(readAsync)
  */
 export class HostReader implements ImmediateReader {
   readonly #file: HostFile
+  readonly #opened: Opened
   readonly #descriptor: number
+  /** Of the host file, the byte that is the first here. */
+  readonly #base: number
   readonly #end: number
   readonly #state: HostFileState | undefined
   #position: number
@@ -118,9 +118,12 @@ export class HostReader implements ImmediateReader {
     this.#position = start
     this.#end = start + length
     this.#state = isWatched ? state : undefined
-    this.#descriptor = this.#attempt(() => openSync(Buffer.from(file.path), HOST_FILE_FLAGS))
+    this.#base = file.range?.start ?? 0
+    this.#opened = this.#attempt(() => openHost(file.path, file.range !== undefined))
+    this.#descriptor = this.#opened.descriptor
     try {
-      this.#compareState()
+      // Of a file that others have open, this was done by the first of them.
+      if (this.#opened.isNew) this.#compareState()
     } catch (error) {
       this.close()
       throw error
@@ -130,8 +133,8 @@ export class HostReader implements ImmediateReader {
   /** Fill `bytes` with what stands at `position`; default: behind what was read last. */
   read(bytes: Uint8Array, position = this.#position): void {
     for (let done = 0; done < bytes.length; ) {
-      const count = this.#attempt(() => readSync(this.#descriptor, bytes, done, bytes.length - done, position + done))
-      if (count === 0) throw changedError(this.#file.path, `ended at byte ${position + done}`)
+      const count = this.#attempt(() => readSync(this.#descriptor, bytes, done, bytes.length - done, this.#base + position + done))
+      if (count === 0) throw changedError(this.#file.path, `ended at byte ${this.#base + position + done}`)
       done += count
     }
     this.#finish(bytes, position)
@@ -140,17 +143,19 @@ export class HostReader implements ImmediateReader {
   /** The same, while other work goes on. */
   async readLater(bytes: Uint8Array, position = this.#position): Promise<void> {
     for (let done = 0; done < bytes.length; ) {
-      const { bytesRead } = await readLater(this.#descriptor, bytes, done, bytes.length - done, position + done).catch((error: unknown) => {
-        throw readError(this.#file.path, error)
-      })
-      if (bytesRead === 0) throw changedError(this.#file.path, `ended at byte ${position + done}`)
+      const { bytesRead } = await readLater(this.#descriptor, bytes, done, bytes.length - done, this.#base + position + done).catch(
+        (error: unknown) => {
+          throw readError(this.#file.path, error)
+        },
+      )
+      if (bytesRead === 0) throw changedError(this.#file.path, `ended at byte ${this.#base + position + done}`)
       done += bytesRead
     }
     this.#finish(bytes, position)
   }
 
   close(): void {
-    closeSync(this.#descriptor)
+    this.#opened.close()
   }
 
   #attempt<T>(step: () => T): T {
@@ -179,15 +184,17 @@ export class HostReader implements ImmediateReader {
 
   /** What the system notes of the file has to be what was listed and what was seen before. */
   #compareState(): void {
-    const { path, size } = this.#file
+    const { path } = this.#file
+    const size = this.#file.range?.fileSize ?? this.#file.size
     const stats = this.#attempt(() => fstatSync(this.#descriptor, { bigint: true }))
     const actual = Number(stats.size)
     if (actual !== size) {
       if (!stats.isFile()) throw noFileError(path)
       throw changedError(path, actual > size ? `grew beyond its ${size} bytes` : `ended at byte ${actual}`)
     }
+    const first = this.#opened.changeTimeNs(stats.ctimeNs)
     if (this.#state === undefined) return
-    this.#state.changeTimeNs ??= stats.ctimeNs
+    this.#state.changeTimeNs ??= first
     // A file that was written to and kept its size shows in its change time.
     if (this.#state.changeTimeNs !== stats.ctimeNs) throw changedError(path, 'was written to')
   }

@@ -37,7 +37,7 @@ export async function* hostFileChunks(file: HostFile, options: HostChunkOptions 
 
 /** A host file as an extent at byte `start` of an image. With a proof it may be read in whatever parts. */
 export function hostFileExtent(file: HostFile, start: number, { chunkSize }: { readonly chunkSize?: number } = {}): Extent {
-  const { size, proof, patches } = file
+  const { path, size, range, proof, patches } = file
   const chunked = chunkSize === undefined ? {} : { chunkSize }
   const extentOf = (plain: HostFile, isWatched: boolean): Extent => ({
     start: 0,
@@ -47,8 +47,8 @@ export function hostFileExtent(file: HostFile, start: number, { chunkSize }: { r
     openNow: () => new HostReader(plain, { isWatched }),
   })
   if (proof === undefined) return moveExtent(extentOf(file, true), start)
-  const own = { size, extents: [extentOf({ path: file.path, size }, false)] }
-  const [proven = extentOf(file, true)] = provenImage(own, proof, () => otherBytesError(file.path)).extents
+  const own = { size, extents: [extentOf({ path, size, range }, false)] }
+  const [proven = extentOf(file, true)] = provenImage(own, proof, () => otherBytesError(path)).extents
   return moveExtent(patches === undefined ? proven : patchedExtent(proven, patches), start)
 }
 

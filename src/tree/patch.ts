@@ -68,9 +68,9 @@ export function patchedContent(content: Content, patches: readonly Patch[]): Con
       return { kind: 'bytes', bytes }
     }
     case 'hostFile':
-      return { kind: 'patched', path: content.path, patches, proof: content.proof }
+      return { kind: 'patched', path: content.path, range: content.range, patches, proof: content.proof }
     case 'patched':
-      return { kind: 'patched', path: content.path, patches: laidOver(content.patches, patches), proof: content.proof }
+      return { ...content, patches: laidOver(content.patches, patches) }
     case 'image': {
       const { size, extents } = content.image
       return { kind: 'image', image: { size, extents: extents.map((extent) => patchedExtent(extent, patches)) } }

@@ -29,9 +29,9 @@ function plainContent(content: Content): Content {
     case 'bytes':
       return { kind: 'bytes', bytes: own(content.bytes) }
     case 'hostFile':
-      return { kind: 'hostFile', path: own(content.path) }
+      return { kind: 'hostFile', path: own(content.path), range: content.range }
     case 'patched':
-      return { kind: 'patched', path: own(content.path), patches: content.patches }
+      return { kind: 'patched', path: own(content.path), range: content.range, patches: content.patches }
     case 'image':
       throw new RangeError('an image cannot be sent to another thread')
   }

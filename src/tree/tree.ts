@@ -27,20 +27,37 @@ export interface Patch {
   readonly bytes: Uint8Array
 }
 
+/** A part of a host file. */
+export interface HostRange {
+  /** Its first byte. */
+  readonly start: number
+  /** Bytes of the whole host file as it was listed; with another size it is CHANGED. */
+  readonly fileSize: number
+}
+
 /**
  * Where the bytes of a file are. A `hostFile` is read by worker threads; `size` bytes are expected and
- * anything else is CHANGED. `patched` is a host file with other bytes in places. `proof` is of the host file as it lies
- * there: with it, other bytes are CHANGED too.
+ * anything else is CHANGED. `patched` is a host file with other bytes in places. With a `range` the content is `size` bytes
+ * of the host file, which holds others as well. `proof` is of the content as it lies there: with it, other bytes are
+ * CHANGED too.
  */
 export type Content =
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
-  | { readonly kind: 'hostFile'; readonly path: Uint8Array; readonly proof?: Proof | undefined }
+  | HostFileContent
   | PatchedContent
   | { readonly kind: 'image'; readonly image: Image }
+
+export interface HostFileContent {
+  readonly kind: 'hostFile'
+  readonly path: Uint8Array
+  readonly range?: HostRange | undefined
+  readonly proof?: Proof | undefined
+}
 
 export interface PatchedContent {
   readonly kind: 'patched'
   readonly path: Uint8Array
+  readonly range?: HostRange | undefined
   readonly patches: readonly Patch[]
   readonly proof?: Proof | undefined
 }

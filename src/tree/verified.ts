@@ -145,7 +145,7 @@ export function withProofs(node: TreeNode, proofs: ReadonlyMap<FileNode, Proof>)
 export function provenContent(content: Content, proof: Proof | undefined): Content {
   if (proof === undefined) return content
   // What a scan gives has its path from a getter.
-  if (content.kind === 'hostFile') return { kind: 'hostFile', path: content.path, proof: content.proof ?? proof }
+  if (content.kind === 'hostFile') return { kind: 'hostFile', path: content.path, range: content.range, proof: content.proof ?? proof }
   return content.kind === 'patched' ? { ...content, proof: content.proof ?? proof } : content
 }
 

@@ -276,7 +276,7 @@ describe('arguments', () => {
   )
 
   test('what is missing, and what belongs to another command', () => {
-    expect(() => readSettings('iso', ['-o', 'x'], {})).toThrow(usageError(/--closure is missing/))
+    expect(() => readSettings('iso', ['-o', 'x'], {})).toThrow(usageError(/PATH or --closure is missing/))
     expect(() => readSettings('iso', ['--closure', 'x'], {})).toThrow(usageError(/--output is missing/))
     expect(readSettings('iso', ['--closure', 'x', '--dry-run'], {})).toMatchObject({ output: '-', dryRun: true })
     expect(() => read(['--volume-id', 'X'], {}, 'squashfs')).toThrow(usageError(/no option --volume-id/))

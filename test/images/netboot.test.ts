@@ -16,7 +16,7 @@ import { bytesSource, readSquashfs } from '../readers/squashfs-reader.ts'
 import { readTar } from '../readers/tar-reader.ts'
 
 let work: string
-let base: NetbootOptions
+let base: NetbootOptions & { readonly closure: string }
 let toplevel: string
 let storePaths: readonly string[]
 const at = (...names: string[]): string => join(work, ...names)

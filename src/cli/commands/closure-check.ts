@@ -1,7 +1,6 @@
 import { runCommand } from '../command.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
-import { standardInput } from '../standard-input.ts'
 import { flag } from '../values.ts'
 
 export default runCommand({
@@ -12,7 +11,7 @@ export default runCommand({
     examples: [{ about: 'Of a store below ./root', line: 'kilnix closure check ./closure-info --root ./root' }],
   },
   rows: {
-    closure: row({ ...rows.CLOSURE, positional: true }),
+    closure: row({ ...rows.LISTING, required: true, positional: true }),
     contents: row({
       type: flag(),
       group: 'Input',
@@ -31,13 +30,12 @@ export default runCommand({
   /** The status is 1 for a closure that is not as its listing says. */
   async run({ closure: listing, json, progress: _, quiet: __, ...options }, run) {
     const { checkClosure } = await import('../../nix/inspect/check.ts')
-    const { readClosure } = await import('../../nix/listing/read.ts')
-    const { print } = await import('../closure-answer.ts')
+    const { print, sourceInput } = await import('../closure-answer.ts')
     const { checkLines } = await import('../closure-text.ts')
-    const { signal, progress } = run
-    const stdin = listing === '-' ? { stdin: standardInput(signal) } : {}
-    const closure = await readClosure(listing, { ...stdin, signal, allowMissing: true })
-    const report = await checkClosure(closure, { ...options, signal, onProgress: progress.listener })
+    const { signal, progress, sources } = run
+    const input = { ...(await sourceInput(listing, run)), root: options.root }
+    const { closure, root, nars } = await sources.open(input, { allowMissing: true })
+    const report = await checkClosure(closure, { ...options, root, nars, signal, onProgress: progress.listener })
     await print(report, () => checkLines(report), json, run)
     return report.problems.length === 0 ? 0 : 1
   },

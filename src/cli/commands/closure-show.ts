@@ -15,7 +15,7 @@ export default runCommand({
     ],
   },
   rows: {
-    closure: row({ ...rows.CLOSURE, positional: true }),
+    closure: row({ ...rows.LISTING, required: true, positional: true }),
     sort: row({
       type: choice(['size', 'closure', 'added', 'name']),
       group: 'Output',

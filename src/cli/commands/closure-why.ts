@@ -1,5 +1,5 @@
 import { ImageError } from '../../errors.ts'
-import type { StorePlace } from '../closure-answer.ts'
+import type { StorePlaces } from '../../nix/store/listed-tree.ts'
 import type { NamedHolders } from '../closure-text.ts'
 import { runCommand } from '../command.ts'
 import { row } from '../row.ts'
@@ -20,7 +20,7 @@ export default runCommand({
     ],
   },
   rows: {
-    closure: row({ ...rows.CLOSURE, positional: true }),
+    closure: row({ ...rows.LISTING, required: true, positional: true }),
     fromPath: row({
       type: text('FROM'),
       group: 'Input',
@@ -58,10 +58,11 @@ export default runCommand({
   async run(given, run) {
     const { pathByName } = await import('../../nix/inspect/names.ts')
     const { referenceChain, referenceChains } = await import('../../nix/inspect/why.ts')
-    const { load, print } = await import('../closure-answer.ts')
+    const { loadPlaced, print } = await import('../closure-answer.ts')
     const { chainLines } = await import('../closure-text.ts')
     const { signal } = run
-    const closure = await load(given.closure, given, run)
+    const loaded = await loadPlaced(given.closure, given, run)
+    const { closure } = loaded
     const from = pathByName(closure, given.fromPath).path
     const to = pathByName(closure, given.toPath).path
     const chain = await referenceChain(closure, from, to, { signal })
@@ -70,7 +71,7 @@ export default runCommand({
     const edges = given.all
       ? await referenceChains(closure, from, to, { signal })
       : new Map(chain.map((path, index) => [path, chain.slice(index + 1, index + 2)]))
-    const holders = given.precise ? await holdersOf(edges, given, signal) : undefined
+    const holders = given.precise ? await holdersOf(edges, { ...loaded, caseHack: given.caseHack }, signal) : undefined
     const references = [...edges].map(([path, list]) => ({
       path,
       references: list.map((reference) => ({ path: reference, ...(holders && { holders: holders(path, reference) }) })),
@@ -83,19 +84,17 @@ export default runCommand({
 /** Looks through each path that refers to others once. */
 async function holdersOf(
   edges: ReadonlyMap<string, readonly string[]>,
-  { root, caseHack }: StorePlace,
+  { caseHack, ...places }: StorePlaces & { readonly caseHack: boolean },
   signal: AbortSignal,
 ): Promise<NamedHolders> {
   const { referenceHolders } = await import('../../nix/inspect/holders.ts')
   const { STORE_DIRECTORY } = await import('../../nix/store/store-path.ts')
-  const { hostStorePath } = await import('../../nix/store/store-tree.ts')
-  const { storePolicy } = await import('../../nix/store/store-policy.ts')
-  const { scanHost } = await import('../../tree/scan.ts')
+  const { listedPlace, listedTree } = await import('../../nix/store/listed-tree.ts')
   const baseNameOf = (path: string): string => path.slice(STORE_DIRECTORY.length + 1)
   const found = new Map<string, Awaited<ReturnType<typeof referenceHolders>>>()
   for (const [path, references] of edges) {
     if (references.length === 0) continue
-    const node = scanHost(hostStorePath(root, path), storePolicy(1, caseHack))
+    const node = listedTree(listedPlace(baseNameOf(path), places), { caseHack })
     found.set(path, await referenceHolders(node, references.map(baseNameOf), path, signal))
   }
   return (path, reference) => found.get(path)?.get(baseNameOf(reference)) ?? []

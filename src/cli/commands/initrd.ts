@@ -23,8 +23,8 @@ export default imageCommand({
     ],
   },
   rows: {
+    ...rows.SOURCE,
     closure: row({ ...rows.LISTING, defaultText: 'no store paths' }),
-    root: rows.ROOT,
     verify: rows.VERIFY,
     caseHack: rows.CASE_HACK,
     output: rows.FILE,

@@ -22,8 +22,7 @@ export default storeCommand({
     ],
   },
   rows: {
-    closure: rows.CLOSURE,
-    root: rows.ROOT,
+    ...rows.SOURCE,
     ...rows.STORE_FILES,
     replacements: row({ ...rows.REPLACEMENTS, required: true }),
     ...rows.STORE_OUTPUT,

@@ -18,8 +18,7 @@ export default imageCommand({
     ],
   },
   rows: {
-    closure: rows.CLOSURE,
-    root: rows.ROOT,
+    ...rows.SOURCE,
     toplevelSpec: rows.TOPLEVEL_SPEC,
     ...rows.STORE_FILES,
     output: rows.FILE,

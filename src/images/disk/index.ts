@@ -21,6 +21,7 @@ import { type Ext4Image, type Ext4Options, ext4 } from '../../filesystems/ext4/i
 import { SQUASHFS_DEFAULTS, squashfs } from '../../filesystems/squashfs/index.ts'
 import type { GrowingImage, Image } from '../../io/image.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
+import { withSources } from '../../system/source.ts'
 import type { CheckedTree } from '../../system/store.ts'
 import { openSystem, type System, type SystemInput } from '../../system/system.ts'
 import { warn } from '../../system/warnings.ts'
@@ -131,7 +132,11 @@ export const DISK_DEFAULTS = {
  * Load a closure and plan its disk; nothing is written yet. Throws what `loadStore`, `installedTree`, `ext4`, `diskBoot`
  * and the container throw, LIMIT where the size does not hold the content.
  */
-export async function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>> {
+export function disk(options: DiskOptions): Promise<ImageProduct<DiskPlan>> {
+  return withSources(options, plannedDisk)
+}
+
+async function plannedDisk(options: DiskOptions): Promise<ImageProduct<DiskPlan>> {
   const settings = {
     ...DISK_DEFAULTS,
     rootFileSystem: 'ext4',

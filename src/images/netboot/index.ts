@@ -14,6 +14,7 @@ import { checkImageSize, checkLeastSize, sizeChecked } from '../../io/concat.ts'
 import { type BuildContext, bytesImage, type Image, isGrowing } from '../../io/image.ts'
 import { recordedImage } from '../../io/proven.ts'
 import { type Bootspec, specialisationOf } from '../../system/bootspec.ts'
+import { withSources } from '../../system/source.ts'
 import { loadClosure } from '../../system/store.ts'
 import { imageInStore, type StorePlace } from '../../system/store-files.ts'
 import { type SystemInput, systemOf } from '../../system/system.ts'
@@ -75,7 +76,11 @@ export interface Netboot extends Product<NetbootPlan> {
  * specialisation that is not there, UNSUPPORTED for a system without an initrd in a style that needs one, BAD_INPUT or
  * LIMIT for a command line that iPXE or the kernel cannot take.
  */
-export async function netboot(options: NetbootOptions): Promise<Netboot> {
+export function netboot(options: NetbootOptions): Promise<Netboot> {
+  return withSources(options, plannedNetboot)
+}
+
+async function plannedNetboot(options: NetbootOptions): Promise<Netboot> {
   const styleName = options.style ?? NETBOOT_DEFAULTS.style
   const style: NetbootStyleRecipe | undefined = STYLES[styleName]
   if (style === undefined)

@@ -30,8 +30,12 @@ export const manifest: NetbootStyleRecipe = {
 
 async function manifestInitrds(source: NetbootSource, folder: PieceFolder | undefined, context: BuildContext): Promise<BuiltInitrds> {
   const { input, loaded, prepended, compression: codec, blockSize, initrdCompression } = source
-  const { closure, root, overlay } = loaded
-  const pieces = await requiredPieces(folder).build({ ...input, closure, root, overlay }, { kind: 'squashfs', codec, blockSize }, context)
+  const { closure, root, nars, overlay } = loaded
+  const pieces = await requiredPieces(folder).build(
+    { ...input, closure, root, nars, overlay },
+    { kind: 'squashfs', codec, blockSize },
+    context,
+  )
   const squashes = closure.paths.map(({ baseName }, index) => squashOf(baseName, pieces[index]))
   const archived = (tree: DirectoryNode, isLastMember: boolean): Image | GrowingImage =>
     initrdCompression.name === 'none' ? cpio(tree) : compressedImage(cpio(tree), { codec: initrdCompression, isLastMember })

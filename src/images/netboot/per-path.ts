@@ -27,8 +27,8 @@ export const perPath: NetbootStyleRecipe = {
 
 async function perPathInitrd(source: NetbootSource, folder: PieceFolder | undefined, context: BuildContext): Promise<BuiltInitrds> {
   const { input, loaded, prepended, compression: codec } = source
-  const { closure, root, overlay } = loaded
-  const pieces = await requiredPieces(folder).build({ ...input, closure, root, overlay }, { kind: 'cpio', codec }, context)
+  const { closure, root, nars, overlay } = loaded
+  const pieces = await requiredPieces(folder).build({ ...input, closure, root, nars, overlay }, { kind: 'cpio', codec }, context)
   const leader = cpio(leaderTree(formatRegistration(closure)))
   const first = codec.name === 'none' ? leader : await inMemory(compressedImage(leader, { codec }), context)
   const image = concatImages([...prepended, first, ...pieces.map((piece) => piece.image)], MEMBER_ALIGNMENT)

@@ -4,7 +4,8 @@ import { compressorVersion } from '../../codecs/version.ts'
 import { ImageError, throwIfAborted } from '../../errors.ts'
 import type { BuildContext } from '../../io/image.ts'
 import type { ClosurePath } from '../../nix/listing/closure.ts'
-import { checkPresent, hostStorePath } from '../../nix/store/store-tree.ts'
+import { listedPlace } from '../../nix/store/listed-tree.ts'
+import { checkPresent } from '../../nix/store/store-tree.ts'
 import { Pool } from '../../threads/pool.ts'
 import { plainTree } from '../../tree/plain.ts'
 import { type FoundPiece, indexOf, type PartialPiece, type PieceFiles } from './files.ts'
@@ -158,14 +159,14 @@ class Run {
   }
 
   #task({ path }: Wanted, { descriptor }: PartialPiece): BuildTask {
-    const { root, overlay, caseHack = false, verify = true } = this.#input
+    const { overlay, caseHack = false, verify = true } = this.#input
     const node = overlay?.get(path.baseName)
     return {
       kind: 'build',
       settings: this.#settings,
       storePath: path.path,
       baseName: path.baseName,
-      hostPath: hostStorePath(root, path.path),
+      ...listedPlace(path.baseName, this.#input),
       node: node && plainTree(node),
       caseHack,
       nar: verify ? { hash: path.narHash, size: path.narSize } : undefined,

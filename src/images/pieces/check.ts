@@ -4,7 +4,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { ImageError, systemErrorCode } from '../../errors.ts'
 import { foreignHand } from '../../io/trust.ts'
-import { HOST_FILE_FLAGS } from '../../tree/host-file.ts'
+import { HOST_FILE_FLAGS } from '../../tree/open-files.ts'
 import type { Checked, CheckTask, TaskControl } from './protocol.ts'
 
 /** Bytes that are read and hashed in one turn of the event loop. */

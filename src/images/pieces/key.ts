@@ -10,6 +10,7 @@ import { checkCodecSpec, formatCodecSpec } from '../../codecs/spec.ts'
 import { compressorVersion } from '../../codecs/version.ts'
 import { ImageError } from '../../errors.ts'
 import type { Closure, ClosurePath } from '../../nix/listing/closure.ts'
+import type { StorePlaces } from '../../nix/store/listed-tree.ts'
 import type { StoreOverlay } from '../../nix/store/store-tree.ts'
 
 /** `squashfs`: an image that holds the store path. `cpio`: records named `nix/store/...`, compressed, zeros to a multiple of 4. */
@@ -98,12 +99,10 @@ export function parseFileName(fileName: string): { readonly key: string; readonl
   return key === undefined || sha256 === undefined || suffix === undefined ? undefined : { key, sha256, suffix }
 }
 
-export interface PieceInput {
+export interface PieceInput extends StorePlaces {
   /** With the hashes of all paths. */
   readonly closure: Closure
-  /** Files are read from `<root>/nix/store`. */
-  readonly root: string
-  /** Store paths that are not there. */
+  /** Store paths that are neither there nor in NARs. */
   readonly overlay?: StoreOverlay
   /** The store was written by Nix on macOS: undo its case hack. */
   readonly caseHack?: boolean

@@ -1,4 +1,5 @@
 /** What is done for a build of pieces, and what comes of it. */
+import type { ListedPlace } from '../../nix/store/listed-tree.ts'
 import type { Stop } from '../../threads/work.ts'
 import type { TreeNode } from '../../tree/tree.ts'
 import type { Compressors } from './compressors.ts'
@@ -13,13 +14,12 @@ export interface CheckTask {
 }
 
 /** Scan a store path, read it, check it and write its piece. */
-export interface BuildTask {
+export interface BuildTask extends ListedPlace {
   readonly kind: 'build'
   readonly settings: PieceSettings
   readonly storePath: string
   readonly baseName: string
-  readonly hostPath: string
-  /** The store path's tree, where it is not at `hostPath`; as `plainTree` gives it. */
+  /** The store path's tree, where it is not at its place; as `plainTree` gives it. */
   readonly node: TreeNode | undefined
   readonly caseHack: boolean
   /** What the NAR has to be; undefined where it is not to be checked. */

@@ -1,8 +1,7 @@
 /** The content of a piece: one store path, scanned, and what its NAR has to be. */
 import { utf8 } from '../../bytes/text.ts'
-import { storePolicy } from '../../nix/store/store-policy.ts'
+import { listedTree } from '../../nix/store/listed-tree.ts'
 import { storePathDigest } from '../../nix/store/store-tree.ts'
-import { scanHost } from '../../tree/scan.ts'
 import type { DirectoryNode, TreeDigest } from '../../tree/tree.ts'
 import type { BuildTask } from './protocol.ts'
 
@@ -16,9 +15,9 @@ export interface StorePathContent {
   readonly digest: TreeDigest | undefined
 }
 
-/** Throws what `scanHost` throws, and HASH_MISMATCH when the NAR is not as long as registered. */
-export function scanStorePath({ storePath, baseName, hostPath, node: given, caseHack, nar }: BuildTask): StorePathContent {
-  const node = given ?? scanHost(hostPath, storePolicy(STORE_TIME, caseHack))
+/** Throws what `listedTree` throws, and HASH_MISMATCH when the NAR is not as long as registered. */
+export function scanStorePath({ storePath, baseName, node: given, caseHack, nar, ...place }: BuildTask): StorePathContent {
+  const node = given ?? listedTree(place, { mtimeSeconds: STORE_TIME, caseHack })
   const root: DirectoryNode = {
     kind: 'directory',
     mode: 0o755,

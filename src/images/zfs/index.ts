@@ -18,6 +18,7 @@ import type { FolderFile } from '../../io/folder.ts'
 import { type GrowingImage, type Image, isGrowing, leastSizeOf } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
+import { withSources } from '../../system/source.ts'
 import { openSystem, type SystemInput, systemText } from '../../system/system.ts'
 import type { DirectoryNode } from '../../tree/tree.ts'
 import { type Configuration, configurationText, installedInputs } from '../configuration.ts'
@@ -137,7 +138,11 @@ export const ZFS_IMAGE_DEFAULTS = {
  * nothing is written yet. Throws what `loadStore`, `installedTree`, `zfsPool`,
  * `diskBoot` and the container throw, LIMIT where a size does not hold the content.
  */
-export async function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
+export function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
+  return withSources(options, plannedZfs)
+}
+
+async function plannedZfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
   const preset = presetSettings(options.preset)
   const settings = { ...ZFS_IMAGE_DEFAULTS, ...preset, ...options }
   const { layout, format, mtimeSeconds, bootLoader, sectorSize } = settings

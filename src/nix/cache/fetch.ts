@@ -10,13 +10,12 @@ import { quote } from '../../bytes/text.ts'
 import { UNPACKERS, type Unpacker } from '../../codecs/unpack/index.ts'
 import { ImageError, throwIfAborted } from '../../errors.ts'
 import type { ProgressListener } from '../../io/progress.ts'
-import { FileSource } from '../../io/source.ts'
 import { writeError } from '../../io/write-error.ts'
 import { Pool } from '../../threads/pool.ts'
 import { checkAddress } from '../inspect/address.ts'
 import type { Closure, ClosurePath } from '../listing/closure.ts'
 import { checkAcyclic } from '../listing/cycles.ts'
-import { narTree } from '../nar/tree.ts'
+import { type NarFile, type NarFiles, narFileTree } from '../store/nar-file.ts'
 import { baseNameOf, compareNames, parseStorePath, storePath } from '../store/store-path.ts'
 import { parseCacheAddress } from './address.ts'
 import { BinaryCache } from './binary-cache.ts'
@@ -46,20 +45,11 @@ export interface FetchOptions {
   readonly onProgress?: ProgressListener | undefined
 }
 
-/** A NAR that lies in a file of the host. */
-export interface FetchedNar {
-  readonly file: string
-  /** Where it begins in it, bytes. */
-  readonly start: number
-  /** Bytes. */
-  readonly size: number
-}
-
 export interface FetchedClosure {
   /** Sorted by base name, complete, without cycles. */
   readonly closure: Closure
   /** By base name; compared with their hashes already. */
-  readonly nars: ReadonlyMap<string, FetchedNar>
+  readonly nars: NarFiles
   /** Full paths that were asked for. */
   readonly roots: readonly string[]
   /** Files of the host that are read. */
@@ -173,7 +163,7 @@ async function askFor(
   throw new ImageError('NOT_FOUND', `${path}${why}: no binary cache has it; asked were ${asked}`, { path })
 }
 
-async function fetchNars(all: readonly Found[], http: HttpClient, options: FetchOptions): Promise<ReadonlyMap<string, FetchedNar>> {
+async function fetchNars(all: readonly Found[], http: HttpClient, options: FetchOptions): Promise<NarFiles> {
   const { narCache, narCacheSize = NAR_CACHE_SIZE, jobs = availableParallelism(), threads, signal, onProgress } = options
   // Before anything is fetched.
   const compressions = new Map(all.map((one) => [one, unpackerOf(one)]))
@@ -187,7 +177,7 @@ async function fetchNars(all: readonly Found[], http: HttpClient, options: Fetch
       onProgress?.({ kind: 'bytes', stage: 'fetch', doneBytes })
     }
     const fetching: Fetching = { http, cache, pool, add, signal }
-    const nars = new Map<string, FetchedNar>()
+    const nars = new Map<string, NarFile>()
     /** NARs that are equal are fetched once. */
     const byFile = new Map<string, Promise<void>>()
     await inTurn(all, NARS_AT_ONCE, async (one) => {
@@ -297,16 +287,11 @@ function unpackerOf({ info, cache }: Found): Unpacker {
 
 /** Throws UNTRUSTED where the contents do not have the address; there is no signature to trust either. */
 async function requireAddress({ info, cache }: Found, file: string, signal: AbortSignal | undefined): Promise<void> {
-  const { baseName, references, narHash, ca = '', path } = info
-  const source = await FileSource.open(file)
-  try {
-    const node = await narTree(source, { name: path, ...(signal && { signal }) })
-    const verdict = await checkAddress({ baseName, ca, references, node, narHash }, signal)
-    if (verdict.kind === 'right') return
-    throw new ImageError('UNTRUSTED', `${cache.label}: ${path} is not signed by anybody who is trusted, and ${verdict.message}`, { path })
-  } finally {
-    await source.close()
-  }
+  const { baseName, references, narHash, narSize, ca = '', path } = info
+  const node = narFileTree({ file, start: 0, size: narSize })
+  const verdict = await checkAddress({ baseName, ca, references, node, narHash }, signal)
+  if (verdict.kind === 'right') return
+  throw new ImageError('UNTRUSTED', `${cache.label}: ${path} is not signed by anybody who is trusted, and ${verdict.message}`, { path })
 }
 
 /** So many at a time; the first error ends it, once what is under way has ended. */

@@ -1,12 +1,11 @@
 /** What is done with a store path whose contents are checked, in whatever thread: it is hashed and scanned. */
 import { ImageError } from '../../errors.ts'
 import type { Stop, WorkModule } from '../../threads/work.ts'
-import { scanHost } from '../../tree/scan.ts'
 import { NarDigester } from '../nar/digest.ts'
 import { narSize } from '../nar/serialize.ts'
+import { listedTree } from '../store/listed-tree.ts'
 import { referenceScanner } from '../store/reference-scan.ts'
 import { sortNames, storePath } from '../store/store-path.ts'
-import { storePolicy } from '../store/store-policy.ts'
 import { checkAddress } from './address.ts'
 import type { CheckSetup, CheckTask, FoundContents, TaskResult } from './protocol.ts'
 
@@ -18,11 +17,10 @@ export const work: WorkModule<CheckSetup, CheckTask, TaskResult, number> = {
   module: import.meta.url,
   open({ baseNames, caseHack }, stop) {
     const digester = new NarDigester({ scanner: referenceScanner(baseNames) })
-    const policy = storePolicy(1, caseHack)
     return {
       async run(task, tell) {
         try {
-          return await contentsOf(task, digester, policy, stop, tell)
+          return await contentsOf(task, digester, caseHack, stop, tell)
         } catch (error) {
           if (error instanceof ImageError) return { kind: 'failure', code: error.code, message: error.message }
           throw error
@@ -33,13 +31,13 @@ export const work: WorkModule<CheckSetup, CheckTask, TaskResult, number> = {
 }
 
 async function contentsOf(
-  { baseName, hostPath, references, ca }: CheckTask,
+  { baseName, references, ca, ...place }: CheckTask,
   digester: NarDigester,
-  policy: ReturnType<typeof storePolicy>,
+  caseHack: boolean,
   { isStopped }: Stop,
   tell: (count: number) => void,
 ): Promise<FoundContents> {
-  const node = scanHost(hostPath, policy)
+  const node = listedTree(place, { caseHack })
   const size = narSize(node, storePath(baseName))
   let untold = 0
   for (const count of digester.steps(node)) {

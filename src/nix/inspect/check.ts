@@ -11,8 +11,8 @@ import { Pool } from '../../threads/pool.ts'
 import type { Closure, ClosurePath } from '../listing/closure.ts'
 import type { ContentAddressScheme } from '../store/address-scheme.ts'
 import { formatSha256 } from '../store/hash.ts'
+import { listedPlace, type StorePlaces } from '../store/listed-tree.ts'
 import { compareNames, STORE_DIRECTORY, storePath } from '../store/store-path.ts'
-import { hostStorePath } from '../store/store-tree.ts'
 import { work } from './check-work.ts'
 import type { CheckTask, FoundContents, TaskResult } from './protocol.ts'
 
@@ -48,9 +48,7 @@ export interface ClosureReport {
   readonly contentAddressSchemes: Readonly<Record<ContentAddressScheme, readonly string[]>>
 }
 
-export interface CheckOptions {
-  /** The folder in which `nix/store` lies. Default `/`. */
-  readonly root?: string
+export interface CheckOptions extends Partial<StorePlaces> {
   /** Read the store; default true. Without it only the listing is looked at. */
   readonly contents?: boolean
   /** Worker threads, 1 to 256. Default: one a CPU. */
@@ -66,7 +64,7 @@ export interface CheckOptions {
  * only.
  */
 export async function checkClosure(closure: Closure, options: CheckOptions = {}): Promise<ClosureReport> {
-  const { root = '/', contents = true, jobs = availableParallelism(), caseHack = false, signal, onProgress: listener } = options
+  const { root = '/', nars, contents = true, jobs = availableParallelism(), caseHack = false, signal, onProgress: listener } = options
   checkJobs(jobs)
   const turns = new Turns(signal, 'cancelled while the closure was checked')
   const problems: ClosureProblem[] = await unlistedReferences(closure, turns)
@@ -79,7 +77,7 @@ export async function checkClosure(closure: Closure, options: CheckOptions = {})
     // The largest first, so that no thread is left with one at the end.
     const paths = await sortedInTurns(closure.paths, (a, b) => (b.narSize ?? 0) - (a.narSize ?? 0), turns)
     const tasks = paths.map(
-      ({ path, baseName, references, ca }): CheckTask => ({ baseName, hostPath: hostStorePath(root, path), references, ca }),
+      ({ baseName, references, ca }): CheckTask => ({ baseName, ...listedPlace(baseName, { root, nars }), references, ca }),
     )
     // References that are not listed are looked for as well.
     const names = closure.paths.flatMap(({ path, references }) => [path, ...references])

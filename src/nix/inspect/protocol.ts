@@ -1,5 +1,6 @@
 /** What is said of the store paths whose contents are checked. */
 import type { ErrorCode } from '../../errors.ts'
+import type { ListedPlace } from '../store/listed-tree.ts'
 import type { AddressVerdict } from './address.ts'
 
 export interface CheckSetup {
@@ -8,10 +9,8 @@ export interface CheckSetup {
   readonly caseHack: boolean
 }
 
-export interface CheckTask {
+export interface CheckTask extends ListedPlace {
   readonly baseName: string
-  /** Where it lies on the host. */
-  readonly hostPath: string
   readonly references: readonly string[]
   readonly ca: string | undefined
 }

@@ -4,15 +4,9 @@ import { quote, utf8 } from '../../bytes/text.ts'
 import { ImageError, throwIfAborted } from '../../errors.ts'
 import { bytesImage, type Extent, type Image } from '../../io/image.ts'
 import type { RandomAccessSource } from '../../io/source.ts'
-import type { Attributes, Entry, TreeNode } from '../../tree/tree.ts'
+import type { Attributes, Content, Entry, TreeNode } from '../../tree/tree.ts'
 import { badNar, type NarNodeEvent, narSteps } from './grammar.ts'
 import type { ReadNarOptions } from './read.ts'
-
-/** As Nix leaves them in a store (`libstore/posix-fs-canonicalise.cc`). */
-const OWNED = { uid: 0, gid: 0, mtimeSeconds: 1 } as const
-const FILE: Attributes = { ...OWNED, mode: 0o444 }
-const EXECUTABLE: Attributes = { ...OWNED, mode: 0o555 }
-const SYMLINK: Attributes = { ...OWNED, mode: 0o777 }
 
 /** Bytes that are read at a time between contents. */
 const WINDOW_SIZE = 64 << 10
@@ -52,7 +46,7 @@ export async function* readNarFile(
  * which has to stay open as long as they are read. Throws what `readNar` throws.
  */
 export async function narTree(source: RandomAccessSource, options: ReadNarOptions = {}): Promise<TreeNode> {
-  const builder = new TreeBuilder((event) => contentImage(source, event))
+  const builder = new TreeBuilder((event) => ({ kind: 'image', image: contentImage(source, event) }))
   for await (const event of readNarFile(source, options)) builder.add(event)
   return builder.root()
 }
@@ -72,13 +66,18 @@ export function treeMember(root: TreeNode, path: string, where: string): TreeNod
   return node
 }
 
-class TreeBuilder {
-  readonly #imageOf: (event: FileEvent) => Image
+/** A tree in the making, with modes and times as Nix leaves them in a store (`libstore/posix-fs-canonicalise.cc`). */
+export class TreeBuilder {
+  readonly #contentOf: (event: FileEvent) => Content
+  readonly #attributes: Readonly<Record<'file' | 'executable' | 'symlink', Attributes>>
   /** Entries of the open directories; the first list has the root alone. */
   readonly #open: Entry[][] = [[]]
 
-  constructor(imageOf: (event: FileEvent) => Image) {
-    this.#imageOf = imageOf
+  /** `mtimeSeconds` is that of every node. Default 1, as Nix has it. */
+  constructor(contentOf: (event: FileEvent) => Content, mtimeSeconds = 1) {
+    this.#contentOf = contentOf
+    const owned = { uid: 0, gid: 0, mtimeSeconds }
+    this.#attributes = { file: { ...owned, mode: 0o444 }, executable: { ...owned, mode: 0o555 }, symlink: { ...owned, mode: 0o777 } }
   }
 
   add(event: NarNodeEvent): void {
@@ -86,18 +85,17 @@ class TreeBuilder {
     switch (event.kind) {
       case 'directory': {
         const entries: Entry[] = []
-        into?.push({ name: event.name, node: { kind: 'directory', ...EXECUTABLE, entries } })
+        into?.push({ name: event.name, node: { kind: 'directory', ...this.#attributes.executable, entries } })
         this.#open.push(entries)
         break
       }
       case 'file': {
-        const attributes = event.isExecutable ? EXECUTABLE : FILE
-        const content = { kind: 'image', image: this.#imageOf(event) } as const
-        into?.push({ name: event.name, node: { kind: 'file', ...attributes, size: event.size, content } })
+        const attributes = event.isExecutable ? this.#attributes.executable : this.#attributes.file
+        into?.push({ name: event.name, node: { kind: 'file', ...attributes, size: event.size, content: this.#contentOf(event) } })
         break
       }
       case 'symlink':
-        into?.push({ name: event.name, node: { kind: 'symlink', ...SYMLINK, target: event.target } })
+        into?.push({ name: event.name, node: { kind: 'symlink', ...this.#attributes.symlink, target: event.target } })
         break
       case 'end':
         this.#open.pop()

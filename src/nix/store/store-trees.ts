@@ -6,18 +6,15 @@ import { lstatSync } from 'node:fs'
 import { printable } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
 import { unreadableError } from '../../tree/host-file.ts'
-import { scanHost } from '../../tree/scan.ts'
 import type { DirectoryNode, TreeNode } from '../../tree/tree.ts'
 import { isProven, provenTree } from '../../tree/verified.ts'
 import { type Closure, type ClosurePath, listedPath } from '../listing/closure.ts'
+import { listedPlace, listedTree, type StorePlaces } from './listed-tree.ts'
 import { storePath } from './store-path.ts'
-import { storePolicy } from './store-policy.ts'
-import { hostStorePath, type StoreOverlay, storePathDigest } from './store-tree.ts'
+import { type StoreOverlay, storePathDigest } from './store-tree.ts'
 
-export interface StoreTreesOptions {
-  /** The folder in which `nix/store` lies. */
-  readonly root: string
-  /** Trees that are not below it. Those without proofs are compared with the listing too. */
+export interface StoreTreesOptions extends StorePlaces {
+  /** Trees that are in neither. Those without proofs are compared with the listing too. */
   readonly overlay?: StoreOverlay
   /** The store directory, where it was scanned already. Whoever gives it compares all of it with the listing himself. */
   readonly scanned?: DirectoryNode | undefined
@@ -46,16 +43,15 @@ export interface StoreTrees {
 }
 
 export function storeTrees(closure: Closure, options: StoreTreesOptions): StoreTrees {
-  const { root, overlay = new Map(), verify = true, caseHack, signal, before } = options
+  const { overlay = new Map(), verify = true, caseHack, signal, before } = options
   const given = new Map((options.scanned?.entries ?? []).map(({ name, node }) => [printable(name), node]))
-  const policy = storePolicy(1, caseHack)
   const scans = new Map<string, TreeNode>()
   const proven = before?.proven ?? new Map<string, Promise<TreeNode>>()
   const found = (baseName: string): TreeNode | undefined => overlay.get(baseName) ?? given.get(baseName) ?? scans.get(baseName)
   const seen = (baseName: string): TreeNode => {
     const known = found(baseName)
     if (known !== undefined) return known
-    const node = scanHost(hostStorePath(root, storePath(baseName)), policy)
+    const node = listedTree(listedPlace(baseName, options), { caseHack })
     scans.set(baseName, node)
     return node
   }
@@ -75,8 +71,9 @@ export function storeTrees(closure: Closure, options: StoreTreesOptions): StoreT
     return known
   }
   const seemsToHave = (baseName: string, name: string): boolean => {
-    const node = found(baseName)
-    return node === undefined ? hostHas(hostStorePath(root, storePath(baseName)), name, baseName) : hasEntry(node, name)
+    const { hostPath, narFile } = listedPlace(baseName, options)
+    const node = narFile === undefined ? found(baseName) : seen(baseName)
+    return node === undefined ? hostHas(hostPath, name, baseName) : hasEntry(node, name)
   }
   return {
     closure,

@@ -19,7 +19,7 @@ import { specOfToplevel } from './of-store.ts'
 import { everythingSpec, PART_NAMES, writeParts } from './parts-support.ts'
 
 const scratch = scratchFolder()
-type SystemInput = StoreInput & { readonly root: string; readonly toplevelSpec: string }
+type SystemInput = StoreInput & { readonly closure: string; readonly root: string; readonly toplevelSpec: string }
 
 /** A system that boots, and one whose parts are a few bytes each. */
 let input: SystemInput

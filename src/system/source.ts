@@ -1,0 +1,143 @@
+/**
+ * The one way in: whatever a closure is given as, here it becomes a closure and the places of its files. Nothing behind it
+ * knows where they came from.
+ */
+import { join } from 'node:path'
+import { ImageError } from '../errors.ts'
+import { CLOSURE_INFO_FILES, type ReadClosureOptions, readClosure } from '../nix/listing/read.ts'
+import type { OpenedSource, SourceScope, StoreInput } from './input.ts'
+import { headOf, isStorePath, recognisedHead } from './recognise.ts'
+
+/** Keep references to paths that are not listed, for a check that names all of them; default false, and the first is NOT_FOUND. */
+export type OpenOptions = Pick<ReadClosureOptions, 'allowMissing'>
+
+/**
+ * Open what `input` names. Throws what reading it throws, and USAGE where nothing is named, or several things that do not go
+ * together.
+ */
+export async function openSource(input: StoreInput, options: OpenOptions = {}): Promise<OpenedSource> {
+  const { closure, paths = [], from } = input
+  checkCacheOptions(input)
+  if (closure !== undefined) {
+    const [path] = paths
+    if (path === undefined) return openNamed(closure, input, options)
+    throw new ImageError('USAGE', (option) => `${option('closure')} is ${closure}, and ${path} is named as well; give one of them`)
+  }
+  if (from !== undefined) return openCaches(from, paths, input)
+  if (paths.length > 0) return openPaths(paths, input)
+  throw new ImageError('USAGE', (option) => `no closure is given; name its listing as ${option('closure')}`)
+}
+
+/** Throws USAGE for what says something of binary caches where none is named, or another source is. */
+function checkCacheOptions({ from, closure, trustedPublicKeys, checkSignatures, narCache, narCacheSize }: StoreInput): void {
+  const others = { trustedPublicKeys, checkSignatures: checkSignatures === false ? false : undefined, narCache, narCacheSize }
+  const [first] = Object.entries(others).flatMap(([name, value]) => (value === undefined ? [] : [name]))
+  if (from === undefined && first !== undefined)
+    throw new ImageError('USAGE', (option) => `${option(first)} says something of binary caches, and none is named as ${option('from')}`)
+  if (from !== undefined && closure !== undefined) {
+    const wording = (option: (name: string) => string): string =>
+      `${option('closure')} does not go with ${option('from')}, which takes the closure of store paths; give one of them`
+    throw new ImageError('USAGE', wording)
+  }
+}
+
+/** Binary caches; the files of nothing are read from a store. */
+async function openCaches(from: readonly string[], paths: readonly string[], input: StoreInput): Promise<OpenedSource> {
+  const { root = '/', trustedPublicKeys, checkSignatures, narCacheSize, jobs, signal, onProgress } = input
+  const { fetchClosure } = await import('../nix/cache/fetch.ts')
+  const { environmentHttp, userNarCache } = await import('../nix/cache/environment.ts')
+  const fetched = await fetchClosure(paths, {
+    from,
+    ...(trustedPublicKeys && { trustedPublicKeys }),
+    ...(checkSignatures !== undefined && { checkSignatures }),
+    narCache: input.narCache ?? userNarCache(),
+    ...(narCacheSize !== undefined && { narCacheSize }),
+    ...(jobs !== undefined && { jobs }),
+    http: environmentHttp(),
+    signal,
+    onProgress,
+  })
+  return { ...fetched, root }
+}
+
+/** A listing, by whatever name. */
+async function openNamed(name: string, input: StoreInput, options: OpenOptions): Promise<OpenedSource> {
+  const head = name === '-' ? undefined : await headOf(name)
+  const found = head === undefined ? undefined : recognisedHead(head)
+  if (found === 'export') throw new ImageError('UNSUPPORTED', `${name}: is an export`, { path: name })
+  if (found !== undefined) {
+    throw new ImageError('BAD_INPUT', `${name}: this is no listing of a closure, it is ${found.what}; ${found.advice}`, { path: name })
+  }
+  if (await isStorePath(name)) throw namedStorePath(name)
+  return openListing(name, input, options)
+}
+
+function namedStorePath(name: string): ImageError {
+  return new ImageError(
+    'NOT_FOUND',
+    (option) =>
+      `${name}: this is a store path, no listing of a closure; give it as ${option('paths')}, or list its closure (nix path-info -r --json ${name} > closure.json)`,
+    { path: name },
+  )
+}
+
+async function openListing(name: string, { root = '/', stdin, signal }: StoreInput, options: OpenOptions): Promise<OpenedSource> {
+  const closure = await readClosure(name, { ...options, signal, ...(stdin !== undefined && { stdin }) })
+  const files = closure.kind === 'closure-info' ? Object.values(CLOSURE_INFO_FILES).map((file) => join(name, file)) : [name]
+  return { closure, root, nars: new Map(), roots: [], inputs: name === '-' ? [] : files, close: async () => undefined }
+}
+
+/** The closure of store paths, or of links to some. */
+async function openPaths([path = '']: readonly string[], _input: StoreInput): Promise<OpenedSource> {
+  throw new ImageError(
+    'UNSUPPORTED',
+    (option) =>
+      `${path}: closures of store paths are not looked up; list it (nix path-info -r --json ${path} > closure.json) and name the listing as ${option('closure')}`,
+    { path },
+  )
+}
+
+/** All that is opened in it is closed with it. */
+export class OpenedSources implements SourceScope {
+  readonly #sources: Promise<OpenedSource>[] = []
+
+  open(input: StoreInput, options?: OpenOptions): Promise<OpenedSource> {
+    const source = openSource(input, options)
+    this.#sources.push(source)
+    return source
+  }
+
+  /** Throws what closing throws; what could not be opened needs none. */
+  async close(): Promise<void> {
+    for (const source of this.#sources.splice(0)) {
+      const opened = await source.catch(() => undefined)
+      await opened?.close()
+    }
+  }
+}
+
+/**
+ * Plan something of a closure, which is closed with it, or at once where that fails. Where the caller has a scope of his own,
+ * he closes it.
+ */
+export async function withSources<Input extends StoreInput, Planned extends { close(): Promise<void> }>(
+  input: Input,
+  plan: (input: Input) => Promise<Planned>,
+): Promise<Planned> {
+  if (input.sources !== undefined) return plan(input)
+  const sources = new OpenedSources()
+  try {
+    const planned = await plan({ ...input, sources })
+    const close = async (): Promise<void> => {
+      try {
+        await planned.close()
+      } finally {
+        await sources.close()
+      }
+    }
+    return { ...planned, close }
+  } catch (error) {
+    await sources.close()
+    throw error
+  }
+}
