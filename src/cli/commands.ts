@@ -2,7 +2,11 @@
 import { COMMAND_NAMES, type CommandName } from './commands/index.ts'
 
 /** First words of the commands that have two. */
-export const COMMAND_FAMILIES = { store: 'Stores: fetched from binary caches', nar: 'Nix archives', closure: 'Closures: sizes, references, differences, checks' } as const
+export const COMMAND_FAMILIES = {
+  store: 'Stores: fetched from binary caches',
+  nar: 'Nix archives',
+  closure: 'Closures: sizes, references, differences, checks',
+} as const
 
 export type CommandFamily = keyof typeof COMMAND_FAMILIES
 

@@ -1,7 +1,8 @@
 /** What recipes take beside their options. */
-import type { Context } from './command.ts'
+
 import { nixConfKeys } from '../nix/cache/environment.ts'
 import { CACHE_NIXOS_ORG_KEY } from '../nix/cache/signature.ts'
+import type { Context } from './command.ts'
 import { standardInput } from './standard-input.ts'
 
 export interface GivenInput {
