@@ -69,6 +69,7 @@ export const UNIT: readonly string[] = [
   'test/io/source.test.ts',
   'test/io/stream.test.ts',
   'test/json/parse.test.ts',
+  'test/nix/cache/fetch.test.ts',
   'test/nix/listing/reachable.test.ts',
   'test/nix/listing/read.test.ts',
   'test/nix/local/daemon.test.ts',

@@ -5,7 +5,11 @@ import { ABOUT_NAMES, type AboutName, COMMAND_NAMES, type CommandName } from './
 import { usage } from './values.ts'
 
 /** First words of the commands that have two. */
-export const COMMAND_FAMILIES = { nar: 'Nix archives', closure: 'Closures: sizes, references, differences, checks' } as const
+export const COMMAND_FAMILIES = {
+  store: 'Stores: fetched from binary caches',
+  nar: 'Nix archives',
+  closure: 'Closures: sizes, references, differences, checks',
+} as const
 
 export type CommandFamily = keyof typeof COMMAND_FAMILIES
 

@@ -5,7 +5,6 @@
 import { join } from 'node:path'
 import { ImageError } from '../errors.ts'
 import { CLOSURE_INFO_FILES, type ReadClosureOptions, readClosure } from '../nix/listing/read.ts'
-import { localClosure } from '../nix/local/index.ts'
 import type { OpenedSource, SourceScope, StoreInput } from './input.ts'
 import { headOf, isStorePath, recognisedHead } from './recognise.ts'
 
@@ -17,20 +16,69 @@ export type OpenOptions = Pick<ReadClosureOptions, 'allowMissing'>
  * together.
  */
 export async function openSource(input: StoreInput, options: OpenOptions = {}): Promise<OpenedSource> {
-  const { closure, paths = [], store } = input
-  if (store !== undefined && paths.length === 0) {
-    throw new ImageError(
-      'USAGE',
-      (option) => `${option('store')} is ${store}, in which nothing is looked up; give store paths as ${option('paths')}`,
-    )
-  }
+  const { closure, paths = [], from } = input
+  checkStoreOption(input)
+  checkCacheOptions(input)
   if (closure !== undefined) {
     const [path] = paths
     if (path === undefined) return openNamed(closure, input, options)
     throw new ImageError('USAGE', (option) => `${option('closure')} is ${closure}, and ${path} is named as well; give one of them`)
   }
+  if (from !== undefined) return openCaches(from, paths, input)
   if (paths.length > 0) return openPaths(paths, input)
   throw new ImageError('USAGE', (option) => `no closure is given; name its listing as ${option('closure')}`)
+}
+
+/** Throws USAGE for a Nix of this machine that is not asked. */
+function checkStoreOption({ store, from, paths = [] }: StoreInput): void {
+  if (store === undefined) return
+  if (from !== undefined) {
+    const wording = (option: (name: string) => string): string =>
+      `${option('store')} does not go with ${option('from')}, which takes all store paths from binary caches; give one of them`
+    throw new ImageError('USAGE', wording)
+  }
+  if (paths.length > 0) return
+  throw new ImageError(
+    'USAGE',
+    (option) => `${option('store')} is ${store}, in which nothing is looked up; give store paths as ${option('paths')}`,
+  )
+}
+
+/** Throws USAGE for what says something of binary caches where none is named, or another source is. */
+function checkCacheOptions({ from, closure, root = '/', trustedPublicKeys, checkSignatures, narCache, narCacheSize }: StoreInput): void {
+  const others = { trustedPublicKeys, checkSignatures: checkSignatures === false ? false : undefined, narCache, narCacheSize }
+  const [first] = Object.entries(others).flatMap(([name, value]) => (value === undefined ? [] : [name]))
+  if (from === undefined && first !== undefined)
+    throw new ImageError('USAGE', (option) => `${option(first)} says something of binary caches, and none is named as ${option('from')}`)
+  if (from !== undefined && closure !== undefined) {
+    const wording = (option: (name: string) => string): string =>
+      `${option('closure')} does not go with ${option('from')}, which takes the closure of store paths; give one of them`
+    throw new ImageError('USAGE', wording)
+  }
+  if (from !== undefined && root !== '/') {
+    const wording = (option: (name: string) => string): string =>
+      `${option('root')} is ${root}, from which nothing is read: with ${option('from')} all files come from binary caches; leave it out`
+    throw new ImageError('USAGE', wording)
+  }
+}
+
+/** Binary caches; the files of nothing are read from a store. */
+async function openCaches(from: readonly string[], paths: readonly string[], input: StoreInput): Promise<OpenedSource> {
+  const { root = '/', trustedPublicKeys, checkSignatures, narCacheSize, jobs, signal, onProgress } = input
+  const { fetchClosure } = await import('../nix/cache/fetch.ts')
+  const { environmentHttp, userNarCache } = await import('../nix/cache/environment.ts')
+  const fetched = await fetchClosure(paths, {
+    from,
+    ...(trustedPublicKeys && { trustedPublicKeys }),
+    ...(checkSignatures !== undefined && { checkSignatures }),
+    narCache: input.narCache ?? userNarCache(),
+    ...(narCacheSize !== undefined && { narCacheSize }),
+    ...(jobs !== undefined && { jobs }),
+    http: environmentHttp(),
+    signal,
+    onProgress,
+  })
+  return { ...fetched, root }
 }
 
 /** A listing, by whatever name. */
@@ -63,6 +111,7 @@ async function openListing(name: string, { root = '/', stdin, signal }: StoreInp
 /** The closure of store paths, or of links to some, as the Nix of this machine has it. */
 async function openPaths(paths: readonly string[], input: StoreInput): Promise<OpenedSource> {
   const { root = '/', store, environment, signal, onProgress } = input
+  const { localClosure } = await import('../nix/local/index.ts')
   const found = await localClosure(paths, {
     store,
     environment,

@@ -12,6 +12,7 @@ const IMPORTERS = {
   convert: () => import('./convert.ts'),
   toplevel: () => import('./toplevel.ts'),
   replace: () => import('./replace.ts'),
+  'store fetch': () => import('./store-fetch.ts'),
   'nar dump': () => import('./nar-dump.ts'),
   'nar hash': () => import('./nar-hash.ts'),
   'nar restore': () => import('./nar-restore.ts'),
