@@ -1,6 +1,10 @@
 /** `kilnix/system`: a closure opened as a system, systems that are made, and what is installed of one. */
 export type { JsonObject } from '../json/parse.ts'
 export type { Field as ShapeField, Fields as ShapeFields, Read as ReadShape } from '../json/shape.ts'
+export type { Login } from '../nix/cache/address.ts'
+export type { CacheHttp } from '../nix/cache/http.ts'
+export type { Logins } from '../nix/cache/netrc.ts'
+export type { ProxySettings } from '../nix/cache/proxies.ts'
 export type { DatabaseOptions } from '../nix/store/database.ts'
 export type { DerivationOutputs } from '../nix/store/derivation.ts'
 export type { StoreTrees, StoreTreesOptions } from '../nix/store/store-trees.ts'

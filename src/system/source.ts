@@ -45,15 +45,16 @@ function checkCacheOptions({ from, closure, trustedPublicKeys, checkSignatures, 
 async function openCaches(from: readonly string[], paths: readonly string[], input: StoreInput): Promise<OpenedSource> {
   const { root = '/', trustedPublicKeys, checkSignatures, narCacheSize, jobs, signal, onProgress } = input
   const { fetchClosure } = await import('../nix/cache/fetch.ts')
-  const { environmentHttp, userNarCache } = await import('../nix/cache/environment.ts')
+  if (input.narCache === undefined)
+    throw new ImageError('USAGE', (option) => `${option('from')} needs ${option('narCache')}, a folder in which NARs are kept`)
   const fetched = await fetchClosure(paths, {
     from,
     ...(trustedPublicKeys && { trustedPublicKeys }),
     ...(checkSignatures !== undefined && { checkSignatures }),
-    narCache: input.narCache ?? userNarCache(),
+    narCache: input.narCache,
     ...(narCacheSize !== undefined && { narCacheSize }),
     ...(jobs !== undefined && { jobs }),
-    http: environmentHttp(),
+    ...(input.http && { http: input.http }),
     signal,
     onProgress,
   })
