@@ -335,7 +335,7 @@ describe('images', () => {
     const from = [server.url]
     await failure(() => openSource({ from, closure: 'x' }), 'USAGE', /closure does not go with from/)
     await failure(() => openSource({ closure: 'x', narCache: 'y' }), 'USAGE', /narCache says something of binary caches/)
-    await failure(() => openSource({ from }), 'USAGE', /no store path is named/)
+    await failure(() => openSource({ from, narCache: newFolder() }), 'USAGE', /no store path is named/)
   })
 })
 
