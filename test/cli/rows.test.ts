@@ -33,6 +33,10 @@ afterAll(() => rmSync(folder, { recursive: true }))
 const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>> = {
   closure: ['/a/closure'],
   root: ['/a/root'],
+  from: ['https://cache.example.org'],
+  trustedPublicKeys: ['name:AAAA'],
+  narCache: ['/a/nars'],
+  narCacheSize: ['1G', 1024 ** 3],
   toplevel: ['/nix/store/x-nixos'],
   toplevelSpec: ['/a/spec.json'],
   replacements: ['/nix/store/a-old=/nix/store/b-new'],
