@@ -39,7 +39,7 @@ export const LISTING = row({
   type: path('CLOSURE'),
   group: 'Input',
   about:
-    'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; the kind is recognised, - reads it from standard input',
+    'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; or a stream of nix-store --export, which holds the files as well; the kind is recognised, - reads it from standard input',
 })
 
 export const ROOT = row({ type: path('DIR'), group: 'Input', default: '/', about: 'Where the store is: files are read from DIR/nix/store' })

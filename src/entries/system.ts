@@ -12,9 +12,10 @@ export type { Addition } from '../system/additions.ts'
 export { type AssembledToplevel, type AssembleOptions, assembleToplevel, type MadePath, type PartsStore } from '../system/assemble/index.ts'
 export { parseToplevelSpec, type SpecialisationSpec, type ToplevelSpec, toplevelSchema } from '../system/assemble/spec.ts'
 export type { Bootspec } from '../system/bootspec.ts'
-export type { StoreInput } from '../system/input.ts'
+export type { OpenedSource, SourceScope, StoreInput } from '../system/input.ts'
 export { type InstallableSystem, type InstalledAddition, type InstalledOptions, installedTree } from '../system/installed.ts'
 export { type SavedStore, type SaveStoreOptions, type StoreToSave, saveStore } from '../system/saved-store.ts'
+export { OpenedSources, type OpenOptions, openSource } from '../system/source.ts'
 export {
   type CheckedTree,
   checkedStore,

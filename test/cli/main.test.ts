@@ -95,7 +95,11 @@ describe('usage errors: a line, a hint, status 2', () => {
     [['iso'], 'PATH or --closure is missing', 'iso '],
     [['iso', '--closure', 'x'], '--output is missing', 'iso '],
     [['squashfs', '--clsure', 'x'], 'there is no option --clsure; did you mean --closure?', 'squashfs '],
-    [['squashfs', '--closure', 'a\x1b[31m\n', '-o', 'x', 'b\x1b\n'], "'b\\x1b\\x0a' is not expected, since --closure is given; give one of them", 'squashfs '],
+    [
+      ['squashfs', '--closure', 'a\x1b[31m\n', '-o', 'x', 'b\x1b\n'],
+      "'b\\x1b\\x0a' is not expected, since --closure is given; give one of them",
+      'squashfs ',
+    ],
   ])('%j', async (args, message, command) => {
     const { status, stdout, stderr } = await kilnix(args)
     expect(stderr).toBe(`kilnix: ${message}\nTry 'kilnix ${command}--help'.\n`)

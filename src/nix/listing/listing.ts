@@ -20,6 +20,8 @@ export type ListingKind =
   | 'path-info'
   /** `.attrs.json` of a derivation with structured attributes and exportReferencesGraph. */
   | 'structured-attributes'
+  /** A stream of `nix-store --export`, with the files. */
+  | 'export'
 
 /** A record as found. Paths in it are indexes of `Listing.names`. */
 export interface ListedPath {

@@ -2,8 +2,7 @@
  * A closure: the store paths of an image, as a listing gives them. The kind of listing is recognised, not
  * asked. Everything a listing can get wrong is an error here, before any output.
  *
- * Not supported: `nix-store --export` streams, binary caches, stores other than /nix/store, derivations
- * whose NAR hash is not SHA-256.
+ * Not supported: stores other than /nix/store, derivations whose NAR hash is not SHA-256.
  */
 
 import { createReadStream } from 'node:fs'
@@ -55,6 +54,14 @@ export async function readClosure(path: string, options: ReadClosureOptions = {}
   }
   if (await isFolder(path)) return readClosureInfo(path, reading)
   return closureOf(await readListing(path, reading), path, reading)
+}
+
+/**
+ * The closure of records that are read already; `name` names what they were read from. Throws what `readClosure` throws of
+ * records that contradict each other.
+ */
+export function listedClosure(listing: Listing, name: string, options: Omit<ReadClosureOptions, 'stdin'> = {}): Promise<Closure> {
+  return closureOf(listing, name, { ...options, turns: new Turns(options.signal, 'cancelled while the listing was read') })
 }
 
 interface Reading extends ReadClosureOptions {
