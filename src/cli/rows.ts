@@ -3,6 +3,7 @@ import { GENERATION_DEFAULTS } from '../boot/generation.ts'
 import { DISK_CONTROLLERS, FIRMWARES, MANIFEST_DIGESTS } from '../disks/machine.ts'
 import { SECTOR_SIZES } from '../disks/sectors.ts'
 import { CONTENT_ADDRESS_SCHEMES } from '../nix/store/address-scheme.ts'
+import { CACHES } from './cache-rows.ts'
 import { row } from './row.ts'
 import {
   type Addition,
@@ -38,7 +39,7 @@ export const LISTING = row({
   type: path('CLOSURE'),
   group: 'Input',
   about:
-    'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; the kind is recognised, - reads it from standard input',
+    'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; or a stream of nix-store --export, which holds the files as well; the kind is recognised, - reads it from standard input',
 })
 
 export const ROOT = row({ type: path('DIR'), group: 'Input', default: '/', about: 'Where the store is: files are read from DIR/nix/store' })
@@ -51,45 +52,6 @@ export const STORE = row({
   about:
     'Where the PATHs are looked up: DIR for a store below DIR/nix (a chroot store), or auto, daemon, local, unix://SOCKET as Nix takes them',
 })
-
-/** Of binary caches. */
-export const CACHES = {
-  from: row({
-    type: text('URL'),
-    group: 'Input',
-    repeatable: true,
-    about:
-      'Binary cache from which the closure of PATH is fetched, by http:, https: or file:; of several those with lower numbers of priority are asked first',
-  }),
-  trustedPublicKeys: row({
-    type: text('KEY'),
-    group: 'Input',
-    flag: 'trusted-public-key',
-    repeatable: true,
-    defaultText: 'that of cache.nixos.org, and those of nix.conf',
-    about: 'Key as name:base64 whose signatures are trusted',
-  }),
-  checkSignatures: row({
-    type: flag(),
-    group: 'Input',
-    flag: 'check-sigs',
-    default: true,
-    about: 'Take only store paths that are signed by a trusted key or addressed by their content',
-    aboutNegated: 'Take store paths from file: caches whoever signed them',
-  }),
-  narCache: row({
-    type: path('DIR'),
-    group: 'Input',
-    defaultText: "kilnix/nars in the user's folder of caches",
-    about: 'Folder in which fetched NARs are kept, uncompressed',
-  }),
-  narCacheSize: row({
-    type: size(0, 2 ** 50),
-    group: 'Input',
-    defaultText: '16G',
-    about: 'Bytes that are left in that folder at most, of what was not used within a day',
-  }),
-} as const
 
 /** Where a closure comes from. */
 export const SOURCE = { paths: PATHS, closure: row({ ...LISTING, insteadOf: 'paths' }), store: STORE, ...CACHES, root: ROOT } as const

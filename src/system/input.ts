@@ -1,5 +1,6 @@
 /** What a closure is opened from. */
 import type { ProgressListener } from '../io/progress.ts'
+import type { CacheHttp } from '../nix/cache/http.ts'
 import type { Closure } from '../nix/listing/closure.ts'
 import type { NixEnvironment } from '../nix/local/place.ts'
 import type { Replacement } from '../nix/rewrite/replace.ts'
@@ -45,10 +46,12 @@ export interface StoreInput {
   readonly trustedPublicKeys?: readonly string[]
   /** Default true; false only where all caches are of `file:`. Only with `from`. */
   readonly checkSignatures?: boolean
-  /** Where NARs are kept that were fetched; default `kilnix/nars` in the user's folder of caches. Only with `from`. */
+  /** Where NARs are kept that were fetched; needed with `from`, and only with it. */
   readonly narCache?: string
   /** Bytes that are left there at most, of what was not used within a day; default 16 GiB. Only with `from`. */
   readonly narCacheSize?: number
+  /** Proxies, passwords, and how often and long is tried. Only with `from`. */
+  readonly http?: CacheHttp
   /** Files are read from `<root>/nix/store`; default `/`, or the folder of `store`. */
   readonly root?: string
   /** Compare the NAR hash of every path with the listing while its bytes pass; default true. */

@@ -2,11 +2,13 @@
  * The one way in: whatever a closure is given as, here it becomes a closure and the places of its files. Nothing behind it
  * knows where they came from.
  */
+import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import { ImageError } from '../errors.ts'
 import { CLOSURE_INFO_FILES, type ReadClosureOptions, readClosure } from '../nix/listing/read.ts'
+import { openExportFile, openExportStream } from './export-source.ts'
 import type { OpenedSource, SourceScope, StoreInput } from './input.ts'
-import { headOf, isStorePath, recognisedHead } from './recognise.ts'
+import { HEAD_SIZE, headOf, isPipe, isStorePath, type NotAListing, peeked, recognisedHead } from './recognise.ts'
 
 /** Keep references to paths that are not listed, for a check that names all of them; default false, and the first is NOT_FOUND. */
 export type OpenOptions = Pick<ReadClosureOptions, 'allowMissing'>
@@ -66,31 +68,49 @@ function checkCacheOptions({ from, closure, root = '/', trustedPublicKeys, check
 async function openCaches(from: readonly string[], paths: readonly string[], input: StoreInput): Promise<OpenedSource> {
   const { root = '/', trustedPublicKeys, checkSignatures, narCacheSize, jobs, signal, onProgress } = input
   const { fetchClosure } = await import('../nix/cache/fetch.ts')
-  const { environmentHttp, userNarCache } = await import('../nix/cache/environment.ts')
+  if (input.narCache === undefined)
+    throw new ImageError('USAGE', (option) => `${option('from')} needs ${option('narCache')}, a folder in which NARs are kept`)
   const fetched = await fetchClosure(paths, {
     from,
     ...(trustedPublicKeys && { trustedPublicKeys }),
     ...(checkSignatures !== undefined && { checkSignatures }),
-    narCache: input.narCache ?? userNarCache(),
+    narCache: input.narCache,
     ...(narCacheSize !== undefined && { narCacheSize }),
     ...(jobs !== undefined && { jobs }),
-    http: environmentHttp(),
+    ...(input.http && { http: input.http }),
     signal,
     onProgress,
   })
   return { ...fetched, root }
 }
 
-/** A listing, by whatever name. */
+/** A listing or an export, by whatever name. */
 async function openNamed(name: string, input: StoreInput, options: OpenOptions): Promise<OpenedSource> {
+  if (name === '-' && input.stdin !== undefined) return openStream(input.stdin, '<stdin>', input, options)
+  if (await isPipe(name)) return openStream(createReadStream(name), name, input, options)
   const head = name === '-' ? undefined : await headOf(name)
   const found = head === undefined ? undefined : recognisedHead(head)
-  if (found === 'export') throw new ImageError('UNSUPPORTED', `${name}: is an export`, { path: name })
-  if (found !== undefined) {
-    throw new ImageError('BAD_INPUT', `${name}: this is no listing of a closure, it is ${found.what}; ${found.advice}`, { path: name })
-  }
+  if (found === 'export') return openExportFile(name, input, options)
+  if (found !== undefined) throw noListing(name, found)
   if (await isStorePath(name)) throw namedStorePath(name)
   return openListing(name, input, options)
+}
+
+/** What comes once, from its beginning to its end. */
+async function openStream(chunks: AsyncIterable<Uint8Array>, name: string, input: StoreInput, options: OpenOptions): Promise<OpenedSource> {
+  const { head, all } = await peeked(chunks, HEAD_SIZE)
+  const found = recognisedHead(head)
+  if (found === 'export') return openExportStream(all, name, input, options)
+  if (found !== undefined) {
+    // Who writes it is told that nobody reads on.
+    await all.return(undefined)
+    throw noListing(name, found)
+  }
+  return openListing('-', { ...input, stdin: all }, options)
+}
+
+function noListing(name: string, { what, advice }: NotAListing): ImageError {
+  return new ImageError('BAD_INPUT', `${name}: this is no listing of a closure, it is ${what}; ${advice}`, { path: name })
 }
 
 function namedStorePath(name: string): ImageError {

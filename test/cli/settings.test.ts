@@ -44,6 +44,7 @@ describe('arguments', () => {
       closure: 'c',
       output: 'out',
       root: '/',
+      checkSignatures: true,
       verify: true,
       caseHack: false,
       force: false,

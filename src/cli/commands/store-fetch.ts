@@ -1,3 +1,4 @@
+import { CACHES } from '../cache-rows.ts'
 import { storeCommand } from '../command.ts'
 import { storeInput } from '../input.ts'
 import { row } from '../row.ts'
@@ -19,8 +20,8 @@ export default storeCommand({
   },
   rows: {
     paths: row({ ...rows.PATHS, required: true }),
-    ...rows.CACHES,
-    from: row({ ...rows.CACHES.from, required: true }),
+    ...CACHES,
+    from: row({ ...CACHES.from, required: true }),
     verify: rows.VERIFY,
     provenance: rows.PROVENANCE,
     output: rows.FOLDER,

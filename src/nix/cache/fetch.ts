@@ -19,7 +19,7 @@ import { type NarFile, type NarFiles, narFileTree } from '../store/nar-file.ts'
 import { baseNameOf, compareNames, parseStorePath, storePath } from '../store/store-path.ts'
 import { parseCacheAddress } from './address.ts'
 import { BinaryCache } from './binary-cache.ts'
-import { HttpClient, type HttpOptions } from './http.ts'
+import { type CacheHttp, HttpClient } from './http.ts'
 import { NarCache } from './nar-cache.ts'
 import type { NarInfo } from './narinfo.ts'
 import { CACHE_NIXOS_ORG_KEY, signatureFault, type TrustedKeys, trustedKeys } from './signature.ts'
@@ -36,7 +36,7 @@ export interface FetchOptions {
   readonly narCache: string
   /** Bytes that are left in it at most, of what was not used within a day. Default 16 GiB. */
   readonly narCacheSize?: number
-  readonly http?: Omit<HttpOptions, 'signal'>
+  readonly http?: CacheHttp
   /** Threads that unpack. Default one a core. */
   readonly jobs?: number
   /** `none`: all is done in the caller's thread. */

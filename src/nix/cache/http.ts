@@ -2,7 +2,7 @@
  * GET requests that go on when something goes wrong: again after a while on errors of the server, resets and stalls, from where
  * they were by Range, and after redirects (RFC 9110).
  */
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ImageError, systemErrorCode, throwIfAborted } from '../../errors.ts'
 import { type Login, shownUrl } from './address.ts'
@@ -10,7 +10,7 @@ import { Agents } from './agents.ts'
 import type { Logins } from './netrc.ts'
 import { basic, type ProxySettings } from './proxies.ts'
 
-export interface HttpOptions {
+export interface CacheHttp {
   /** Requests under way at once. Default 32. */
   readonly connections?: number
   readonly proxies?: ProxySettings
@@ -22,6 +22,9 @@ export interface HttpOptions {
   readonly backoffMs?: number
   /** A connection that brings nothing for so long is given up. Default 30 s. */
   readonly stallMs?: number
+}
+
+export interface HttpOptions extends CacheHttp {
   readonly signal?: AbortSignal | undefined
 }
 
@@ -119,7 +122,7 @@ export class HttpClient {
         if (!(error instanceof Transient)) throw error
         failures = place.done > before ? 1 : failures + 1
         if (failures >= attempts) throw failed(url, `${error.message}, ${attempts} times`, error)
-        const waitMs = error.waitMs ?? backoffMs * 2 ** (failures - 1) * (0.75 + Math.random() / 2)
+        const waitMs = error.waitMs ?? backoffMs * 2 ** (failures - 1)
         await sleep(waitMs, undefined, signal ? { signal } : {}).catch(() => undefined)
       }
     }
@@ -166,7 +169,7 @@ export class HttpClient {
   }
 
   #refused(url: URL, status: number, response: IncomingMessage): Error {
-    if (TRANSIENT.has(status)) return new Transient(`it answers ${status}`, retryAfterMs(response.headers['retry-after']))
+    if (TRANSIENT.has(status)) return new Transient(`it answers ${status}`, retryAfterMs(response.headers))
     if (status === 401 || status === 403)
       return failed(url, `it answers ${status}: this cache wants a name and password; they belong into a netrc file`)
     if (status === 407) return failed(url, 'the proxy wants a name and password; they belong into its URL')
@@ -252,8 +255,9 @@ function rangeStart(header: string | undefined): number {
   return start === undefined ? Number.NaN : Number(start)
 }
 
-function retryAfterMs(header: string | undefined): number | undefined {
+/** A time is one of the server's clock, which says what it is now. */
+function retryAfterMs({ 'retry-after': header, date = '' }: IncomingHttpHeaders): number | undefined {
   if (header === undefined) return undefined
-  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000
+  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.parse(date)) / 1000
   return Number.isNaN(seconds) ? undefined : Math.min(Math.max(seconds, 0), RETRY_AFTER_LIMIT_S) * 1000
 }

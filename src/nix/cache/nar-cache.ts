@@ -20,12 +20,15 @@ export class NarCache {
   readonly folder: string
   readonly #limit: number
   readonly #private: PrivateFolder
+  /** When this began, by the clock of the file system. */
+  readonly #seconds: number
   #count = 0
 
   private constructor(folder: string, limit: number, partial: PrivateFolder) {
     this.folder = folder
     this.#limit = limit
     this.#private = partial
+    this.#seconds = Number(partial.folder.status('.')?.mtimeNs ?? 0n) / 1e9
   }
 
   /** `limit` in bytes. Throws WRITE_FAILED, and UNTRUSTED for a folder to which others may write. */
@@ -65,12 +68,12 @@ export class NarCache {
   }
 
   async used(narHash: Uint8Array): Promise<void> {
-    const now = new Date()
-    await utimes(this.place(narHash), now, now).catch(() => undefined)
+    await utimes(this.place(narHash), this.#seconds, this.#seconds).catch(() => undefined)
   }
 
   /** Down to the limit: those that were used least recently go, but none of the last day. */
-  async trim(now = Date.now()): Promise<void> {
+  async trim(): Promise<void> {
+    const now = this.#seconds * 1000
     const files: { readonly path: string; readonly size: number; readonly usedAt: number }[] = []
     for (const name of await readdir(this.folder)) {
       const path = join(this.folder, name)

@@ -2,13 +2,13 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import type { HttpOptions } from './http.ts'
-import { type Logins, parseNetrc } from './netrc.ts'
+import type { CacheHttp } from '../nix/cache/http.ts'
+import { type Logins, parseNetrc } from '../nix/cache/netrc.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
 /** Proxies as curl takes them from variables, and the first netrc file of `NETRC`, `~/.netrc` and `/etc/nix/netrc`. */
-export function environmentHttp(env: Environment = process.env): Pick<HttpOptions, 'proxies' | 'logins'> {
+export function environmentHttp(env: Environment = process.env): Pick<CacheHttp, 'proxies' | 'logins'> {
   const value = (name: string): string | undefined => env[name] || env[name.toUpperCase()] || undefined
   const all = value('all_proxy')
   // A web server is given the header Proxy as HTTP_PROXY; so only the small letters count, as for curl.
