@@ -3,8 +3,8 @@ import { GENERATION_DEFAULTS } from '../boot/generation.ts'
 import { DISK_CONTROLLERS, FIRMWARES, MANIFEST_DIGESTS } from '../disks/machine.ts'
 import { SECTOR_SIZES } from '../disks/sectors.ts'
 import { CONTENT_ADDRESS_SCHEMES } from '../nix/store/address-scheme.ts'
-import { CACHES } from './cache-rows.ts'
 import { row } from './row.ts'
+import { SOURCE } from './source-rows.ts'
 import {
   type Addition,
   addition,
@@ -23,38 +23,7 @@ import {
   usage,
 } from './values.ts'
 
-/** Store paths whose closure is meant. */
-export const PATHS = row({
-  type: path('PATH'),
-  group: 'Input',
-  flag: 'path',
-  repeatable: true,
-  positional: true,
-  about:
-    'Store path whose closure is meant, or a link to one, such as ./result; of several the first is the system, and the closures of all are in the store',
-})
-
-/** The listing of the closure. */
-export const LISTING = row({
-  type: path('CLOSURE'),
-  group: 'Input',
-  about:
-    'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; or a stream of nix-store --export, which holds the files as well; the kind is recognised, - reads it from standard input',
-})
-
-export const ROOT = row({ type: path('DIR'), group: 'Input', default: '/', about: 'Where the store is: files are read from DIR/nix/store' })
-
-/** Which Nix knows the paths. */
-export const STORE = row({
-  type: text('STORE'),
-  group: 'Input',
-  defaultText: 'NIX_REMOTE, else the Nix daemon, else the Nix database of this machine',
-  about:
-    'Where the PATHs are looked up: DIR for a store below DIR/nix (a chroot store), or auto, daemon, local, unix://SOCKET as Nix takes them',
-})
-
-/** Where a closure comes from. */
-export const SOURCE = { paths: PATHS, closure: row({ ...LISTING, insteadOf: 'paths' }), store: STORE, ...CACHES, root: ROOT } as const
+export { LISTING, PATHS, ROOT, SOURCE } from './source-rows.ts'
 
 export const TOPLEVEL = row({
   type: text('PATH'),

@@ -1,8 +1,8 @@
-import { CACHES } from '../cache-rows.ts'
 import { storeCommand } from '../command.ts'
 import { storeInput } from '../input.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
+import { CACHES } from '../source-rows.ts'
 import { formatBytes } from '../units.ts'
 
 export default storeCommand({
