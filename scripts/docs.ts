@@ -4,13 +4,14 @@
  */
 import { writeFileSync } from 'node:fs'
 import type { Command } from '../src/cli/command.ts'
-import { loadCommands } from '../src/cli/commands/index.ts'
+import { ABOUT_NAMES, loadCommands } from '../src/cli/commands/index.ts'
 import { groupsOf, rowNotes, synopsis } from '../src/cli/help.ts'
 import type { NamedRow } from '../src/cli/row.ts'
 import { configSchema, toplevelSchema } from '../src/cli/schema.ts'
 import { ERROR_CODES } from '../src/errors.ts'
 
 const COMMANDS = await loadCommands()
+const ABOUT = await loadCommands(ABOUT_NAMES)
 
 /** File below the project folder to its content. */
 export function generatedDocs(): ReadonlyMap<string, string> {
@@ -39,16 +40,16 @@ function cliPage(): string {
     '',
     '<!-- Made by `node scripts/docs.ts` from src/cli/commands; do not edit. -->',
     '',
-    ...COMMANDS.map(({ name, help }) => `- [\`kilnix ${name}\`](#kilnix-${name.replaceAll(' ', '-')}): ${help.summary}`),
-    '- `kilnix schema [toplevel]`: print the JSON Schema of config files ([kilnix.schema.json](kilnix.schema.json)), or that of the specs of',
-    '  `kilnix toplevel` ([toplevel.schema.json](toplevel.schema.json); [what they mean](toplevel.md))',
-    '- `kilnix help [COMMAND]`, `kilnix --version`',
+    ...[...COMMANDS, ...ABOUT].map(({ name, help }) => `- [\`kilnix ${name}\`](#kilnix-${name.replaceAll(' ', '-')}): ${help.summary}`),
+    '- `kilnix --version`',
+    '',
+    'The schemas are [kilnix.schema.json](kilnix.schema.json) and [toplevel.schema.json](toplevel.schema.json) ([what specs mean](toplevel.md)).',
     '',
     'The path of a finished image or folder is printed on standard output, alone, by `kilnix serve` the address to boot',
     'from. Progress and the last line (path, size, ratio to the closure, seconds, sha256) go to standard error. With',
     '`-o -` standard output is the image.',
     '',
-    ...COMMANDS.flatMap(commandSection),
+    ...[...COMMANDS, ...ABOUT].flatMap(commandSection),
     '## Config files',
     '',
     '`--config FILE` reads options from a JSON object. Names are those of the command line in camelCase:',

@@ -17,8 +17,10 @@ export const ERROR_CODES = {
   CHANGED: 'a file changed while it was read',
   /** Content does not have the registered hash or size. */
   HASH_MISMATCH: 'content does not have the registered hash or size',
-  /** Others may write to what would be believed. */
-  UNTRUSTED: 'others may write to what would be believed',
+  /** Others may write to what would be believed, or nobody who is trusted has signed it. */
+  UNTRUSTED: 'others may write to what would be believed, or nobody trusted has signed it',
+  /** A server cannot be reached, refuses, or does not answer as it should. */
+  FETCH_FAILED: 'a binary cache cannot be reached, refuses, or does not answer as it should',
   /** A value is larger than the format can hold. */
   LIMIT: 'a value is larger than the format can hold',
   /** The format or this writer has no such feature. */

@@ -48,7 +48,7 @@ const ALLOWED = new Set([
 
 /** Knows every container, each of which knows what one is, and what sectors are. */
 const REGISTRY = 'disks/containers.ts'
-const SHARED = ['disks/container.ts', 'disks/machine.ts', 'disks/sectors.ts']
+const SHARED = ['disks/reading', 'disks/container.ts', 'disks/machine.ts', 'disks/sectors.ts']
 
 interface Import {
   readonly from: string

@@ -1,10 +1,10 @@
 /**
  * Menus and boot files of live images and disks, from a bootspec alone.
  *
- * Not supported: Memtest86+, rEFInd's menu, a picture or theme that is not given, Secure
+ * Not supported: rEFInd's menu, a picture or theme that is not given, Secure
  * Boot signatures (programs are copied as they are), `findiso=` loopback files.
  */
-export { decodedLabelBytes } from './command-line.ts'
+export { decodedLabelBytes, requirePlainText } from './command-line.ts'
 export {
   type BootFile,
   type EfiArchitecture,
@@ -24,6 +24,16 @@ export {
   type Starter,
 } from './extensions.ts'
 export { type ExtlinuxOptions, type ExtlinuxParts, extlinuxConfig, extlinuxTree, joinedInitrd } from './extlinux.ts'
+export {
+  type FurtherEntries,
+  type FurtherEntry,
+  type FurtherFile,
+  type FurtherProgram,
+  type FurtherStart,
+  furtherEntries,
+  type MenuAddition,
+  type Starters,
+} from './further.ts'
 export { type DiskBootspec, GENERATION_DEFAULTS, type GenerationOptions, generationOf } from './generation.ts'
 export { GRUB_DEFAULTS, GRUB_MARKER_PATH, type GrubOptions, grubConfig } from './grub.ts'
 export { type IpxeScript, ipxeScript } from './ipxe.ts'
@@ -42,6 +52,7 @@ export {
   menuEntries,
 } from './menu.ts'
 export type { MenuChoice } from './menu-choice.ts'
+export { consoleParameters, MENU_STYLES, type MenuStyle, SERIAL_SPEED, type SerialConsole, serialConsole } from './menu-look.ts'
 export { efiMachine, peImageSize } from './pe.ts'
 export { findSyslinux, ISOLINUX_PATH, type Syslinux } from './syslinux.ts'
 export { type SystemdBootFiles, systemdBootConfig } from './systemd-boot.ts'

@@ -7,7 +7,9 @@
  */
 import { ImageError } from '../errors.ts'
 import { requireCommandLineFits } from './command-line.ts'
+import type { FurtherEntry } from './further.ts'
 import { type BootMenu, isoPathOf, type MenuEntry, type MenuVariant } from './menu.ts'
+import { SERIAL_SPEED, type SerialConsole } from './menu-look.ts'
 
 export interface IsolinuxOptions {
   /** The module that draws the menu, if there is one; without it isolinux asks at a prompt. */
@@ -15,7 +17,9 @@ export interface IsolinuxOptions {
   /** Heading of the menu. */
   readonly menuTitle?: string
   /** Path of a picture in the ISO; only vesamenu.c32 shows it. */
-  readonly background?: string
+  readonly background?: string | undefined
+  /** Default the first port, at `SERIAL_SPEED`: a BIOS has no other way to show what isolinux says on one. */
+  readonly serial?: SerialConsole | undefined
 }
 
 export const ISOLINUX_DEFAULTS = { menuTitle: 'NixOS' } as const
@@ -29,7 +33,8 @@ const PATH_LIMIT = 255
 
 /** The text of isolinux.cfg. Throws LIMIT for what syslinux would cut, UNSUPPORTED for what it cannot write. */
 export function isolinuxConfig(menu: BootMenu, options: IsolinuxOptions = {}): string {
-  const lines = ['SERIAL 0 115200', `TIMEOUT ${timeout(menu.timeoutSeconds)}`]
+  const { unit, speed } = options.serial ?? { unit: 0, speed: SERIAL_SPEED }
+  const lines = [`SERIAL ${unit} ${speed}`, `TIMEOUT ${timeout(menu.timeoutSeconds)}`]
   if (options.menuModule === undefined) {
     lines.push('PROMPT 1')
   } else {
@@ -49,6 +54,7 @@ export function isolinuxConfig(menu: BootMenu, options: IsolinuxOptions = {}): s
     lines.push('', 'MENU END')
   }
   lines.push('', 'MENU END')
+  for (const entry of menu.further) lines.push(...furtherLines(entry, label))
   for (const line of lines) {
     const length = Buffer.byteLength(line) + 1
     if (length > LINE_LIMIT)
@@ -72,6 +78,13 @@ function entryLines(entry: MenuEntry, variant: MenuVariant | undefined, label: (
   ]
   if (initrd !== undefined) lines.push(`INITRD ${initrd}`)
   return lines
+}
+
+/** Nothing for what isolinux cannot start. */
+function furtherLines({ title, start }: FurtherEntry, label: (wanted: string) => string): string[] {
+  const head = (): string[] => ['', `LABEL ${label('further')}`, `MENU LABEL ${menuText(title)}`]
+  if (start.kind === 'nextDevice') return [...head(), 'LOCALBOOT -1']
+  return start.linux === undefined ? [] : [...head(), `LINUX ${filePath(start.linux)}`]
 }
 
 /** Zero is syslinux' word for waiting for ever, so that not waiting becomes a tenth of a second. */

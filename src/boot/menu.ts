@@ -10,6 +10,7 @@ import { utf8 } from '../bytes/text.ts'
 import { ImageError } from '../errors.ts'
 import { commandLineWords, decodedLabelBytes, encodedLabel, requirePlainText } from './command-line.ts'
 import { bootExtensions, type Extensions } from './extensions.ts'
+import type { FurtherEntry } from './further.ts'
 import { chosenEntries, type MenuChoice } from './menu-choice.ts'
 
 /** What a menu needs of `boot.json` (bootspec v1, RFC 125). */
@@ -73,6 +74,8 @@ export interface BootMenu {
   readonly variants: readonly MenuVariant[]
   /** All kernels, initrds and device trees, each once, sorted. */
   readonly files: readonly string[]
+  /** What is no system, in the order in which it is listed behind all else. */
+  readonly further: readonly FurtherEntry[]
 }
 
 /** The "Options" of nixpkgs' live images: titles, classes and parameters of iso-image.nix (26.11). */
@@ -108,7 +111,7 @@ export function menuEntries(bootspec: MenuBootspec, options: MenuOptions = {}): 
     entries.flatMap(({ kernel, initrds, deviceTree }) => [kernel, ...initrds, ...(deviceTree === undefined ? [] : [deviceTree])]),
   )
   const sorted = [...files].sort((a, b) => compareBytes(utf8(a), utf8(b)))
-  return { timeoutSeconds, entries, variants: MENU_VARIANTS, files: sorted }
+  return { timeoutSeconds, entries, variants: MENU_VARIANTS, files: sorted, further: [] }
 }
 
 /** Where a kernel or initrd lies in the ISO: nixpkgs puts the store path below `/boot`. */

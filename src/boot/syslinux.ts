@@ -5,6 +5,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ImageError, systemErrorCode } from '../errors.ts'
 import type { BootFile } from './efi.ts'
+import type { MenuStyle } from './menu-look.ts'
 
 export interface Syslinux {
   /** Goes to /isolinux/isolinux.bin; the boot sector that the El Torito entry names. */
@@ -45,9 +46,9 @@ const MENUS = [
 
 /**
  * Find syslinux 5 or later below `folder`. Throws NOT_FOUND with all places that were looked at, or
- * with the file that is missing beside isolinux.bin.
+ * with the file that is missing beside isolinux.bin. With `text` the menu is none that needs a graphical screen.
  */
-export async function findSyslinux(folder: string): Promise<Syslinux> {
+export async function findSyslinux(folder: string, style: MenuStyle = 'graphical'): Promise<Syslinux> {
   for (const layout of LAYOUTS) {
     const isolinux = await fileAt(join(folder, layout.binaries, 'isolinux.bin'), ISOLINUX_PATH)
     if (!isolinux) continue
@@ -58,7 +59,7 @@ export async function findSyslinux(folder: string): Promise<Syslinux> {
       throw new ImageError('NOT_FOUND', `syslinux: ${isolinux.hostPath} is there, but not ${path}, without which it cannot start`, { path })
     }
     const hybrid = await fileAt(join(folder, layout.binaries, 'isohdpfx.bin'), '')
-    const menu = await findMenu(module)
+    const menu = await findMenu(module, style)
     return {
       isolinux,
       modules: [loader, ...menu.modules],
@@ -70,8 +71,12 @@ export async function findSyslinux(folder: string): Promise<Syslinux> {
   throw new ImageError('NOT_FOUND', `syslinux: no isolinux.bin; looked for ${places}`, { path: folder })
 }
 
-async function findMenu(module: (name: string) => Promise<BootFile | undefined>): Promise<Pick<Syslinux, 'menuModule' | 'modules'>> {
+async function findMenu(
+  module: (name: string) => Promise<BootFile | undefined>,
+  style: MenuStyle,
+): Promise<Pick<Syslinux, 'menuModule' | 'modules'>> {
   for (const menu of MENUS) {
+    if (style === 'text' && menu.module === 'vesamenu.c32') continue
     const files = await Promise.all([menu.module, ...menu.needs].map(module))
     const present = files.filter((file) => file !== undefined)
     if (present.length === files.length) return { menuModule: menu.module, modules: present }

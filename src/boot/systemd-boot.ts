@@ -9,12 +9,13 @@
 import { createHash } from 'node:crypto'
 import { ImageError } from '../errors.ts'
 import { requireCommandLineFits } from './command-line.ts'
+import type { FurtherEntry } from './further.ts'
 import type { BootMenu, MenuEntry, MenuVariant } from './menu.ts'
 
 export interface SystemdBootFiles {
   /** Text files by their path in the EFI system partition, without a leading slash. */
   readonly texts: ReadonlyMap<string, string>
-  /** Each of `BootMenu.files` to its path in the EFI system partition, without a leading slash. */
+  /** Each of `BootMenu.files`, and what further entries start, to its path in the EFI system partition, without a leading slash. */
   readonly kernels: ReadonlyMap<string, string>
 }
 
@@ -23,7 +24,7 @@ const FAT_NAME_LIMIT = 255
 
 /** All files of the menu. Throws LIMIT for a command line the kernel would cut, or a name FAT cannot hold. */
 export function systemdBootConfig(menu: BootMenu): SystemdBootFiles {
-  const kernels = kernelPaths(menu.files)
+  const kernels = kernelPaths([...menu.files, ...new Set(menu.further.flatMap(programsOf))])
   const texts = new Map<string, string>()
   const groups: (MenuVariant | undefined)[] = [undefined, ...menu.variants]
   groups.forEach((variant, group) => {
@@ -33,7 +34,18 @@ export function systemdBootConfig(menu: BootMenu): SystemdBootFiles {
       texts.set(`loader/entries/${id}.conf`, entryText(entry, variant, sortKey(group, index), kernels))
     })
   })
+  const further = menu.further.filter((entry) => programsOf(entry).length > 0)
+  further.forEach((entry, index) => {
+    const key = sortKey(groups.length, index)
+    const text = [`title ${entry.title}`, `sort-key ${key}`, ...programsOf(entry).map((path) => `efi /${kernels.get(path)}`), '']
+    texts.set(`loader/entries/${key}-further.conf`, text.join('\n'))
+  })
   return { texts, kernels }
+}
+
+/** The one program that systemd-boot starts for an entry, if there is one. */
+function programsOf({ start }: FurtherEntry): string[] {
+  return start.kind === 'program' && start.efi !== undefined ? [start.efi] : []
 }
 
 /** `menu-force` shows the menu until a key is pressed; 0 boots without showing it. */

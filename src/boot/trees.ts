@@ -9,7 +9,7 @@ import { type BootMenu, isoPathOf } from './menu.ts'
 import type { Syslinux } from './syslinux.ts'
 import { systemdBootConfig } from './systemd-boot.ts'
 
-/** The file of each of `BootMenu.files`, whose mode it keeps. */
+/** The file of each of `BootMenu.files`, and of what further entries start, whose mode it keeps. */
 export type KernelFiles = ReadonlyMap<string, FileNode>
 
 export interface BootTreeOptions {
@@ -66,7 +66,7 @@ export function isoBootTree(parts: IsoBootParts, options: BootTreeOptions): IsoB
   const shared = new Set<FileNode>()
   const inEsp = parts.efi?.menu === 'systemd-boot' ? systemdBootConfig(parts.menu).kernels : new Map<string, string>()
   const espFiles = parts.esp === undefined ? new Map<string, FileNode>() : filesOf(parts.esp)
-  for (const storeFile of parts.menu.files) {
+  for (const storeFile of [...parts.menu.files, ...furtherFiles(parts.menu)]) {
     const own = espFiles.get(inEsp.get(storeFile) ?? '')
     // An empty file has no bytes to share.
     if (own !== undefined && own.size > 0) shared.add(own)
@@ -91,6 +91,12 @@ export function isoBootTree(parts: IsoBootParts, options: BootTreeOptions): IsoB
   files.set(GRUB_MARKER_PATH.slice(1), textFile('', options))
   if (options.grub?.marker !== undefined) files.set(options.grub.marker.slice(1), textFile('', options))
   return { tree: directoryOf(files, options), shared, withoutGrub: typeof menu === 'string' ? undefined : menu }
+}
+
+/** What further entries start, each once. */
+function furtherFiles({ further }: BootMenu): Set<string> {
+  const paths = further.flatMap(({ start }) => (start.kind === 'program' ? [start.efi, start.linux] : []))
+  return new Set(paths.filter((path) => path !== undefined))
 }
 
 /** Where GRUB would change a parameter, an image that another program starts does without. */

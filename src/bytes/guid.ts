@@ -2,7 +2,7 @@
  * GUIDs as 16 bytes in the order in which a disk holds them: the first three groups little endian
  * (UEFI 2.10, appendix A).
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { ImageError } from '../errors.ts'
 
 const PATTERN = /^([0-9a-f]{8})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{12})$/i
@@ -33,7 +33,7 @@ export function guidToText(guid: Uint8Array): string {
  * seed gives the same image, and no two identifiers of an image are alike.
  */
 export function deriveBytes(seed: string, purpose: string, length: number): Uint8Array {
-  const digest = createHash('sha256').update(`kilnix\0${purpose}\0${seed}`).digest()
+  const digest = hash('sha256', `kilnix\0${purpose}\0${seed}`, 'buffer')
   return new Uint8Array(digest.subarray(0, length))
 }
 

@@ -70,7 +70,15 @@ export interface RunCommand<R = Rows> extends CommandBase<R> {
   run(given: Given<R>, run: Run): Promise<number>
 }
 
+/** All commands, for those that tell of them. */
+export interface Catalogue {
+  commands(): Promise<readonly Command[]>
+  /** The help that `words` name, without any the list of all; it ends in a line feed. Throws USAGE. */
+  help(words: readonly string[]): Promise<string>
+}
+
 export interface Run {
+  readonly catalogue: Catalogue
   readonly signal: AbortSignal
   readonly progress: Progress
   readonly sources: SourceScope

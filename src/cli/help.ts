@@ -13,9 +13,6 @@ export function generalHelp(commands: readonly Command[]): string {
 
 Usage:
 ${commands.map(summaryLine).join('\n')}
-  kilnix presets          List the presets of kilnix disk and zfs; with --json for programs
-  kilnix schema           Print the JSON Schema of config files; schema toplevel: of specs
-  kilnix help [COMMAND]   Print this help, or that of a command
   kilnix --version        Print the version
 
 Exit status: 0 done, 1 failed, 2 usage, 128 and the number of a signal that cancelled it: 130 for ctrl-c.

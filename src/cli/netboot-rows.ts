@@ -2,7 +2,7 @@
 import { NETBOOT_STYLES } from '../images/netboot/plan.ts'
 import { row } from './row.ts'
 import * as rows from './rows.ts'
-import { choice, compression, path, size } from './values.ts'
+import { choice, compression, flag, path, size } from './values.ts'
 
 export const NETBOOT_ROWS = {
   ...rows.SYSTEM,
@@ -38,6 +38,13 @@ export const NETBOOT_ROWS = {
     default: 'single',
     about:
       "How the store gets to the machine: one squashfs behind the system's own initrd, as nixpkgs has it; a squashfs a store path and a manifest of them; or an archive a store path, from which the system starts without a stage 1",
+  }),
+  uki: row({
+    type: flag(),
+    group: 'Boot',
+    default: false,
+    about:
+      'A file netboot.efi beside the others: kernel, initrds and parameters as one program (a unified kernel image), which UEFI firmware fetches by HTTP and starts without iPXE; it takes twice its size of memory',
   }),
   specialisation: rows.SPECIALISATION,
   prepend: rows.PREPEND,

@@ -29,6 +29,7 @@ const RATE_MILLISECONDS = 5000
 /** Short for the bar, longer for lines. */
 const NAMES: Readonly<Record<Stage, { readonly short: string; readonly long: string }>> = {
   scan: { short: 'reading', long: 'reading the closure' },
+  fetch: { short: 'fetching', long: 'fetching from binary caches' },
   open: { short: 'reading', long: 'reading the disk' },
   replace: { short: 'replacing', long: 'rewriting store paths' },
   squashfs: { short: 'packing', long: 'packing the store' },

@@ -4,6 +4,7 @@ import { DISK_CONTROLLERS, FIRMWARES, MANIFEST_DIGESTS } from '../disks/machine.
 import { SECTOR_SIZES } from '../disks/sectors.ts'
 import { CONTENT_ADDRESS_SCHEMES } from '../nix/store/address-scheme.ts'
 import { row } from './row.ts'
+import { SOURCE } from './source-rows.ts'
 import {
   type Addition,
   addition,
@@ -22,37 +23,7 @@ import {
   usage,
 } from './values.ts'
 
-/** Store paths whose closure is meant. */
-export const PATHS = row({
-  type: path('PATH'),
-  group: 'Input',
-  flag: 'path',
-  repeatable: true,
-  positional: true,
-  about:
-    'Store path whose closure is meant, or a link to one, such as ./result; of several the first is the system, and the closures of all are in the store',
-})
-
-/** The listing of the closure. */
-export const LISTING = row({
-  type: path('CLOSURE'),
-  group: 'Input',
-  about:
-    'The listing of store paths: a closureInfo folder, a registration file, nix path-info -r --json, an exportReferencesGraph file, nix-store --dump-db, .attrs.json, or a list of paths; the kind is recognised, - reads it from standard input',
-})
-
-export const ROOT = row({ type: path('DIR'), group: 'Input', default: '/', about: 'Where the store is: files are read from DIR/nix/store' })
-
-/** Which Nix knows the paths. */
-export const STORE = row({
-  type: text('STORE'),
-  group: 'Input',
-  defaultText: 'NIX_REMOTE, else the Nix daemon, else the Nix database of this machine',
-  about: 'Where PATHs are looked up: DIR for a store in DIR/nix (a chroot store), auto, daemon, local, or unix://SOCKET',
-})
-
-/** Where a closure comes from. */
-export const SOURCE = { paths: PATHS, closure: row({ ...LISTING, insteadOf: 'paths' }), store: STORE, root: ROOT } as const
+export { LISTING, PATHS, ROOT, SOURCE } from './source-rows.ts'
 
 export const TOPLEVEL = row({
   type: text('PATH'),

@@ -1,7 +1,7 @@
 /** Running a command, in one way for all: progress on standard error, and signals. */
 import type { OpenedSource, SourceScope, StoreInput } from '../system/input.ts'
 import type { OpenedSources, OpenOptions } from '../system/source.ts'
-import type { Command, Run, RunCommand } from './command.ts'
+import type { Catalogue, Command, Run, RunCommand } from './command.ts'
 import { withMemory } from './memory.ts'
 import { createProgress, type ProgressMode } from './progress.ts'
 import type { Given, Rows } from './row.ts'
@@ -24,9 +24,9 @@ class LaterSources implements SourceScope {
 }
 
 /** Resolves to the exit status; throws what the command throws. */
-export function run(command: Command, asked: Given<Rows>): Promise<number> {
+export function run(command: Command, asked: Given<Rows>, catalogue: Catalogue): Promise<number> {
   const given = withMemory(asked)
-  return withProgress(command, given, async (context) => {
+  return withProgress(command, given, catalogue, async (context) => {
     if (!('writes' in command)) return command.run(given, context)
     const { runWriter } = await import('./write.ts')
     return runWriter(command, given, context)
@@ -34,7 +34,7 @@ export function run(command: Command, asked: Given<Rows>): Promise<number> {
 }
 
 /** Run `work` with progress on standard error, which is cleared at the end, and with a signal that ends it in order. */
-function withProgress(command: Command, given: Given<Rows>, work: (run: Run) => Promise<number>): Promise<number> {
+function withProgress(command: Command, given: Given<Rows>, catalogue: Catalogue, work: (run: Run) => Promise<number>): Promise<number> {
   const started = performance.now()
   const progress = createProgress(progressMode(given), standardError, () => performance.now())
   const seconds = (): number => (performance.now() - started) / 1000
@@ -42,7 +42,7 @@ function withProgress(command: Command, given: Given<Rows>, work: (run: Run) => 
   return withSignals(async (signal) => {
     const sources = new LaterSources()
     try {
-      return await work({ signal, progress, seconds, sources })
+      return await work({ catalogue, signal, progress, seconds, sources })
     } finally {
       await sources.close()
       progress.clear()

@@ -1,6 +1,7 @@
 /** Running `kilnix serve`: the files of a network boot over HTTP, from where their bytes are. */
 import { existsSync, readFileSync } from 'node:fs'
 import { systemErrorCode } from '../errors.ts'
+import { PROGRAM_NAME, SCRIPT_NAME } from '../images/netboot/folder.ts'
 import { type Netboot, netboot } from '../images/netboot/index.ts'
 import { checkApart } from '../io/apart.ts'
 import { imageSha256 } from '../io/digest.ts'
@@ -39,16 +40,27 @@ export async function serve(given: GivenServer, { signal, progress, sources }: R
     if (pieces !== undefined) checkApart(pieces, config === undefined ? product.inputs : [...product.inputs, config])
     const context = buildContext({ signal, onProgress: progress.listener, ...(jobs !== undefined && { jobs }) })
     const files = await product.files(context)
-    const served: ServedFile[] = []
-    // The script, which is asked for first, is the last of them.
-    for (const file of [...files.slice(-1), ...files.slice(0, -1)]) served.push(await servedFile(file, spools, context))
+    const built: ServedFile[] = []
+    for (const file of files) built.push(await servedFile(file, built, spools, context))
+    // What is asked for first.
+    const first = built.filter(({ path }) => [`/${SCRIPT_NAME}`, `/${PROGRAM_NAME}`].includes(path))
+    const served = [...first, ...built.filter((file) => !first.includes(file))]
     progress.clear()
     const log = quiet ? () => undefined : requestLog()
     const stop = new AbortController()
     const ending = AbortSignal.any([signal, stop.signal])
-    const server = await serveFiles(served, { ...address, names, ...connectionLimit(), signal: ending, onEvent: log })
+    const server = await serveFiles(served, {
+      ...address,
+      names,
+      ...connectionLimit(),
+      signal: ending,
+      onEvent: log,
+    })
     try {
-      await printAddress(`${server.url}${served[0]?.path}`, signal)
+      await printAddresses(
+        first.map(({ path }) => `${server.url}${path}`),
+        signal,
+      )
       if (!quiet) say(`${summary(product, served)}${piecesText(product.pieces())}; ctrl-c ends the server`)
       await server.closed
     } finally {
@@ -76,20 +88,32 @@ const PROCESS_LIMITS = '/proc/self/limits'
 const OTHER_DESCRIPTORS = 64
 
 /** A reader who has left may know the address, as others may; one who could not be told it is an error. */
-async function printAddress(url: string, signal: AbortSignal): Promise<void> {
+async function printAddresses(urls: readonly string[], signal: AbortSignal): Promise<void> {
   try {
-    await printResult([url], undefined, signal)
+    await printResult(urls, undefined, signal)
   } catch (error) {
     if (systemErrorCode(error) !== 'EPIPE') throw error
   }
 }
 
+/** By which firmware knows a program (UEFI 2.10, 24.7.6; IANA). */
+const CONTENT_TYPES = [
+  ['.ipxe', 'text/plain; charset=utf-8'],
+  ['.efi', 'application/efi'],
+] as const
+
 /** A file that has to be packed first lies in a scratch file without a name. */
-async function servedFile({ path, content }: FolderFile, spools: Spool[], context: BuildContext): Promise<ServedFile> {
-  if (content.kind !== 'image') throw new RangeError(`${path}: is made from others, and is not served`)
-  const { image } = content
+async function servedFile(
+  { path, content }: FolderFile,
+  earlier: readonly ServedFile[],
+  spools: Spool[],
+  context: BuildContext,
+): Promise<ServedFile> {
+  if (content.kind === 'sameAs') throw new RangeError(`${path}: is another name of a file, and is not served`)
+  const known = new Map(earlier.map((file) => [file.path.slice(1), file.image]))
+  const image = content.kind === 'image' ? content.image : content.make(known)
   const finished = isGrowing(image) ? await spooled(image, spools, context) : image
-  const contentType = path.endsWith('.ipxe') ? 'text/plain; charset=utf-8' : 'application/octet-stream'
+  const [, contentType = 'application/octet-stream'] = CONTENT_TYPES.find(([ending]) => path.endsWith(ending)) ?? []
   return { path: `/${path}`, image: finished, etag: await imageSha256(finished, context.signal), contentType }
 }
 

@@ -1,6 +1,7 @@
 /** Signals that would end the process end a build in order: it is aborted, cleans up, and the status says which it was. */
 import { constants } from 'node:os'
 import { removePartialsNow } from '../io/private-folder.ts'
+import { listenOnce } from './listeners.ts'
 import { say } from './stderr.ts'
 
 /**
@@ -66,7 +67,7 @@ export async function withSignals(work: (signal: AbortSignal) => Promise<number>
   }
   let impatience: NodeJS.Timeout | undefined
   for (const name of names) process.on(name, onSignal)
-  process.once('exit', removePartialsNow)
+  listenOnce('exit', removePartialsNow)
   try {
     const status = await work(controller.signal)
     return received === undefined || options.isService ? status : cancelled(received)

@@ -60,7 +60,7 @@ const PRESET_6_TO_9: Preset = { mode: MODE.normal, matchFinder: MATCH_FINDER.bin
  * @throws ImageError UNSUPPORTED when the package is missing or its module is not the one described above.
  */
 export async function openXz(spec: CodecSpec, blockSize: number): Promise<Codec> {
-  const module = await loadModule()
+  const module = await loadLzma<LzmaModule>()
   const dictionarySize = Math.max(blockSize, SMALLEST_DICTIONARY)
   const outputSize = blockSize + (blockSize >> 10) + 1024
   const filters = placeFilters(module, PRESETS[spec.level ?? 6] ?? PRESET_6_TO_9, dictionarySize)
@@ -83,10 +83,11 @@ export async function openXz(spec: CodecSpec, blockSize: number): Promise<Codec>
   return { spec, blockSize, compress }
 }
 
-async function loadModule(): Promise<LzmaModule> {
+/** liblzma as WebAssembly, one a thread; `T` is what of it is used. Throws UNSUPPORTED where the package is missing. */
+export async function loadLzma<T>(): Promise<T> {
   // Not a literal: the package is optional, also for the type checker.
   const specifier: string = 'node-liblzma/wasm'
-  let imported: { initModule(): Promise<LzmaModule> }
+  let imported: { initModule(): Promise<T> }
   try {
     imported = await import(specifier)
   } catch (cause) {

@@ -1,7 +1,7 @@
 /** Streams cut into read tasks of bounded size, each of which one thread reads after the one before. */
 import type { FileNode } from '../tree/tree.ts'
 import { patchedText, placeText } from './patched-text.ts'
-import { type Parts, SEGMENT_FIELDS, SegmentFlag, SegmentKind } from './segments.ts'
+import { type Parts, SEGMENT_FIELDS, Segment, SegmentFlag, SegmentKind } from './segments.ts'
 import type { Stream } from './streams.ts'
 
 /** A read task without what it gets when it is sent, such as a slot. */
@@ -103,13 +103,20 @@ export class ReadDraft {
     const text = isAsked ? partText(file, 0, file.size) : partText(file, fileOffset, length)
     const flags = (isFirst ? SegmentFlag.first : 0) | (isLast ? SegmentFlag.last : 0) | (isAsked ? SegmentFlag.identify : 0)
     this.#addText(text)
-    this.#addSegment([segmentKind(file), text.length, fileOffset, length, place, flags, file.size])
+    const at = this.#addSegment(segmentKind(file))
+    const segments = this.#segments
+    segments[at + Segment.textLength] = text.length
+    segments[at + Segment.fileOffset] = fileOffset
+    segments[at + Segment.length] = length
+    segments[at + Segment.place] = place
+    segments[at + Segment.flags] = flags
+    segments[at + Segment.fileSize] = file.size
     this.#files.push(file)
   }
 
   /** The task; the next one begins empty. */
   finish(last: boolean): PlannedRead {
-    if (this.#framing > 0) this.#addSegment([SegmentKind.none, 0, 0, 0, 0, 0, 0])
+    if (this.#framing > 0) this.#addSegment(SegmentKind.none)
     const read = {
       segments: this.#segments.slice(0, this.#segmentsLength),
       text: new Uint8Array(this.#text.subarray(0, this.#textLength)),
@@ -122,17 +129,20 @@ export class ReadDraft {
     return read
   }
 
-  /** What follows the framing length, in the order of `Segment`. */
-  #addSegment(values: readonly number[]): void {
+  /** Returns where its numbers begin, of which those behind the kind are 0. */
+  #addSegment(kind: number): number {
     if (this.#segmentsLength === this.#segments.length) {
       const larger = new Float64Array(2 * this.#segments.length)
       larger.set(this.#segments)
       this.#segments = larger
     }
-    this.#segments[this.#segmentsLength] = this.#framing
-    this.#segments.set(values, this.#segmentsLength + 1)
+    const at = this.#segmentsLength
+    this.#segments.fill(0, at, at + SEGMENT_FIELDS)
+    this.#segments[at + Segment.framingLength] = this.#framing
+    this.#segments[at + Segment.kind] = kind
     this.#segmentsLength += SEGMENT_FIELDS
     this.#framing = 0
+    return at
   }
 
   #addText(bytes: Uint8Array): void {

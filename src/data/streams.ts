@@ -33,7 +33,7 @@ function* streamsBelow(root: TreeNode, byNode: ReadonlyMap<TreeNode, TreeDigest>
       between = []
       yield { digest, pieces: () => digest.pieces() }
     } else if (node.kind === 'file') between.push(node)
-    else if (node.kind === 'directory') for (const entry of sortedEntries(node).reverse()) stack.push(entry.node)
+    else if (node.kind === 'directory') for (const entry of sortedEntries(node).toReversed()) stack.push(entry.node)
   }
   if (between.length > 0) yield streamOf(between)
 }

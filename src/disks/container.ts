@@ -1,10 +1,12 @@
 /** What a container of a disk is, and what follows from a list of them: names, file endings, probing, reading, writing. */
 import type { CodecName, CodecSpec } from '../codecs/codec.ts'
 import { ImageError } from '../errors.ts'
+import type { DataSearchOptions } from '../io/data-search.ts'
 import type { GrowingImage, Image } from '../io/image.ts'
 import type { ProgressListener } from '../io/progress.ts'
 import type { RandomAccessSource } from '../io/source.ts'
 import type { MachineOptions } from './machine.ts'
+import type { FurtherFiles, ReadDisk } from './reading/further.ts'
 import { DEFAULT_SECTOR_SIZE, type DiskImage } from './sectors.ts'
 
 /** Bytes by which a format is known. */
@@ -30,12 +32,26 @@ export interface ContainerOptions {
   readonly compression?: CodecSpec
   /** Of containers that describe a machine. */
   readonly machine?: MachineOptions
+  /** Of containers with several disks: those after the first. */
+  readonly furtherDisks?: readonly DiskImage[]
 }
 
-export interface ReadOptions {
-  readonly signal?: AbortSignal
+export interface ReadOptions extends FurtherFiles, DataSearchOptions {
+  /** Of images with snapshots: the id or name of the one to read. */
+  readonly snapshot?: string
+  /** Of containers with several disks: the name or number of the one to read. */
+  readonly disk?: string
   /** Gets notes: what of the file could be meant otherwise. */
   readonly onProgress?: ProgressListener
+}
+
+/** By their names as options. */
+export type FurtherInput = 'backing' | 'dataFile' | 'extents' | 'snapshot' | 'disk'
+
+/** What is given besides a file, of which nothing is opened by a name that stands in the file. */
+export interface OpenOptions extends Omit<ReadOptions, 'openParent'> {
+  /** The disks below, the nearest first. */
+  readonly backing?: readonly RandomAccessSource[]
 }
 
 /** The disk in its container. Throws what the format throws. */
@@ -59,6 +75,8 @@ export interface Container {
   readonly codecs?: readonly CodecName[]
   /** Who takes it wants disks of whole multiples of so many bytes. */
   readonly sizeUnit?: number
+  /** Whether it can hold several disks. */
+  readonly holdsSeveral?: boolean
   /** Whether it describes the machine, too. */
   readonly hasMachine?: boolean
   /** Whether it has identifiers, which are derived from the seed. */
@@ -70,9 +88,11 @@ export interface Container {
    * matter how it attaches the disk. Without it all machines take the disk for one of 512.
    */
   readonly largeSectors?: 'said' | 'attached'
+  /** What a reader may be given besides the file. */
+  readonly takes?: readonly FurtherInput[]
   writer?(): Promise<ContainerWriter>
   /** The virtual disk. Throws BAD_INPUT for a damaged one, UNSUPPORTED for features that are not read, and what the source throws. */
-  read?(source: RandomAccessSource, options: ReadOptions): Promise<DiskImage>
+  read?(source: RandomAccessSource, options: ReadOptions): Promise<ReadDisk>
 }
 
 /** Names of those that have a property of this shape. */
@@ -81,7 +101,7 @@ type NameWith<List extends readonly Container[], Shape> = Extract<List[number], 
 export interface OpenedDisk<InputFormat extends string> {
   readonly format: InputFormat
   /** The virtual disk, with its sector size where the container says one. */
-  readonly image: DiskImage
+  readonly image: ReadDisk
 }
 
 export interface ContainerRegistry<OutputFormat extends string, InputFormat extends string, PoolFormat extends string> {
@@ -107,8 +127,11 @@ export interface ContainerRegistry<OutputFormat extends string, InputFormat exte
    * file, and what the source throws.
    */
   probe(source: RandomAccessSource): Promise<InputFormat>
-  /** The disk in a container, which is probed unless it is given. Throws what `probe` and the container's `read` throw. */
-  open(source: RandomAccessSource, given?: InputFormat, options?: ReadOptions): Promise<OpenedDisk<InputFormat>>
+  /**
+   * The disk in a container, which is probed unless it is given. Throws what `probe` and the container's `read` throw, and USAGE for what is
+   * given besides the file and not needed.
+   */
+  open(source: RandomAccessSource, given?: InputFormat, options?: OpenOptions): Promise<OpenedDisk<InputFormat>>
 }
 
 export function containerRegistry<const List extends readonly Container[]>(
@@ -127,6 +150,25 @@ export function containerRegistry<const List extends readonly Container[]>(
     return found
   }
   const probe = async (source: RandomAccessSource): Promise<InputFormat> => (await probed(source, containers)) as InputFormat
+  const open = async (source: RandomAccessSource, given?: InputFormat, options: OpenOptions = {}): Promise<OpenedDisk<InputFormat>> => {
+    const { backing: [next, ...further] = [], ...rest } = options
+    const format = given ?? (await probe(source))
+    const container = named(format)
+    checkTaken(container, options, containers)
+    let isOpened = false
+    const openParent = async (stated?: string): Promise<ReadDisk> => {
+      isOpened = true
+      const { snapshot: _, disk: __, dataFile: ___, ...inherited } = rest
+      const known = containers.find(({ name, read }) => read && name === stated)?.name as InputFormat | undefined
+      return (await open(next as RandomAccessSource, known, { ...inherited, backing: further })).image
+    }
+    const image = await container.read?.(source, next === undefined ? rest : { ...rest, openParent })
+    if (image === undefined) throw new ImageError('USAGE', `${format} is written and not read`)
+    if (next !== undefined && !isOpened) {
+      throw new ImageError('USAGE', (option) => `${option('backing')}: a disk is given that nothing is a change of; leave it out`)
+    }
+    return { format, image }
+  }
   return {
     list,
     outputFormats: containers.filter(({ writer }) => writer).map(({ name }) => name as OutputFormat),
@@ -145,23 +187,35 @@ export function containerRegistry<const List extends readonly Container[]>(
       if (write === undefined) throw new ImageError('USAGE', `${format} is read and not written`)
       return (disk, options) => {
         checkCodec(container, options.compression, containers)
-        checkSectors(container, disk, containers)
+        const further = options.furtherDisks ?? []
+        for (const one of [disk, ...further]) checkSectors(container, one, containers)
+        if (further.length > 0) checkSeveral(container, containers)
         checkMachine(container, options.machine, containers)
         return write(disk, options)
       }
     },
     probe,
-    async open(source, given, options = {}) {
-      const format = given ?? (await probe(source))
-      const image = await named(format).read?.(source, options)
-      if (image === undefined) throw new ImageError('USAGE', `${format} is written and not read`)
-      return { format, image }
-    },
+    open,
   }
 }
 
 function namesOf(containers: readonly Container[]): string {
   return containers.map(({ name }) => name).join(', ')
+}
+
+/** Throws USAGE for what the container does not take. */
+function checkTaken({ name, takes = [] }: Container, options: OpenOptions, containers: readonly Container[]): void {
+  const given: readonly (readonly [what: FurtherInput, value: unknown])[] = [
+    ['backing', options.backing?.[0]],
+    ['dataFile', options.dataFile],
+    ['snapshot', options.snapshot],
+    ['disk', options.disk],
+  ]
+  for (const [what, value] of given) {
+    if (value === undefined || takes.includes(what)) continue
+    const others = namesOf(containers.filter((container) => container.read && container.takes?.includes(what)))
+    throw new ImageError('USAGE', (option) => `${option(what)}: the input is ${name}, which has no such thing (${others}); leave it out`)
+  }
 }
 
 function checkCodec({ name, codecs }: Container, compression: CodecSpec | undefined, containers: readonly Container[]): void {
@@ -174,6 +228,12 @@ function checkCodec({ name, codecs }: Container, compression: CodecSpec | undefi
     )
   }
   throw new ImageError('UNSUPPORTED', `${name} cannot be compressed by ${compression.name}; choose ${codecs.join(' or ')}`)
+}
+
+function checkSeveral({ name, holdsSeveral }: Container, containers: readonly Container[]): void {
+  if (holdsSeveral === true) return
+  const others = namesOf(containers.filter((container) => container.holdsSeveral))
+  throw new ImageError('USAGE', (option) => `${option('additionalDisks')}: ${name} holds one disk; leave it out, or choose ${others}`)
 }
 
 function checkMachine({ name, hasMachine }: Container, machine: MachineOptions | undefined, containers: readonly Container[]): void {
@@ -199,13 +259,13 @@ const OTHER_CONTAINER = 'which is not read; convert it to raw or qcow2 where it 
 const WRAPPINGS: readonly (Mark & { readonly remedy: string })[] = [
   {
     ...mark(257, 'ustar'),
-    remedy: "a tar archive and no OVA, whose first file ends with .ovf; unpack it with 'tar -xf' and give the disk in it",
+    remedy: 'a tar archive and no OVA, whose first file ends with .ovf; unpack it and give the disk in it',
   },
-  { ...mark(0, '\x1f\x8b\x08'), remedy: "compressed by gzip; unpack it with 'gunzip', or 'tar -xzf' a .tar.gz" },
-  { ...mark(0, '\x28\xb5\x2f\xfd'), remedy: "compressed by zstd; unpack it with 'unzstd'" },
-  { ...mark(0, '\xfd7zXZ\0'), remedy: "compressed by xz; unpack it with 'unxz'" },
-  { ...mark(0, 'BZh'), remedy: "compressed by bzip2; unpack it with 'bunzip2'" },
-  { ...mark(0, '\x04\x22\x4d\x18'), remedy: "compressed by lz4; unpack it with 'unlz4'" },
+  { ...mark(0, '\x1f\x8b\x08'), remedy: 'compressed by gzip; unpack it and give the disk in it' },
+  { ...mark(0, '\x28\xb5\x2f\xfd'), remedy: 'compressed by zstd; unpack it and give the disk in it' },
+  { ...mark(0, '\xfd7zXZ\0'), remedy: 'compressed by xz; unpack it and give the disk in it' },
+  { ...mark(0, 'BZh'), remedy: 'compressed by bzip2; unpack it and give the disk in it' },
+  { ...mark(0, '\x04\x22\x4d\x18'), remedy: 'compressed by lz4; unpack it and give the disk in it' },
   { ...mark(0, 'PK\x03\x04'), remedy: 'a zip archive; unpack it and give the disk in it' },
   { ...mark(0, 'QED\0'), remedy: `a QED disk, ${OTHER_CONTAINER}` },
   { ...mark(0, 'WithoutFreeSpace'), remedy: `a Parallels disk, ${OTHER_CONTAINER}` },

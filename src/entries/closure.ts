@@ -18,6 +18,8 @@ export {
 export type { RewritePassOptions, Rewrites } from '../nix/rewrite/rewrite.ts'
 export type { ContentAddressChoice, ContentAddressScheme } from '../nix/store/address-scheme.ts'
 export { type ContentAddressedInput, type ContentAddressedPath, contentAddressed } from '../nix/store/content-address.ts'
+export type { StorePlaces } from '../nix/store/listed-tree.ts'
+export type { NarFile, NarFiles } from '../nix/store/nar-file.ts'
 export type { StoreOverlay } from '../nix/store/store-tree.ts'
 export * from './nodes.ts'
 export * from './vocabulary.ts'

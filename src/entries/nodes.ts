@@ -7,6 +7,8 @@ export type {
   DirectoryNode,
   Entry,
   FileNode,
+  HostFileContent,
+  HostRange,
   Patch,
   PatchedContent,
   PipeNode,

@@ -1,2 +1,2 @@
 /** What containers are read from. */
-export { bytesSource, FileSource, type RandomAccessSource } from '../io/source.ts'
+export { bytesSource, FileSource, type RandomAccessSource, type SourceFile } from '../io/source.ts'

@@ -4,12 +4,12 @@
  */
 import { createHash, type Hash } from 'node:crypto'
 import { printable } from '../bytes/text.ts'
-import { throwIfAborted } from '../errors.ts'
 import type { Image } from '../io/image.ts'
 import { sparseChunks } from '../io/stream.ts'
 import type { System } from '../system/system.ts'
 import { contentExtents } from '../tree/content.ts'
 import { type DirectoryNode, sortedEntries, type TreeNode } from '../tree/tree.ts'
+import { diskIdentity } from './disk-identity.ts'
 
 export interface IdentityOptions {
   /** What somebody chose instead. */
@@ -60,7 +60,7 @@ async function installedIdentity(
     }
   }
   await visit('', root, undefined)
-  if (secrets !== undefined) say(hash, 'secrets', await diskIdentity(secrets, signal))
+  if (secrets !== undefined) say(hash, 'secrets', await diskIdentity(secrets, signal && { signal }))
   return hash.digest('hex')
 }
 
@@ -97,63 +97,5 @@ function say(hash: Hash, ...parts: readonly (string | Uint8Array)[]): void {
     const bytes = typeof part === 'string' ? Buffer.from(part) : part
     hash.update(`${bytes.length}:`)
     hash.update(bytes)
-  }
-}
-
-/** Bytes that are zero or not as a whole; so a disk has one identity, whatever its container kept of its zeros. */
-const UNIT = 4096
-const ZEROS = Buffer.alloc(UNIT)
-
-/** Of the bytes of a disk and its size: zeros are passed over, as far as they are not data. Throws what the image throws, and ABORTED. */
-export async function diskIdentity(image: Image, signal?: AbortSignal): Promise<string> {
-  const hash = createHash('sha256').update(`kilnix disk ${image.size}\n`)
-  const unit = Buffer.alloc(UNIT)
-  let current = 0
-  const flush = (): void => {
-    hashUnits(hash, unit, current * UNIT)
-    unit.fill(0)
-  }
-  for (const extent of image.extents) {
-    let at = extent.start
-    for await (const chunk of sparseChunks(extent, signal)) {
-      throwIfAborted(signal)
-      if (typeof chunk === 'number') {
-        at += chunk
-        continue
-      }
-      for (let done = 0; done < chunk.length; ) {
-        const whole = chunk.length - done - ((chunk.length - done) % UNIT)
-        if (at % UNIT === 0 && whole > 0) {
-          flush()
-          hashUnits(hash, chunk.subarray(done, done + whole), at)
-          at += whole
-          done += whole
-          current = at / UNIT
-          continue
-        }
-        const number = Math.floor(at / UNIT)
-        if (number !== current) {
-          flush()
-          current = number
-        }
-        const offset = at % UNIT
-        const count = Math.min(UNIT - offset, chunk.length - done)
-        unit.set(chunk.subarray(done, done + count), offset)
-        at += count
-        done += count
-      }
-    }
-  }
-  flush()
-  return hash.digest('hex')
-}
-
-/** Whole units that begin at `start`: each that is not zero, with its number. */
-function hashUnits(hash: Hash, bytes: Uint8Array, start: number): void {
-  for (let at = 0; at < bytes.length; at += UNIT) {
-    const unit = bytes.subarray(at, at + UNIT)
-    if (unit[0] === 0 && Buffer.compare(unit, ZEROS) === 0) continue
-    hash.update(`${(start + at) / UNIT}\n`)
-    hash.update(unit)
   }
 }

@@ -49,24 +49,13 @@ export class BlockRuns implements Iterable<BlockRun> {
 
   /** The run that begins last at or before a block; -1 where none does. */
   indexAt(block: number): number {
-    return lastBelow(this.#firsts, block)
+    return this.#firsts.firstAbove(block) - 1
   }
 
   /** The run that holds the block with this number among all that hold data. */
   indexOfOrdinal(ordinal: number): number {
-    return lastBelow(this.#befores, ordinal)
+    return this.#befores.firstAbove(ordinal) - 1
   }
-}
-
-/** The last index whose number is at most `value`; -1 where there is none. */
-function lastBelow(numbers: NumberList, value: number): number {
-  let [low, high] = [0, numbers.length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (numbers.at(middle) <= value) low = middle + 1
-    else high = middle
-  }
-  return low - 1
 }
 
 /** The runs in blocks that are `factor` times as large: the tables of so many entries that are needed. */

@@ -3,6 +3,10 @@
  * back and compared. What the kernel keeps of a device in memory is dropped when the last one who has it open closes it (Linux,
  * `block/bdev.c`, `blkdev_flush_mapping`), so that it is opened anew before it is read.
  *
+ * Behind the image all stays as it is, but for one thing: the second copy of a partition table that was on the device lies in its last sector
+ * (UEFI 2.10, 5.3.2), where firmware and partitioning tools find it and may put it back. It is cleared, and that is said. The copy that a
+ * disk image has stays at the end of the image, so that what is on the device is the image: whoever grows the disk moves it.
+ *
  * The device is opened for this process alone (`O_EXCL` without `O_CREAT`, open(2)), which fails where it is mounted, swapped to or part of
  * another device, whoever did that.
  */
@@ -11,6 +15,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { ImageError, systemErrorCode, throwIfAborted } from '../errors.ts'
 import { type BlockDevice, checkDevice, inUse } from './block-device.ts'
+import type { ByteRun } from './byte-run.ts'
 import { equalBlocks } from './equal-blocks.ts'
 import { openSpool } from './file-target.ts'
 import { type BuildContext, type GrowingImage, type Image, isGrowing } from './image.ts'
@@ -58,10 +63,12 @@ async function writeFixed(image: Image, device: BlockDevice, context: BuildConte
   checkDevice(device, image.size)
   let hasBegun = false
   try {
-    const handle = await openedFor(device, constants.O_WRONLY | constants.O_EXCL, opener)
+    const handle = await openedFor(device, constants.O_RDWR | constants.O_EXCL, opener)
     const hash = createHash('sha256')
     const digests: Buffer[] = []
+    let stale: readonly ByteRun[] = []
     try {
+      stale = await staleTables(handle, device, image.size)
       onProgress?.({ kind: 'stage', stage: 'write', totalBytes: image.size })
       let position = 0
       let unsynced = 0
@@ -78,17 +85,41 @@ async function writeFixed(image: Image, device: BlockDevice, context: BuildConte
         }
         onProgress?.({ kind: 'bytes', stage: 'write', doneBytes: position })
       }
+      for (const { start, length } of stale) await writeAt(handle, new Uint8Array(length), start, path)
       onProgress?.({ kind: 'stage', stage: 'sync' })
       await synced(handle, path)
     } finally {
       await handle.close()
     }
-    await compare(device, image.size, digests, context, opener)
+    await compare(device, image.size, digests, stale, context, opener)
+    if (stale.length > 0) {
+      onProgress?.({
+        kind: 'note',
+        message: `${path}: the copy of an older partition table (GPT) at its end was cleared, since firmware and tools would find it`,
+      })
+    }
     return { size: image.size, sha256: hash.digest('hex') }
   } catch (error) {
     if (hasBegun) onProgress?.({ kind: 'note', message: `${path}: holds neither what it held before nor all of the image` })
     throw error
   }
+}
+
+const GPT_SIGNATURE = Buffer.from('EFI PART')
+/** Bytes of a sector, as the one may have counted who wrote the table. */
+const SECTOR_SIZES = [512, 4096]
+
+/** Last sectors behind the image that begin as the header of a GPT does. */
+async function staleTables(handle: Pick<FileHandle, 'read'>, { path, size }: BlockDevice, imageSize: number): Promise<ByteRun[]> {
+  const found: ByteRun[] = []
+  for (const length of SECTOR_SIZES) {
+    const start = size - length
+    if (start < imageSize) continue
+    const sector = Buffer.alloc(length)
+    await readAt(handle, sector, start, path)
+    if (sector.subarray(0, GPT_SIGNATURE.length).equals(GPT_SIGNATURE)) found.push({ start, length })
+  }
+  return found
 }
 
 async function openedFor({ path, realPath, deviceNumber }: BlockDevice, flags: number, opener: DeviceOpener) {
@@ -122,6 +153,7 @@ async function compare(
   device: BlockDevice,
   size: number,
   digests: readonly Buffer[],
+  cleared: readonly ByteRun[],
   { signal, onProgress }: BuildContext,
   opener: DeviceOpener,
 ): Promise<void> {
@@ -137,6 +169,11 @@ async function compare(
       await readAt(handle, block, position, path)
       if (!digestOf(block).equals(digest)) throw otherBytes(path, position, block.length)
       onProgress?.({ kind: 'bytes', stage: 'compare', doneBytes: position + block.length })
+    }
+    for (const { start, length } of cleared) {
+      const block = buffer.subarray(0, length)
+      await readAt(handle, block, start, path)
+      if (block.some((byte) => byte !== 0)) throw otherBytes(path, start, length)
     }
   } finally {
     await handle.close()

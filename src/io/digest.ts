@@ -25,8 +25,8 @@ export interface HashedImage {
 }
 
 /**
- * Bring an image to the beginning of a file, which then has its size, and hash the file by a thread: behind the one that writes,
- * where what was written stays as it is. `meanwhile` begins when all is written. Throws what `placeImage` and `fileSha256` throw.
+ * Bring an image to the beginning of a file, which then has its size, and hash the file by a thread, see `Digests`. `meanwhile` begins when
+ * all is written. Throws what `placeImage` and `fileSha256` throw.
  */
 export async function placeHashed(
   image: Image | GrowingImage,
@@ -34,30 +34,77 @@ export async function placeHashed(
   context: BuildContext,
   meanwhile: () => Promise<void> = async () => undefined,
 ): Promise<HashedImage> {
-  const { signal } = context
-  const hashAll = async (size: number): Promise<string> => {
-    const [sha256] = await Promise.all([fileSha256(target.lent, size, signal), meanwhile()])
-    return sha256
-  }
-  if (isGrowing(image) || context.threads === 'none' || context.jobs === 1 || dataBytes(image) < WORTH_A_THREAD) {
-    const placed = await placeImage(image, target, 0, context)
-    await target.setSize(placed.size)
-    return { image: placed, sha256: await hashAll(placed.size) }
-  }
-  // What is zero and settled is read before anything lies behind it.
-  await target.setSize(image.size)
-  const follower = new Follower(image, target.lent, signal)
+  const digests = new Digests(context)
   try {
-    await writeImage(image, target, 0, context, (position) => follower.settle(position))
-    const placed = regionImage(target, 0, image.size)
-    if (!follower.knewAll) return { image: placed, sha256: await hashAll(image.size) }
-    follower.settle(Number.POSITIVE_INFINITY)
-    const [sha256] = await Promise.all([follower.sha256, meanwhile()])
-    return { image: placed, sha256 }
+    const placed = await digests.place(image, target)
+    const [[sha256]] = await Promise.all([digests.finish(), meanwhile()])
+    return { image: placed, sha256: sha256 as string }
   } finally {
-    await follower.close()
+    await digests.close()
   }
 }
+
+/**
+ * The digests of files that are written one after the other. Where what was written stays as it is, a thread hashes behind the one that
+ * writes, and goes on while the next file is written. All others are hashed at the end, several at once: before that there is
+ * no thread to spare, and after it nothing else is to be done.
+ */
+export class Digests {
+  readonly #context: BuildContext
+  readonly #files: { readonly target: FileTarget; readonly size: number; readonly follower: Follower | undefined }[] = []
+  #rest: DigestPool | undefined
+
+  constructor(context: BuildContext) {
+    this.#context = context
+  }
+
+  /** Bring an image to the beginning of a file, which then has its size and stays open until `close`. Throws what `placeImage` throws. */
+  async place(image: Image | GrowingImage, target: FileTarget): Promise<Image> {
+    if (isGrowing(image) || !this.#isWorthFollowing(image)) {
+      const placed = await placeImage(image, target, 0, this.#context)
+      await target.setSize(placed.size)
+      this.#files.push({ target, size: placed.size, follower: undefined })
+      return placed
+    }
+    // What is zero and settled is read before anything lies behind it.
+    await target.setSize(image.size)
+    const follower = new Follower(image, target.lent, this.#context.signal)
+    try {
+      await writeImage(image, target, 0, this.#context, (position) => follower.settle(position))
+    } catch (error) {
+      await follower.close()
+      throw error
+    }
+    const isKnown = follower.knewAll
+    if (isKnown) follower.settle(Number.POSITIVE_INFINITY)
+    else await follower.close()
+    this.#files.push({ target, size: image.size, follower: isKnown ? follower : undefined })
+    return regionImage(target, 0, image.size)
+  }
+
+  /** SHA-256 of each file in the order of `place`, lower-case hex. To be called once. Throws what `fileSha256` throws. */
+  async finish(): Promise<string[]> {
+    const { jobs, signal } = this.#context
+    const rest = this.#files.filter(({ follower }) => follower === undefined).sort((a, b) => b.size - a.size)
+    const bytes = rest.reduce((sum, { size }) => sum + size, 0)
+    const pool = openPool(bytes, Math.min(jobs, rest.length), signal)
+    this.#rest = pool
+    const late = new Map(rest.map((file) => [file, pool.run(taskOf(file.target.lent, file.size))]))
+    return Promise.all(this.#files.map((file) => file.follower?.sha256 ?? (late.get(file) as Promise<string>)))
+  }
+
+  /** Nothing reads the files any more when this resolves. To be called in any case, before they are closed. */
+  async close(): Promise<void> {
+    await Promise.all([this.#rest?.close(), ...this.#files.map(({ follower }) => follower?.close())])
+  }
+
+  #isWorthFollowing(image: Image): boolean {
+    const { threads, jobs } = this.#context
+    return threads !== 'none' && jobs > 1 && dataBytes(image) >= WORTH_A_THREAD
+  }
+}
+
+type DigestPool = Pool<undefined, DigestTask, string>
 
 /** Hashes a file while an image is written to it. */
 class Follower {
@@ -66,7 +113,7 @@ class Follower {
   readonly #size: number
   readonly #planned = new WrittenBlocks()
   readonly #settled = new SharedArrayBuffer(4)
-  readonly #pool: Pool<undefined, DigestTask, string>
+  readonly #pool: DigestPool
 
   constructor(image: Image, lent: LentTarget, signal: AbortSignal | undefined) {
     this.#lent = lent
@@ -100,13 +147,22 @@ class Follower {
  * SHA-256 of the first `size` bytes of an open file, lower-case hex, by a thread of its own, so that it costs this one nothing.
  * What was not written is not read. Throws UNREADABLE, CHANGED, WORKER_DIED and ABORTED.
  */
-export async function fileSha256({ descriptor, label, runs }: LentTarget, size: number, signal?: AbortSignal): Promise<string> {
-  const pool = new Pool(work, undefined, { count: 1, threads: size < WORTH_A_THREAD ? 'none' : 'workers', signal })
+export async function fileSha256(lent: LentTarget, size: number, signal?: AbortSignal): Promise<string> {
+  const pool = openPool(size, 1, signal)
   try {
-    return await pool.run({ descriptor, size, label, runs: runs(size) })
+    return await pool.run(taskOf(lent, size))
   } finally {
     await pool.close()
   }
+}
+
+/** For files that are as they will stay. */
+function openPool(bytes: number, count: number, signal: AbortSignal | undefined): DigestPool {
+  return new Pool(work, undefined, { count, threads: bytes < WORTH_A_THREAD ? 'none' : 'workers', signal })
+}
+
+function taskOf({ descriptor, label, runs }: LentTarget, size: number): DigestTask {
+  return { descriptor, size, label, runs: runs(size) }
 }
 
 /** Bytes that are hashed while a thread starts. */

@@ -3,7 +3,7 @@ import { constants } from 'node:fs'
 import { copyFile, link, lstat, mkdir, open, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { ImageError, systemErrorCode, throwIfAborted } from '../errors.ts'
-import { placeHashed } from './digest.ts'
+import { Digests } from './digest.ts'
 import { FileTarget } from './file-target.ts'
 import { type BuildContext, type GrowingImage, type Image, isGrowing } from './image.ts'
 import type { ProgressListener } from './progress.ts'
@@ -162,33 +162,90 @@ interface Place {
 }
 
 async function writeFiles(files: readonly FolderFile[], place: Place, open: OpenFiles, context: BuildContext): Promise<SavedFile[]> {
+  const writing = new Writing(place.digest, open, context)
   const written = new Map<string, Image>()
-  const saved = new Map<string, SavedFile>()
-  for (const file of files) {
-    throwIfAborted(context.signal)
-    const { content, path } = file
-    const hostPath = join(place.folder, path)
-    try {
-      await mkdir(dirname(hostPath), { recursive: true })
-    } catch (error) {
-      throw writeError(join(place.label, path), error)
+  /** Which of the files that were written a path is. */
+  const indexes = new Map<string, number>()
+  try {
+    for (const file of files) {
+      throwIfAborted(context.signal)
+      const { content, path } = file
+      const hostPath = join(place.folder, path)
+      try {
+        await mkdir(dirname(hostPath), { recursive: true })
+      } catch (error) {
+        throw writeError(join(place.label, path), error)
+      }
+      if (content.kind === 'sameAs') {
+        const index = indexes.get(content.path)
+        const image = written.get(content.path)
+        if (index === undefined || image === undefined) throw new RangeError(`${path}: ${content.path} is not written yet`)
+        await linkOrCopy(join(place.folder, content.path), hostPath, join(place.label, path))
+        indexes.set(path, index)
+        written.set(path, image)
+      } else {
+        const image = content.kind === 'image' ? content.image : content.make(written)
+        indexes.set(path, writing.count)
+        written.set(path, await writing.write(image, hostPath, { ...file, label: join(place.label, path) }))
+      }
     }
-    if (content.kind === 'sameAs') {
-      const original = saved.get(content.path)
-      const image = written.get(content.path)
-      if (original === undefined || image === undefined) throw new RangeError(`${path}: ${content.path} is not written yet`)
-      await linkOrCopy(join(place.folder, content.path), hostPath, join(place.label, path))
-      saved.set(path, { ...original, path })
-      written.set(path, image)
-    } else {
-      const image = content.kind === 'image' ? content.image : content.make(written)
-      const result = await writeFile(image, hostPath, { ...file, label: join(place.label, path) }, place.digest, open, context)
-      saved.set(path, { path, size: result.image.size, sha256: result.sha256 })
-      written.set(path, result.image)
-    }
+    const digests = await writing.finish()
+    await syncFolders([...written.keys()], place)
+    return [...written].map(([path, { size }]) => ({ path, size, sha256: digests[indexes.get(path) as number] }))
+  } finally {
+    await writing.close()
   }
-  await syncFolders([...saved.keys()], place)
-  return [...saved.values()]
+}
+
+/** Files that are written one after the other; while the next one is, those before are hashed and synced. */
+class Writing {
+  readonly #openFiles: OpenFiles
+  readonly #context: BuildContext
+  readonly #digests: Digests | undefined
+  readonly #syncs: Promise<void>[] = []
+
+  constructor(digest: boolean, openFiles: OpenFiles, context: BuildContext) {
+    this.#digests = digest ? new Digests(context) : undefined
+    this.#openFiles = openFiles
+    this.#context = context
+  }
+
+  get count(): number {
+    return this.#syncs.length
+  }
+
+  /** The image as it lies in the file, which is open until `OpenFiles` are closed. */
+  async write(
+    image: Image | GrowingImage,
+    hostPath: string,
+    { mode = 0o644, label }: { readonly mode?: number; readonly label: string },
+  ): Promise<Image> {
+    const target = await createFile(hostPath, mode, label, this.#openFiles)
+    const placed = await this.#place(image, target)
+    const sync = target.sync()
+    // It counts when it is awaited.
+    sync.catch(() => undefined)
+    this.#syncs.push(sync)
+    return placed
+  }
+
+  /** All is on stable storage. The digest of each file, where they are wanted. */
+  async finish(): Promise<readonly string[]> {
+    const [digests] = await Promise.all([this.#digests?.finish() ?? [], ...this.#syncs])
+    return digests
+  }
+
+  /** Nothing is done with the files any more when this resolves; to be called in any case. */
+  async close(): Promise<void> {
+    await Promise.allSettled([this.#digests?.close(), ...this.#syncs])
+  }
+
+  async #place(image: Image | GrowingImage, target: FileTarget): Promise<Image> {
+    if (this.#digests !== undefined) return this.#digests.place(image, target)
+    const { size } = await placeImage(image, target, 0, this.#context)
+    await target.setSize(size)
+    return regionImage(target, 0, size)
+  }
 }
 
 /** All folders that the files lie in, but the outermost. */
@@ -204,29 +261,17 @@ async function syncFolders(paths: readonly string[], { folder, label }: Place): 
   }
 }
 
-async function writeFile(
-  image: Image | GrowingImage,
-  hostPath: string,
-  { mode = 0o644, label }: { readonly mode?: number; readonly label: string },
-  digest: boolean,
-  openFiles: OpenFiles,
-  context: BuildContext,
-): Promise<{ readonly image: Image; readonly sha256: string | undefined }> {
-  let target: FileTarget
+async function createFile(hostPath: string, mode: number, label: string, openFiles: OpenFiles): Promise<FileTarget> {
   try {
     const handle = await open(hostPath, 'wx+', mode)
-    target = new FileTarget(handle, label)
+    const target = new FileTarget(handle, label)
     openFiles.add(target)
     // Whatever the umask says.
     await handle.chmod(mode)
+    return target
   } catch (error) {
     throw writeError(label, error)
   }
-  if (digest) return placeHashed(image, target, context, () => target.sync())
-  const { size } = await placeImage(image, target, 0, context)
-  await target.setSize(size)
-  await target.sync()
-  return { image: regionImage(target, 0, size), sha256: undefined }
 }
 
 /** Some file systems have no hard links; there the bytes are copied. */

@@ -29,6 +29,17 @@ export class NumberList {
     this.#values[this.#length - 1] = value
   }
 
+  /** Of ascending numbers: the index of the first one above `value`, or the length. */
+  firstAbove(value: number): number {
+    let [low, high] = [0, this.#length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.at(middle) <= value) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
   /** From the least to the largest. */
   sort(): void {
     this.#values.subarray(0, this.#length).sort()

@@ -7,10 +7,22 @@ export type ProgressEvent =
   | { readonly kind: 'note'; readonly message: string }
 
 /**
- * `scan`: listing the store; `open`: what a disk is read for before it is written; `squashfs`: reading, hashing, compressing; `pieces`: the same for one image a store path (its
+ * `scan`: listing the store; `fetch`: NARs of binary caches, in bytes of NARs; `open`: what a disk is read for before it is written; `squashfs`: reading, hashing, compressing; `pieces`: the same for one image a store path (its
  * bytes are those of NARs); `hash`: reading and hashing the store; `sum`: adding up the closures of paths; `write`: the rest of the image; `sync`: to stable storage; `compare`: reading back
  * what a device has.
  */
-export type Stage = 'scan' | 'open' | 'replace' | 'squashfs' | 'pieces' | 'hash' | 'sum' | 'write' | 'compress' | 'sync' | 'compare'
+export type Stage =
+  | 'scan'
+  | 'fetch'
+  | 'open'
+  | 'replace'
+  | 'squashfs'
+  | 'pieces'
+  | 'hash'
+  | 'sum'
+  | 'write'
+  | 'compress'
+  | 'sync'
+  | 'compare'
 
 export type ProgressListener = (event: ProgressEvent) => void

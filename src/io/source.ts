@@ -1,8 +1,9 @@
 /** Where bytes come from: files that are read at any position. */
 import { constants, fstatSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
-import { ImageError, systemErrorCode } from '../errors.ts'
+import { ImageError } from '../errors.ts'
 import { blockDevice } from './block-device.ts'
+import { sourceError } from './source-error.ts'
 
 /** Bytes that can be read at any position. */
 export interface RandomAccessSource {
@@ -10,12 +11,23 @@ export interface RandomAccessSource {
   readonly size: number
   /** Exactly `length` bytes from `position` on, in memory of the caller's own. */
   read(position: number, length: number): Promise<Uint8Array>
+  /** Of a source that is a file, whose bytes threads can read. */
+  readonly file?: SourceFile
+}
+
+export interface SourceFile {
+  readonly descriptor: number
+  /** The file in errors. */
+  readonly label: string
+  /** Throws CHANGED once it was written to. */
+  checkUnchanged(): void
 }
 
 /** A regular file or a block device, open until `close`. Errors are NOT_FOUND, UNREADABLE, or CHANGED once it is written to, and name the path. */
 export class FileSource implements RandomAccessSource {
   readonly size: number
   readonly path: string
+  readonly file: SourceFile
   readonly #handle: FileHandle
   /** Undefined for a device, whose node says nothing of when it was written to. */
   readonly #changeTimeNs: bigint | undefined
@@ -25,6 +37,7 @@ export class FileSource implements RandomAccessSource {
     this.#handle = handle
     this.#changeTimeNs = status.isBlockDevice() ? undefined : status.ctimeNs
     this.path = path
+    this.file = { descriptor: handle.fd, label: path, checkUnchanged: () => this.#checkUnchanged() }
     this.size = status.isBlockDevice() ? blockDevice(path).size : Number(status.size)
   }
 
@@ -57,22 +70,18 @@ export class FileSource implements RandomAccessSource {
       }
       done += bytesRead
     }
-    if (this.#changeTimeNs !== undefined && fstatSync(this.#handle.fd, { bigint: true }).ctimeNs !== this.#changeTimeNs) {
-      throw new ImageError('CHANGED', `${this.path}: was written to while it was read`, { path: this.path })
-    }
+    this.#checkUnchanged()
     return bytes
+  }
+
+  #checkUnchanged(): void {
+    if (this.#changeTimeNs === undefined || fstatSync(this.#handle.fd, { bigint: true }).ctimeNs === this.#changeTimeNs) return
+    throw new ImageError('CHANGED', `${this.path}: was written to while it was read`, { path: this.path })
   }
 
   async close(): Promise<void> {
     await this.#handle.close()
   }
-}
-
-function sourceError(path: string, error: unknown): ImageError {
-  if (error instanceof ImageError) return error
-  const code = systemErrorCode(error) ?? 'unknown error'
-  if (code === 'ENOENT' || code === 'ENOTDIR') return new ImageError('NOT_FOUND', `${path}: does not exist`, { path, cause: error })
-  return new ImageError('UNREADABLE', `${path}: cannot be read (${code}); check its permissions and its disk`, { path, cause: error })
 }
 
 /** A source in memory, for tests and small files. */
@@ -83,7 +92,7 @@ export function bytesSource(bytes: Uint8Array): RandomAccessSource {
       if (position < 0 || position + length > bytes.length) {
         throw new ImageError('CHANGED', `${length} bytes at ${position} are not within the ${bytes.length} of the source`)
       }
-      return bytes.slice(position, position + length)
+      return Uint8Array.from(bytes.subarray(position, position + length))
     },
   }
 }
@@ -105,7 +114,7 @@ const TABLE_CHUNK_SIZE = 64 << 10
  */
 export async function* tableChunks(
   source: RandomAccessSource,
-  table: { readonly position: number; readonly entrySize: 4 | 8; readonly what: string },
+  table: { readonly position: number; readonly entrySize: 4 | 8 | 16; readonly what: string },
   first: number,
   end: number,
 ): AsyncGenerator<{ readonly first: number; readonly count: number; readonly view: DataView }> {

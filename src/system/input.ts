@@ -1,5 +1,6 @@
 /** What a closure is opened from. */
 import type { ProgressListener } from '../io/progress.ts'
+import type { CacheHttp } from '../nix/cache/http.ts'
 import type { Closure } from '../nix/listing/closure.ts'
 import type { NixEnvironment } from '../nix/local/place.ts'
 import type { Replacement } from '../nix/rewrite/replace.ts'
@@ -39,6 +40,18 @@ export interface StoreInput {
   readonly store?: string
   /** Variables that Nix heeds, such as those of the process; default none. */
   readonly environment?: NixEnvironment
+  /** URLs of binary caches (`http:`, `https:`, `file:`), from which the closure of `paths` is fetched. */
+  readonly from?: readonly string[]
+  /** Keys whose signatures are trusted, as `name:base64`; default that of cache.nixos.org. Only with `from`. */
+  readonly trustedPublicKeys?: readonly string[]
+  /** Default true; false only where all caches are of `file:`. Only with `from`. */
+  readonly checkSignatures?: boolean
+  /** Where NARs are kept that were fetched; needed with `from`, and only with it. */
+  readonly narCache?: string
+  /** Bytes that are left there at most, of what was not used within a day; default 16 GiB. Only with `from`. */
+  readonly narCacheSize?: number
+  /** Proxies, passwords, and how often and long is tried. Only with `from`. */
+  readonly http?: CacheHttp
   /** Files are read from `<root>/nix/store`; default `/`, or the folder of `store`. */
   readonly root?: string
   /** Compare the NAR hash of every path with the listing while its bytes pass; default true. */

@@ -91,3 +91,33 @@ export async function headOf(file: string): Promise<Uint8Array | undefined> {
     return undefined
   }
 }
+
+/** A pipe or a socket, which can be read once. */
+export async function isPipe(name: string): Promise<boolean> {
+  if (name === '-') return false
+  const status = await stat(name).catch(() => undefined)
+  return status !== undefined && (status.isFIFO() || status.isSocket() || status.isCharacterDevice())
+}
+
+/** The first bytes of a stream, `size` or all, and all of it. */
+export async function peeked(
+  chunks: AsyncIterable<Uint8Array>,
+  size: number,
+): Promise<{ readonly head: Uint8Array; readonly all: AsyncGenerator<Uint8Array> }> {
+  const iterator = chunks[Symbol.asyncIterator]()
+  const first: Uint8Array[] = []
+  for (let length = 0; length < size; length += first.at(-1)?.length ?? 0) {
+    const step = await iterator.next()
+    if (step.done === true) break
+    first.push(step.value)
+  }
+  async function* all(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* first
+      for (let step = await iterator.next(); step.done !== true; step = await iterator.next()) yield step.value
+    } finally {
+      await iterator.return?.()
+    }
+  }
+  return { head: Buffer.concat(first).subarray(0, size), all: all() }
+}

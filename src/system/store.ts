@@ -13,9 +13,9 @@ import { type StoreOverlay, storePathDigest, storeTree } from '../nix/store/stor
 import { type StoreTrees, type StoreTreesOptions, storeTrees } from '../nix/store/store-trees.ts'
 import type { DirectoryNode, Entry, FileNode, TreeDigest, TreeNode } from '../tree/tree.ts'
 import { verifiedTree } from '../tree/verified.ts'
-import { type LoadedToplevel, loadToplevel } from './assemble/load.ts'
+import type { LoadedToplevel } from './assemble/load.ts'
 import type { OpenedSource, StoreInput } from './input.ts'
-import { type ReplaceableStore, replacedStore } from './replaced-store.ts'
+import type { ReplaceableStore } from './replaced-store.ts'
 import { openSource } from './source.ts'
 
 /** A listing with all hashes; the files may not have been looked at yet. */
@@ -106,11 +106,12 @@ async function closureOf(source: OpenedSource, input: StoreInput): Promise<Loade
   const complete = scanned === undefined ? listed : await rebuildRegistration(listed, scanned, signal ? { signal } : {})
   const listedTrees = storeTrees(complete, { ...places, ...treesOptions(input), scanned })
   const place = { closure: complete, ...places, trees: listedTrees }
-  const system = input.toplevelSpec === undefined ? undefined : await loadToplevel(input.toplevelSpec, place, input)
-  const replaced =
-    input.replacements === undefined
-      ? undefined
-      : await replacedStore(replaceableStore({ trees: listedTrees, scanned, places }, system, input), input)
+  // What few need is loaded when it is needed: it is a third of all that would be loaded here.
+  const { toplevelSpec, replacements } = input
+  const system =
+    toplevelSpec === undefined ? undefined : await (await import('./assemble/load.ts')).loadToplevel(toplevelSpec, place, input)
+  const replaceable = replacements && replaceableStore({ trees: listedTrees, scanned, places }, system, input)
+  const replaced = replaceable && (await (await import('./replaced-store.ts')).replacedStore(replaceable, input))
   const closure = replaced?.closure ?? system?.closure ?? complete
   const overlay: StoreOverlay = new Map([...(system?.overlay ?? []), ...(replaced?.overlay ?? [])])
   const narBytes = closure.paths.reduce((sum, { narSize }) => sum + (narSize ?? 0), 0)

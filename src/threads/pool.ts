@@ -10,7 +10,7 @@
  */
 import { ImageError } from '../errors.ts'
 import { ownThread, startThread, type Thread, type ThreadListener } from './thread.ts'
-import type { FromThread, WorkModule } from './work.ts'
+import type { FromWork, WorkModule } from './work.ts'
 
 export interface PoolOptions {
   /** Threads at most; each is started when there is more to do than the others have in hand. */
@@ -21,6 +21,11 @@ export interface PoolOptions {
   readonly inHand?: number
   /** A thread may be ended in the middle of a task. */
   readonly isTerminable?: boolean
+  /**
+   * Other pools follow soon, which get the threads of this one unless it failed. Only for work that leaves little memory
+   * behind: what a thread holds is freed when it ends, or some time later.
+   */
+  readonly keepsThreads?: boolean
   /** Fails the pool with ABORTED. */
   readonly signal?: AbortSignal | undefined
   /** What was cancelled, as the message of ABORTED says it. */
@@ -65,6 +70,7 @@ export class Pool<Setup, Task, Result, Progress = never> {
   #taskCount = 0
   #failure: { readonly error: unknown } | undefined
   #isClosed = false
+  #closing: Promise<void> | undefined
 
   constructor(module: WorkModule<Setup, Task, Result, Progress>, setup: Setup, options: PoolOptions) {
     const { signal, cancelled = 'cancelled', inHand = 2 } = options
@@ -120,13 +126,19 @@ export class Pool<Setup, Task, Result, Progress = never> {
     if (!this.#isClosed) this.#options.onFailure?.(error)
   }
 
-  /** No task comes any more, and nobody waits for one. Afterwards no thread runs, and nothing of theirs is open. */
-  async close(): Promise<void> {
+  /** No task comes any more, and nobody waits for one. Afterwards no thread runs but those that are kept, and nothing of theirs is open. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
     this.#isClosed = true
     this.#options.signal?.removeEventListener('abort', this.#abort)
+    const { isTerminable = false, keepsThreads = false } = this.#options
+    const how = keepsThreads && this.#failure === undefined ? 'kept' : 'asked'
     this.fail(new ImageError('ABORTED', this.#options.cancelled ?? 'cancelled'))
-    const { isTerminable = false } = this.#options
-    await Promise.all(this.#members.map(({ thread, inHand }) => thread.end(isTerminable && inHand > 0)))
+    await Promise.all(this.#members.map(({ thread, inHand }) => thread.end(isTerminable && inHand > 0 ? 'atOnce' : how)))
   }
 
   #rejectAll(error: unknown): void {
@@ -186,7 +198,7 @@ export class Pool<Setup, Task, Result, Progress = never> {
     return startThread(this.#members.length + 1, setup, listener)
   }
 
-  #onMessage(message: FromThread): void {
+  #onMessage(message: FromWork): void {
     if (message.kind === 'unopened') {
       this.fail(message.error)
       return

@@ -2,17 +2,22 @@
 import { setImmediate } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { type ErrorMessage, threadError, unpackError } from './errors.ts'
-import type { FromThread, ThreadSetup, ToThread, Work, WorkModule } from './work.ts'
+import type { FromThread, FromWork, ThreadSetup, ToThread, Work, WorkModule } from './work.ts'
 
 /** Threads make much short-lived memory; a small nursery has it collected before it adds up. */
 const LIMITS = { maxYoungGenerationSizeMb: 4 }
+
+/** Bytes of a heap beyond which a thread is not kept: what was left there would stay until its next work fills the heap. */
+const KEPT_HEAP_BYTES = 32 << 20
+/** A thread that nobody takes ends. */
+const KEPT_MILLISECONDS = 2000
 
 /** In a checkout Node runs the TypeScript itself; the published package holds JavaScript. */
 const WORKER_FILE = new URL(`./worker.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url)
 
 export interface ThreadListener {
   /** Errors are those that were thrown. */
-  onMessage(message: FromThread): void
+  onMessage(message: FromWork): void
   /** It ended before it was told to. */
   onDeath(error: unknown): void
 }
@@ -20,47 +25,122 @@ export interface ThreadListener {
 export interface Thread {
   /** Its results come in the order of the tasks, never before this returns. */
   send(id: number, task: unknown, moved: ArrayBuffer[]): void
-  /** Ends after what it has in hand, or at once; settles when it has ended, and never rejects. */
-  end(atOnce: boolean): Promise<void>
+  /**
+   * Ends after what it has in hand, or `atOnce`, or is kept for the next who starts one. Settles when it has ended, or nothing
+   * of its work is open; never rejects.
+   */
+  end(how: 'asked' | 'atOnce' | 'kept'): Promise<void>
 }
+
+/** Threads without work, for whoever needs one next: a start takes longer than much of what threads are started for. */
+const kept: WorkerThread[] = []
 
 /**
- * Start worker thread `number`, counted from 1. It prints nothing: where it could, Node would open the streams of this
- * process for it, which makes a pipe that is standard output non-blocking for all who have it. Throws WORKER_DIED.
+ * Have worker thread `number`, counted from 1, open work: one that was kept, or a new one. It prints nothing: where it could,
+ * Node would open the streams of this process for it, which makes a pipe that is standard output non-blocking for all who
+ * have it. Throws WORKER_DIED.
  */
-export function startThread(number: number, workerData: ThreadSetup, listener: ThreadListener): Thread {
-  const worker = startWorker(number, workerData)
-  worker.on('message', (message: FromThread) => {
-    if (message.kind === 'failure' || message.kind === 'unopened')
-      listener.onMessage({ ...message, error: unpackError(message.error as ErrorMessage) })
-    else listener.onMessage(message)
-  })
-  let isEnding = false
-  const died = (cause: unknown): void => {
-    if (!isEnding) listener.onDeath(threadError(number, 'died', cause))
-  }
-  worker.on('error', died)
-  worker.on('messageerror', died)
-  const exit = new Promise<void>((resolve) => {
-    worker.once('exit', (code) => {
-      died(new Error(`exit code ${code}`))
-      resolve()
+export function startThread(number: number, setup: ThreadSetup, listener: ThreadListener): Thread {
+  const thread = kept.pop() ?? new WorkerThread(number)
+  thread.open(number, setup, listener)
+  return thread
+}
+
+/** Threads that are kept end now; settles when they have ended. */
+export async function endKeptThreads(): Promise<void> {
+  await Promise.all(kept.splice(0).map((thread) => thread.end('asked')))
+}
+
+class WorkerThread implements Thread {
+  readonly #worker: Worker
+  readonly #exit: Promise<void>
+  #number = 0
+  #listener: ThreadListener | undefined
+  #isEnding = false
+  #closed: (() => void) | undefined
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(number: number) {
+    const worker = startWorker(number)
+    worker.on('message', (message: FromThread) => this.#onMessage(message))
+    worker.on('error', (cause) => this.#onDeath(cause))
+    worker.on('messageerror', (cause) => this.#onDeath(cause))
+    this.#exit = new Promise((resolve) => {
+      worker.once('exit', (code) => {
+        this.#onDeath(new Error(`exit code ${code}`))
+        resolve()
+      })
     })
-  })
-  return {
-    send: (id, task, moved) => worker.postMessage({ kind: 'task', id, task } satisfies ToThread, moved),
-    end(atOnce) {
-      isEnding = true
-      if (atOnce) void worker.terminate()
-      else worker.postMessage({ kind: 'stop' } satisfies ToThread)
-      return exit
-    },
+    this.#worker = worker
+  }
+
+  open(number: number, setup: ThreadSetup, listener: ThreadListener): void {
+    clearTimeout(this.#timer)
+    this.#number = number
+    this.#listener = listener
+    this.#worker.ref()
+    this.#post({ kind: 'open', setup })
+  }
+
+  send(id: number, task: unknown, moved: ArrayBuffer[]): void {
+    this.#post({ kind: 'task', id, task }, moved)
+  }
+
+  end(how: 'asked' | 'atOnce' | 'kept'): Promise<void> {
+    if (how === 'kept') {
+      const closed = new Promise<void>((resolve) => (this.#closed = resolve))
+      this.#post({ kind: 'close' })
+      return Promise.race([closed, this.#exit])
+    }
+    this.#isEnding = true
+    clearTimeout(this.#timer)
+    if (how === 'atOnce') void this.#worker.terminate()
+    else this.#post({ kind: 'end' })
+    return this.#exit
+  }
+
+  #post(message: ToThread, moved: ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, moved)
+  }
+
+  #onMessage(message: FromThread): void {
+    if (message.kind === 'closed') this.#onClosed(message.heapBytes)
+    else if (message.kind === 'failure' || message.kind === 'unopened')
+      this.#listener?.onMessage({ ...message, error: unpackError(message.error as ErrorMessage) })
+    else this.#listener?.onMessage(message)
+  }
+
+  #onClosed(heapBytes: number): void {
+    this.#listener = undefined
+    if (heapBytes > KEPT_HEAP_BYTES) {
+      void this.end('asked').then(this.#closed)
+      return
+    }
+    kept.push(this)
+    // Neither it nor its timer keeps the process from ending.
+    this.#worker.unref()
+    this.#timer = setTimeout(() => this.#leave(), KEPT_MILLISECONDS).unref()
+    this.#closed?.()
+  }
+
+  #onDeath(cause: unknown): void {
+    if (!this.#isEnding) this.#listener?.onDeath(threadError(this.#number, 'died', cause))
+    this.#leave()
+  }
+
+  /** Nobody takes it any more. */
+  #leave(): void {
+    clearTimeout(this.#timer)
+    const index = kept.indexOf(this)
+    if (index === -1) return
+    kept.splice(index, 1)
+    void this.end('asked')
   }
 }
 
-function startWorker(number: number, workerData: ThreadSetup): Worker {
+function startWorker(number: number): Worker {
   try {
-    return new Worker(WORKER_FILE, { workerData, name: `kilnix-${number}`, resourceLimits: LIMITS, stdout: true, stderr: true })
+    return new Worker(WORKER_FILE, { name: `kilnix-${number}`, resourceLimits: LIMITS, stdout: true, stderr: true })
   } catch (cause) {
     throw threadError(number, 'cannot be started', cause)
   }

@@ -26,7 +26,7 @@ export interface WorkModule<Setup, Task, Result, Progress = never> {
   open(setup: Setup, stop: Stop): Work<Task, Result, Progress> | Promise<Work<Task, Result, Progress>>
 }
 
-/** What a thread is started with. */
+/** What work is opened with. */
 export interface ThreadSetup {
   readonly module: string
   readonly setup: unknown
@@ -34,12 +34,19 @@ export interface ThreadSetup {
   readonly stopFlag: SharedArrayBuffer
 }
 
-/** After `stop` no task comes: end the thread. */
-export type ToThread = { readonly kind: 'task'; readonly id: number; readonly task: unknown } | { readonly kind: 'stop' }
+/** A thread has one work after the other: `close` ends one, and after `end` nothing comes. */
+export type ToThread =
+  | { readonly kind: 'open'; readonly setup: ThreadSetup }
+  | { readonly kind: 'task'; readonly id: number; readonly task: unknown }
+  | { readonly kind: 'close' }
+  | { readonly kind: 'end' }
 
-export type FromThread =
+export type FromWork =
   | { readonly kind: 'progress'; readonly id: number; readonly progress: unknown }
   | { readonly kind: 'result'; readonly id: number; readonly result: unknown }
   | { readonly kind: 'failure'; readonly id: number; readonly error: unknown }
   /** The work could not be opened. */
   | { readonly kind: 'unopened'; readonly error: unknown }
+
+/** With `closed` nothing of the work is open any more. */
+export type FromThread = FromWork | { readonly kind: 'closed'; readonly heapBytes: number }

@@ -1,32 +1,45 @@
-/** Every worker thread: opens the work of the module that it is told, and does the tasks that it is sent. */
-import { parentPort, workerData } from 'node:worker_threads'
+/** Every worker thread: opens the work of the modules that it is told, one after the other, and does the tasks that it is sent. */
+import { getHeapStatistics } from 'node:v8'
+import { parentPort } from 'node:worker_threads'
 import { packError } from './errors.ts'
 import type { FromThread, ThreadSetup, ToThread, Work, WorkModule } from './work.ts'
 
 type AnyWork = Work<unknown, unknown, unknown>
 
 const port = parentPort
-const { module, setup, stopFlag } = workerData as ThreadSetup
-const flag = new Int32Array(stopFlag)
-const isStopped = (): boolean => Atomics.load(flag, 0) !== 0
-const abort = new AbortController()
-
+let isStopped = (): boolean => true
+let abort = new AbortController()
 let work: AnyWork | undefined
-let done = open()
+let done = Promise.resolve()
 
 port?.on('message', (message: ToThread) => {
-  if (message.kind === 'task') {
-    done = done.then(() => run(message.id, message.task))
-    return
+  switch (message.kind) {
+    case 'open':
+      done = done.then(() => open(message.setup))
+      return
+    case 'task':
+      done = done.then(() => run(message.id, message.task))
+      return
+    case 'close':
+      abort.abort()
+      done = done.then(() => {
+        close()
+        post({ kind: 'closed', heapBytes: getHeapStatistics().used_heap_size })
+      })
+      return
+    case 'end':
+      abort.abort()
+      void done.then(() => {
+        close()
+        port.close()
+      })
   }
-  abort.abort()
-  void done.then(() => {
-    work?.close?.()
-    port.close()
-  })
 })
 
-async function open(): Promise<void> {
+async function open({ module, setup, stopFlag }: ThreadSetup): Promise<void> {
+  const flag = new Int32Array(stopFlag)
+  isStopped = () => Atomics.load(flag, 0) !== 0
+  abort = new AbortController()
   try {
     const imported: { readonly work: WorkModule<unknown, unknown, unknown, unknown> } = await import(module)
     work = await imported.work.open(setup, { isStopped, signal: abort.signal })
@@ -44,6 +57,11 @@ async function run(id: number, task: unknown): Promise<void> {
   } catch (error) {
     post({ kind: 'failure', id, error: packError(error) })
   }
+}
+
+function close(): void {
+  work?.close?.()
+  work = undefined
 }
 
 function post(message: FromThread, moved: ArrayBuffer[] = []): void {

@@ -31,8 +31,12 @@ const SHOWN_LENGTH = 40
 
 /** Whether an entry of a directory can have this name. */
 export function isEntryName(name: Uint8Array): boolean {
-  const isDots = name.length <= 2 && name.every((byte) => byte === DOT)
-  return !isDots && !name.includes(SLASH) && !name.includes(0)
+  let dots = 0
+  for (const byte of name) {
+    if (byte === SLASH || byte === 0) return false
+    if (byte === DOT) dots++
+  }
+  return name.length > 2 || dots < name.length
 }
 
 /** USAGE for a name that no entry can have, or that of the entry before it in order; LIMIT for one of more than `most` bytes. */

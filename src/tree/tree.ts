@@ -113,11 +113,10 @@ export interface TreeDigest {
 }
 
 /** Entries in the one order of names, which they mostly have already. */
-export function sortedEntries(directory: DirectoryNode): Entry[] {
-  const entries = [...directory.entries]
+export function sortedEntries({ entries }: DirectoryNode): readonly Entry[] {
   let previous: Uint8Array | undefined
   for (const { name } of entries) {
-    if (previous !== undefined && compareBytes(previous, name) > 0) return entries.sort((a, b) => compareBytes(a.name, b.name))
+    if (previous !== undefined && compareBytes(previous, name) > 0) return entries.toSorted((a, b) => compareBytes(a.name, b.name))
     previous = name
   }
   return entries

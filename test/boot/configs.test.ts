@@ -175,6 +175,16 @@ submenu 'Options' --class submenu {
     test('valid', () => {
       expect(check(grubConfig(menuEntries(NESTED, { volumeId: 'A B' })))).toBe(0)
       expect(check(grubConfig(menuEntries(odd)))).toBe(0)
+      const further = [
+        { title: "it's {one}", start: { kind: 'program', efi: '/entries/a.efi', linux: '/entries/b.bin' } },
+        { title: 'two', start: { kind: 'program', efi: '/entries/a.efi' } },
+        { title: 'three', start: { kind: 'program', linux: '/entries/b.bin' } },
+        { title: 'four', start: { kind: 'nextDevice' } },
+      ] as const
+      const look = { fonts: ['/a b.pf2'], background: '/boot/splash.jpg', serial: { unit: 0, speed: 9600 } }
+      for (const style of ['graphical', 'text'] as const) {
+        expect(check(grubConfig({ ...menuEntries(odd), further }, { ...look, style }))).toBe(0)
+      }
     })
 
     test('the check sees a quote or a brace that is missing', () => {

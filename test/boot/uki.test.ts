@@ -13,19 +13,11 @@ import { treeAt } from '../../src/tree/merge.ts'
 import { bootImage } from '../e2e/qemu.ts'
 import { failure, scratchFolder } from '../nix/scratch.ts'
 import { oracle, run, runOk } from '../oracles/tools.ts'
+import { sectionsOf } from '../readers/pe-reader.ts'
 import { tinyInitrd } from './tiny-initrd.ts'
 
 const scratch = scratchFolder()
 const MIB = 1 << 20
-
-interface Section {
-  readonly name: string
-  readonly virtualSize: number
-  readonly virtualAddress: number
-  readonly rawSize: number
-  readonly rawOffset: number
-  readonly characteristics: number
-}
 
 /** A stub by the book: headers, and one page of code. */
 function plainStub({ magic = 0x20b, headersSize = 1024, certificates = true } = {}): Buffer {
@@ -63,23 +55,6 @@ function plainStub({ magic = 0x20b, headersSize = 1024, certificates = true } = 
   stub.fill(0xc3, headersSize, headersSize + 512)
   stub.fill('symbols and certificates', headersSize + 512)
   return stub
-}
-
-/** The section table, read by the specification alone. */
-function sectionsOf(bytes: Buffer): Section[] {
-  const pe = bytes.readUInt32LE(0x3c)
-  const table = pe + 24 + bytes.readUInt16LE(pe + 20)
-  return Array.from({ length: bytes.readUInt16LE(pe + 6) }, (_, index) => {
-    const at = table + index * 40
-    return {
-      name: bytes.toString('latin1', at, at + 8).replace(/\0+$/, ''),
-      virtualSize: bytes.readUInt32LE(at + 8),
-      virtualAddress: bytes.readUInt32LE(at + 12),
-      rawSize: bytes.readUInt32LE(at + 16),
-      rawOffset: bytes.readUInt32LE(at + 20),
-      characteristics: bytes.readUInt32LE(at + 36),
-    }
-  })
 }
 
 async function bytesOf(image: Image): Promise<Buffer> {

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { EXAMPLE_CONFIG, generatedDocs } from '../../scripts/docs.ts'
-import { COMMAND_NAMES, loadCommands } from '../../src/cli/commands/index.ts'
+import { ABOUT_NAMES, COMMAND_NAMES, loadCommands } from '../../src/cli/commands/index.ts'
 import { commandHelp, generalHelp } from '../../src/cli/help.ts'
 import { type NamedRow, rowList, writtenName } from '../../src/cli/row.ts'
 import { HELP } from '../../src/cli/rows.ts'
@@ -9,6 +9,7 @@ import { configSchema } from '../../src/cli/schema.ts'
 import { violations } from './json-schema.ts'
 
 const COMMANDS = await loadCommands()
+const ABOUT = await loadCommands(ABOUT_NAMES)
 
 const commandNamed = (name: string) => {
   const command = COMMANDS.find((one) => one.name === name)
@@ -44,8 +45,16 @@ describe('help', () => {
     expect(help).toContain('--no-verify Do not compare')
   })
 
+  test.each(ABOUT.map((command) => [command.name, command] as const))('kilnix %s has what it takes', (_, command) => {
+    const help = commandHelp(command)
+    for (const { flag, row } of rowList(command.rows))
+      expect(help).toContain(row.positional ? `  ${row.type.placeholder} ` : `  --${flag} `)
+    expect(command.rows).not.toHaveProperty('config')
+  })
+
   test('the general help names every command', () => {
-    for (const command of [...COMMAND_NAMES, 'schema', 'help', '--version']) expect(generalHelp(COMMANDS)).toContain(`kilnix ${command}`)
+    const all = generalHelp([...COMMANDS, ...ABOUT])
+    for (const command of [...COMMAND_NAMES, ...ABOUT_NAMES, '--version']) expect(all).toContain(`kilnix ${command}`)
   })
 })
 

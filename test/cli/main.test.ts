@@ -62,7 +62,7 @@ async function said(child: ChildProcess, text: string): Promise<void> {
 const partials = (): string[] => readdirSync(folder).filter((name) => PARTIAL_NAME.test(name))
 
 describe('texts', () => {
-  test.each([[['--help']], [['help']], [['schema', '-h']]])('%j is the general help', async (args) => {
+  test.each([[['--help']], [['help']], [['-h']]])('%j is the general help', async (args) => {
     const { status, stdout, stderr } = await kilnix(args)
     expect(status).toBe(0)
     expect(stdout.toString()).toMatch(/^kilnix turns a Nix store closure/)
@@ -90,12 +90,19 @@ describe('usage errors: a line, a hint, status 2', () => {
   test.each([
     [[], 'no command is given', ''],
     [['izo'], "there is no command 'izo'; did you mean iso?", ''],
-    [['schema', 'x'], "'x' is not expected", ''],
+    [['schema', 'x'], "toplevel is 'x', it must be one of toplevel", 'schema '],
+    [['help', 'iso', 'x'], "'x' is not expected", ''],
+    [['--version', 'x'], "'x' is not expected", ''],
+    [['presets', '--jsn'], 'there is no option --jsn; did you mean --json?', 'presets '],
     [['help', 'x'], "there is no command 'x'", ''],
     [['iso'], 'PATH or --closure is missing', 'iso '],
     [['iso', '--closure', 'x'], '--output is missing', 'iso '],
     [['squashfs', '--clsure', 'x'], 'there is no option --clsure; did you mean --closure?', 'squashfs '],
-    [['squashfs', '--closure', 'a\x1b[31m\n', '-o', 'x', 'b\x1b\n'], "'b\\x1b\\x0a' is not expected, since --closure is given; give one of them", 'squashfs '],
+    [
+      ['squashfs', '--closure', 'a\x1b[31m\n', '-o', 'x', 'b\x1b\n'],
+      "'b\\x1b\\x0a' is not expected, since --closure is given; give one of them",
+      'squashfs ',
+    ],
   ])('%j', async (args, message, command) => {
     const { status, stdout, stderr } = await kilnix(args)
     expect(stderr).toBe(`kilnix: ${message}\nTry 'kilnix ${command}--help'.\n`)

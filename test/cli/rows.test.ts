@@ -31,9 +31,14 @@ afterAll(() => rmSync(folder, { recursive: true }))
 
 /** A value that is not the default, as it is written; in JSON, too, unless the second says otherwise. */
 const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>> = {
+  paths: ['/nix/store/x-nixos'],
   closure: ['/a/closure'],
   store: ['/a/store'],
   root: ['/a/root'],
+  from: ['https://cache.example.org'],
+  trustedPublicKeys: ['name:AAAA'],
+  narCache: ['/a/nars'],
+  narCacheSize: ['1G', 1024 ** 3],
   toplevel: ['/nix/store/x-nixos'],
   toplevelSpec: ['/a/spec.json'],
   replacements: ['/nix/store/a-old=/nix/store/b-new'],
@@ -54,6 +59,11 @@ const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>>
   menuPrefix: ['> '],
   defaultEntry: ['debug'],
   menuSuffix: [''],
+  entries: ['Memory=/a/memtest.efi'],
+  menuTitle: ['Mine'],
+  grubTheme: ['/a/theme'],
+  splash: ['/a/picture.png'],
+  serialConsole: ['ttyS1,9600'],
   specialisation: ['debug'],
   initrdSecrets: ['/a/secrets'],
   prepend: ['/a/ucode.img'],
@@ -85,6 +95,12 @@ const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>>
   listen: ['[::1]:0'],
   names: ['boot.example.org'],
   inputFormat: ['vmdk'],
+  backing: ['/a/base.qcow2'],
+  dataFile: ['/a/data.raw'],
+  extents: ['/a/extents'],
+  snapshot: ['before'],
+  disk: ['2'],
+  additionalDisks: ['/a/data.img'],
 }
 
 /** How a row is given in both ways: flags are turned over, and the last of several words is taken. */
@@ -98,10 +114,16 @@ function sampleOf(named: NamedRow): { readonly args: readonly string[]; readonly
   return { args: [`--${flag}=${text}`], json: row.repeatable ? [json] : json }
 }
 
-/** By name, what the command does not work without. */
+/** By name, what the command does not work without: of two that exclude each other, the one that may stand for the other. */
 function requiredArgs(command: Command, except: string): string[] {
-  const needed = rowList(command.rows).filter(({ key, row }) => row.required && key !== except)
+  const needed = rowList(command.rows).filter(
+    ({ key, row }) => key !== except && (row.required || (row.insteadOf !== undefined && row.insteadOf !== except)),
+  )
   return needed.flatMap(({ key, flag }) => [`--${flag}`, SAMPLES[key]?.[0] ?? '/a/file'])
+}
+
+function isNeeded(command: Command, { key, row }: NamedRow): boolean {
+  return row.required || row.insteadOf !== undefined || rowList(command.rows).some((other) => other.row.insteadOf === key)
 }
 
 const COMMANDS = await loadCommands()
@@ -128,8 +150,9 @@ describe('an option gives the same', () => {
     expect(fromConfig).toEqual(fromArguments)
     expect(fromConfig[named.key]).toEqual((fromArguments as Record<string, unknown>)[named.key])
     expect(fromConfig).toHaveProperty(named.key)
-    // Without it, it is something else.
-    if (!named.row.required) expect(readSettings(command, base, {})).not.toEqual(fromArguments)
+    // Without it, it is something else, or nothing.
+    if (isNeeded(command, named)) expect(() => readSettings(command, base, {})).toThrow(expect.objectContaining({ code: 'USAGE' }))
+    else expect(readSettings(command, base, {})).not.toEqual(fromArguments)
   })
 
   it.each(CONFIGURED.map((command) => [command.name, command] as const))('kilnix %s has one spelling a row', (_, { rows }) => {

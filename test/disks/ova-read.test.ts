@@ -125,8 +125,8 @@ describe('an OVA is refused', () => {
   it('with two disks', async () => {
     await refused(
       packed({ 'second.vmdk': files.get('vm-disk1.vmdk') ?? '' }),
-      'UNSUPPORTED',
-      /several disks, vm-disk1\.vmdk and second\.vmdk/,
+      'USAGE',
+      /2 disks in it.*1 \('vm-disk1\.vmdk'\), 2 \('second\.vmdk'\)/,
     )
   })
 

@@ -1,9 +1,15 @@
 /** A run of every command over the small closure, for faults that may meet any of them. */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import type { CommandName } from '../../src/cli/commands/index.ts'
+import { readClosure } from '../../src/nix/listing/read.ts'
+import { storePolicy } from '../../src/nix/store/store-policy.ts'
+import { scanHost } from '../../src/tree/scan.ts'
 import { addTwin } from '../images/twins.ts'
+import { cacheOf } from '../nix/cache/server.ts'
+import type { Sample } from '../nix/store-samples.ts'
 import { specOfToplevel } from '../system/assemble/of-store.ts'
 import { kilnix, smallWork, type Work } from './support.ts'
 
@@ -27,6 +33,18 @@ export interface Commands {
   readonly runs: Readonly<Record<CommandName, CommandRun>>
 }
 
+/** A binary cache of all that is listed, without signatures. */
+async function writeCache(listing: string, root: string, into: string): Promise<void> {
+  const { paths } = await readClosure(listing)
+  const samples = paths.map(({ path, baseName, references }): [string, Sample] => [
+    baseName,
+    { tree: scanHost(join(root, path), storePolicy()), references: references.map((reference) => basename(reference)) },
+  ])
+  const { files } = await cacheOf(Object.fromEntries(samples), { compression: 'none' })
+  mkdirSync(join(into, 'nar'), { recursive: true })
+  for (const [name, bytes] of files) writeFileSync(join(into, name), bytes)
+}
+
 export async function everyCommand(): Promise<Commands> {
   const work = await smallWork()
   const { folder, root, toplevel } = work.closure
@@ -37,6 +55,8 @@ export async function everyCommand(): Promise<Commands> {
   writeFileSync(at('spec.json'), JSON.stringify(specOfToplevel(root, toplevel, work.folder)))
   writeFileSync(at('disk.img'), randomBytes(16 << 20))
   writeFileSync(nar, (await kilnix(['nar', 'dump', join(root, toplevel)])).stdout)
+
+  await writeCache(folder, root, at('cache'))
 
   const store = ['--root', root, '--quiet']
   const input = ['--closure', folder, ...store, '--jobs', '2']
@@ -62,6 +82,18 @@ export async function everyCommand(): Promise<Commands> {
       convert: writes('disk.vmdk', 'convert', at('disk.img'), '--format', 'vmdk-stream', '--quiet'),
       toplevel: writes('system', 'toplevel', at('spec.json'), '--closure', folder, ...store),
       replace: writes('replaced', 'replace', '--closure', twin.listing, ...store, '--replace', twin.pair, '--whole-store'),
+      'store fetch': writes(
+        'fetched',
+        'store',
+        'fetch',
+        toplevel,
+        '--from',
+        pathToFileURL(at('cache')).href,
+        '--no-check-sigs',
+        '--nar-cache',
+        at('nars'),
+        '--quiet',
+      ),
       'nar dump': { args: ['nar', 'dump', join(root, toplevel)], prints: 'bytes' },
       'nar hash': { args: ['nar', 'hash', join(root, toplevel)] },
       'nar restore': { args: ['nar', 'restore', nar, join(output, 'restored')], output: join(output, 'restored') },

@@ -8,6 +8,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { sectionContent } from '../readers/pe-reader.ts'
 import { flipByte, removed } from './harm.ts'
 import { type Fixture, LARGEST_INPUT, netbootFixture, STYLES, type Style } from './netboot-support.ts'
 import { type Ended, errorLine, finish, kilnix, leftIn, NO_MOUNT, start, withDisk } from './support.ts'
@@ -56,7 +57,8 @@ async function serve(args: readonly string[] = [], node?: readonly string[]): Pr
     })
     void ended.then(({ status }) => reject(new Error(`the server ended with status ${status}: ${stderr}`)))
   })
-  const url = new URL('.', await line).href.replace(/\/$/, '')
+  const [first = ''] = (await line).split('\n')
+  const url = new URL('.', first).href.replace(/\/$/, '')
   return { child, ended, url, port: Number(new URL(url).port), stdout: () => stdout, stderr: () => stderr }
 }
 
@@ -118,7 +120,8 @@ describe('what is served', () => {
   it.each(STYLES.flatMap((style) => [false, true].map((kept) => [style, kept] as const)))(
     'in the style %s is what netboot writes, pieces kept: %s',
     async (style, kept) => {
-      const server = await serve(['--style', style, ...(kept ? ['--pieces', f.pieces] : [])])
+      const program = style === 'single' ? ['--uki'] : []
+      const server = await serve(['--style', style, ...(kept ? ['--pieces', f.pieces] : []), ...program])
       const found: Record<string, string> = {}
       for (const name of Object.keys(f.right[style])) {
         const { status, sha256, isWhole } = await download(`${server.url}/${name}`)
@@ -126,9 +129,18 @@ describe('what is served', () => {
         found[name] = sha256
       }
       expect(found).toEqual(f.right[style])
+      if (program.length > 0) {
+        // What UEFI's own HTTP boot fetches: it asks for the size first, and takes the type for what it is.
+        const { headers } = await fetch(`${server.url}/netboot.efi`, { method: 'HEAD' })
+        const { bytes } = await body(`${server.url}/netboot.efi`)
+        expect([headers.get('content-type'), Number(headers.get('content-length'))]).toEqual(['application/efi', bytes.length])
+        const initrd = createHash('sha256').update(sectionContent(bytes, '.initrd') ?? '')
+        expect(initrd.digest('hex')).toBe(found.initrd)
+      }
       const ended = await stopped(server)
       expect(ended).toMatchObject({ status: 0, signal: null })
-      expect(server.stdout()).toBe(`${server.url}/netboot.ipxe\n`)
+      const names = ['netboot.ipxe', ...(program.length > 0 ? ['netboot.efi'] : [])]
+      expect(server.stdout()).toBe(names.map((name) => `${server.url}/${name}\n`).join(''))
       expect(server.stderr()).not.toContain('error')
     },
   )

@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlink
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { CONTAINERS, type OutputFormat } from '../../src/disks/containers.ts'
 import { qcow2 } from '../../src/disks/qcow2/index.ts'
@@ -151,6 +152,82 @@ describe('convert', () => {
     await expect(convertDisk({ input: '-' })).rejects.toMatchObject({ code: 'USAGE' })
   })
 
+  it('puts several disks into one OVA, and reads each of them by name or number', async () => {
+    const inputs = { input: at('in', 'raw'), additionalDisks: [at('in', 'qcow2'), at('other')] }
+    writeFileSync(at('other'), Buffer.alloc(MEBIBYTE, 5))
+    const { plan } = await convert({ ...inputs, format: 'ova' }, at('several.ova'))
+    expect(plan.additionalDisks).toEqual([
+      { input: at('in', 'qcow2'), inputFormat: 'qcow2', diskSize: DISK.size },
+      { input: at('other'), inputFormat: 'raw', diskSize: MEBIBYTE },
+    ])
+    for (const disk of ['1', 'disk-disk2.vmdk']) {
+      await convert({ input: at('several.ova'), disk, format: 'qcow2' }, at('out', 'one'))
+      expect(await digestOf(at('out', 'one'))).toBe(wanted)
+      rmSync(at('out', 'one'))
+    }
+    await expect(convertDisk({ input: at('several.ova') })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining("3 ('disk-disk3.vmdk')"),
+    })
+    await expect(convertDisk({ ...inputs, format: 'qcow2' })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('ova'),
+    })
+    const names = ['one', 'two'].map((seed) => convert({ ...inputs, format: 'ova', seed }, at('out', seed)))
+    await Promise.all(names)
+    expect(readFileSync(at('out', 'one')).equals(readFileSync(at('out', 'two')))).toBe(false)
+    for (const name of readdirSync(at('out'))) rmSync(at('out', name))
+  })
+
+  it('reads files of a VMDK from the folder that is named, and no others', async () => {
+    mkdirSync(at('extents'))
+    writeFileSync(at('extents', 'd-flat.vmdk'), readFileSync(at('in', 'raw')))
+    const describe = (name: string): void =>
+      writeFileSync(at('d.vmdk'), `# Disk DescriptorFile\nCID=1\nparentCID=ffffffff\nRW ${DISK.size / 512} FLAT "${name}" 0\n`)
+    describe('d-flat.vmdk')
+    const made = await convertDisk({ input: at('d.vmdk'), extents: at('extents') })
+    expect(made.inputs).toEqual([at('d.vmdk'), at('extents', 'd-flat.vmdk')])
+    expect(made.plan.dataBytes).toBeLessThan(DISK.size / 2)
+    await made.close()
+    for (const name of ['../in/raw', at('in', 'raw'), '..', 'a\\b']) {
+      describe(name)
+      await expect(convertDisk({ input: at('d.vmdk'), extents: at('extents') })).rejects.toMatchObject({ code: 'UNSUPPORTED' })
+    }
+  })
+
+  it('unpacks what is compressed as a whole, in one part or several, and finds what is damaged', async () => {
+    const raw = readFileSync(at('in', 'raw'))
+    const [first, second] = [raw.subarray(0, 3_000_001), raw.subarray(3_000_001)]
+    const skippable = Buffer.from([0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3])
+    const packed = {
+      'one.gz': gzipSync(raw),
+      'two.gz': Buffer.concat([gzipSync(first), gzipSync(second)]),
+      'one.zst': zstdCompressSync(raw),
+      'two.zst': Buffer.concat([zstdCompressSync(first), skippable, zstdCompressSync(second)]),
+      'disk.qcow2.zst': zstdCompressSync(readFileSync(at('in', 'qcow2'))),
+    }
+    for (const [name, bytes] of Object.entries(packed)) {
+      writeFileSync(at(name), bytes)
+      const { plan } = await convert({ input: at(name), format: 'vdi' }, at('out', 'unpacked'))
+      expect([plan.inputFormat, plan.diskSize], name).toEqual([name.includes('qcow2') ? 'qcow2' : 'raw', DISK.size])
+      expect(await digestOf(at('out', 'unpacked')), name).toBe(wanted)
+      rmSync(at('out', 'unpacked'))
+      for (const damaged of [bytes.subarray(0, -5), bytes.subarray(0, 100), Buffer.concat([bytes, Buffer.from('more')])]) {
+        writeFileSync(at(name), damaged)
+        await expect(convertDisk({ input: at(name) }), `${name} of ${damaged.length}`).rejects.toMatchObject({
+          code: 'BAD_INPUT',
+          path: at(name),
+        })
+      }
+      writeFileSync(at(name), bytes)
+      await expect(convertDisk({ input: at(name), signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORTED' })
+    }
+    const asItIs = await convertDisk({ input: at('one.gz'), inputFormat: 'raw' })
+    expect(asItIs.plan.diskSize).toBe(packed['one.gz'].length)
+    await asItIs.close()
+    await expect(convertDisk({ input: at('one.gz'), backing: [at('one.zst')] })).rejects.toMatchObject({ code: 'USAGE' })
+  })
+
   it('keeps a disk of terabytes sparse', async () => {
     const huge = { size: 2 ** 40, extents: [bytesExtent(2 ** 39, Buffer.from('in the middle'))] }
     await saveImage(qcow2(huge), at('huge.qcow2'), { digest: false })
@@ -181,9 +258,15 @@ describe('convert refuses', () => {
     runOk('mkfifo', [at('fifo')])
     expect(await failing(at('fifo'))).toMatchObject({ code: 'UNSUPPORTED' })
     runOk('tar', ['-C', at('in'), '-cf', at('packed.tar'), 'raw'])
-    expect(await failing(at('packed.tar'))).toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('tar -xf') })
+    expect(await failing(at('packed.tar'))).toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringContaining('a tar archive and no OVA'),
+    })
     await convert({ input: at('in', 'raw'), format: 'raw.tar.gz' }, at('packed.tar.gz'))
-    expect(await failing(at('packed.tar.gz'))).toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('gzip') })
+    expect(await failing(at('packed.tar.gz'))).toMatchObject({
+      code: 'UNSUPPORTED',
+      message: expect.stringContaining('a tar archive and no OVA'),
+    })
     expect(await failing(at('packed.tar'), { inputFormat: 'ova' })).toMatchObject({
       code: 'BAD_INPUT',
       message: expect.stringContaining('.vmdk'),

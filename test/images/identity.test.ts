@@ -5,14 +5,15 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, type SmallClosure, unpackSmall } from '../../fixtures/unpack.ts'
 import { deriveGuid, guidToText } from '../../src/bytes/guid.ts'
-import { CONTAINERS, type OutputFormat } from '../../src/disks/containers.ts'
-import { qcow2 } from '../../src/disks/qcow2/index.ts'
+import { type OutputFormat, CONTAINERS as REGISTRY } from '../../src/disks/containers.ts'
+import { qcow2, qcow2Compressed } from '../../src/disks/qcow2/index.ts'
 import { convertDisk } from '../../src/images/disk/convert.ts'
 import { type DiskOptions, disk } from '../../src/images/disk/index.ts'
-import { diskIdentity } from '../../src/images/identity.ts'
+import { diskIdentity } from '../../src/images/disk-identity.ts'
 import { type ZfsOptions, zfs } from '../../src/images/zfs/index.ts'
 import { bytesExtent, type Image, isGrowing } from '../../src/io/image.ts'
 import { saveImage } from '../../src/io/output.ts'
+import { FileSource } from '../../src/io/source.ts'
 import { written } from '../disks/containers.ts'
 
 const MEBIBYTE = 1 << 20
@@ -137,7 +138,7 @@ describe('a disk that is converted', () => {
     }
   }
 
-  it.each(CONTAINERS.list.filter(({ hasIdentifiers }) => hasIdentifiers).map(({ name }) => name as OutputFormat))(
+  it.each(REGISTRY.list.filter(({ hasIdentifiers }) => hasIdentifiers).map(({ name }) => name as OutputFormat))(
     '%s: has identifiers by what it holds, and not by the name or container that it had',
     async (format) => {
       const one = await converted('one.img', format)
@@ -158,6 +159,29 @@ describe('a disk that is converted', () => {
       extents: places.map((place, index) => bytesExtent(1000 + place, noise.subarray(place, places[index + 1] ?? noise.length))),
     })
     const padded: Image = { size: MEBIBYTE, extents: [bytesExtent(0, Buffer.concat([Buffer.alloc(1000), noise, Buffer.alloc(300_000)]))] }
+    // Over the end of a region, and by threads.
+    const large: Image = {
+      size: 160 * MEBIBYTE,
+      extents: [
+        bytesExtent(1000, Buffer.alloc(40 * MEBIBYTE, 'abc')),
+        bytesExtent(64 * MEBIBYTE - 1001, Buffer.alloc(3000, 'over the end')),
+        bytesExtent(128 * MEBIBYTE, Buffer.from('at a beginning')),
+      ],
+    }
+    await saveImage(large, at('large.img'), { digest: false })
+    const wanted = await diskIdentity(large)
+    for (const [name, write] of [
+      ['large.qcow2', qcow2],
+      ['large-small.qcow2', (image: Image) => qcow2(image, { clusterSize: 512 })],
+      ['large-packed.qcow2', qcow2Compressed],
+    ] as const) {
+      await saveImage(write(large), at(name), { digest: false })
+    }
+    for (const name of ['large.img', 'large.qcow2', 'large-small.qcow2', 'large-packed.qcow2']) {
+      const source = await FileSource.open(at(name))
+      for (const jobs of [1, 3]) expect(await diskIdentity((await REGISTRY.open(source)).image, { jobs }), name).toBe(wanted)
+      await source.close()
+    }
     const same = await Promise.all([cut(0), cut(0, 1), cut(0, 3096, 7192), cut(0, 5000, 5001), padded].map((image) => diskIdentity(image)))
     expect(new Set(same).size).toBe(1)
   })

@@ -10,8 +10,10 @@ import type { CodecSpec } from '../../src/codecs/codec.ts'
 import { type NetbootOptions, netboot } from '../../src/images/netboot/index.ts'
 import { saveProduct } from '../../src/images/save.ts'
 import type { ProgressEvent } from '../../src/io/progress.ts'
+import { runOk } from '../oracles/tools.ts'
 import { readCpio } from '../readers/cpio-reader.ts'
 import { readInitrd, unpackedInitrd } from '../readers/initrd-reader.ts'
+import { sectionContent } from '../readers/pe-reader.ts'
 import { bytesSource, readSquashfs } from '../readers/squashfs-reader.ts'
 import { readTar } from '../readers/tar-reader.ts'
 
@@ -249,6 +251,36 @@ describe('kexec', () => {
     const { folder } = await build({}, 2, { name: 'none' })
     expect(statSync(join(folder, 'kexec/initrd.gz')).ino).toBe(statSync(join(folder, 'initrd')).ino)
     expect(existsSync(join(folder, 'kexec.tar'))).toBe(true)
+  })
+})
+
+describe('a unified kernel image', () => {
+  it.each(['single', 'manifest', 'per-path'] as const)('is all that iPXE loads, in one program: %s', async (style) => {
+    const { read, folder } = await build({ style, uki: true, kernelParams: ['console=ttyS0'] })
+    const program = read('netboot.efi')
+    const { plan, replaceable } = await netboot({ ...base, style, kernelParams: ['console=ttyS0'] })
+    expect(sectionContent(program, '.cmdline')?.toString()).toBe(plan.parameters)
+    expect(sectionContent(program, '.linux')?.subarray(0, read('bzImage').length).equals(read('bzImage'))).toBe(true)
+    expect(sectionContent(program, '.osrel')?.toString()).toContain(`PRETTY_NAME="${plan.label}"`)
+    let initrds = Buffer.alloc(0)
+    for (const name of plan.initrds) initrds = Buffer.concat([initrds, Buffer.alloc((4 - (initrds.length % 4)) % 4), read(name)])
+    expect(sectionContent(program, '.initrd')?.equals(initrds)).toBe(true)
+    expect(replaceable).toEqual(expect.arrayContaining(readdirSync(folder)))
+    // The others are the same files.
+    expect((await build({ style, kernelParams: ['console=ttyS0'] })).read('initrd').equals(read('initrd'))).toBe(true)
+  })
+
+  it('needs the stub of systemd', async () => {
+    const small = await unpackSmall(at('no-stub'))
+    const [systemd = ''] = small.storePaths.filter((path) => path.includes('-systemd-'))
+    runOk('chmod', ['-R', 'u+w', join(small.root, systemd)])
+    rmSync(join(small.root, systemd, 'lib/systemd/boot/efi/linuxx64.efi.stub'))
+    const without = { ...base, closure: small.folder, root: small.root, verify: false }
+    await expect(netboot({ ...without, uki: true })).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      message: expect.stringContaining('linuxx64.efi.stub: the closure has no EFI stub of systemd'),
+    })
+    expect((await netboot(without)).plan.style).toBe('single')
   })
 })
 

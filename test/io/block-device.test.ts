@@ -201,6 +201,40 @@ describe('writing', () => {
     expect(events.filter(({ kind }) => kind === 'note')).toEqual([])
   })
 
+  it('clears the copy of an older partition table in the last sector, says so, and looks whether it is gone', async () => {
+    const size = 4 * MEBIBYTE
+    for (const sector of [512, 4096]) {
+      filled()
+      const before = readFileSync(path)
+      before.write('EFI PART', size - sector)
+      // One that does not lie in the last sector is data.
+      before.write('EFI PART', size - 3 * sector)
+      writeFileSync(path, before)
+      const notes: string[] = []
+      const context = { jobs: 1, onProgress: (event: ProgressEvent) => void (event.kind === 'note' && notes.push(event.message)) }
+      await writeDevice(image, device, context)
+      expect(notes).toEqual([expect.stringContaining('the copy of an older partition table (GPT) at its end was cleared')])
+      const after = readFileSync(path)
+      expect(after.subarray(0, image.size).equals(wanted)).toBe(true)
+      expect(after.subarray(image.size).equals(before.fill(0, size - sector).subarray(image.size))).toBe(true)
+      before.write('EFI PART', size - sector)
+      writeFileSync(path, before)
+      const forgetful = failing((handle, opened) =>
+        opened === 1
+          ? {}
+          : {
+              write: (async (bytes: Uint8Array, offset: number, length: number, position: number) =>
+                position < image.size ? handle.write(bytes, offset, length, position) : { bytesWritten: length }) as never,
+            },
+      )
+      await expect(writeDevice(image, device, context, forgetful)).rejects.toMatchObject({ code: 'WRITE_FAILED' })
+    }
+    // An image with a table of its own at the end of the device stays as it is.
+    const full: Image = { size, extents: [bytesExtent(size - 512, Buffer.from('EFI PART'.padEnd(512, 'x')))] }
+    await writeDevice(full, device, { jobs: 1 })
+    expect(readFileSync(path).toString('latin1', size - 512, size - 504)).toBe('EFI PART')
+  })
+
   it('packs first what knows its size last', async () => {
     filled()
     const growing: GrowingImage = {

@@ -7,9 +7,10 @@ import { join } from 'node:path'
 import type { Worker } from 'node:worker_threads'
 import { afterAll, describe, expect, it } from 'vitest'
 import { ImageError } from '../../src/errors.ts'
-import { fileSha256, imageSha256, placeHashed } from '../../src/io/digest.ts'
+import { Digests, fileSha256, imageSha256, placeHashed } from '../../src/io/digest.ts'
 import { FileTarget } from '../../src/io/file-target.ts'
-import type { Extent, Image } from '../../src/io/image.ts'
+import { bytesExtent, type Extent, type GrowingImage, type Image } from '../../src/io/image.ts'
+import { placeImage } from '../../src/io/stream.ts'
 import { WrittenBlocks } from '../../src/io/written-blocks.ts'
 import { Dice } from '../dice.ts'
 
@@ -144,6 +145,25 @@ describe('an image whose file is hashed while it is written', () => {
     expect(given).toBe(actual)
   })
 
+  it.each([{ jobs: 1 }, { jobs: 3 }, { jobs: 3, threads: 'none' as const }])(
+    'is one of several, which are hashed together: %j',
+    async (how) => {
+      const packed = scattered(8)
+      const growing: GrowingImage = { sizeLimit: packed.size, pack: (target, start, own) => placeImage(packed, target, start, own) }
+      const few: Image = { size: 3, extents: [bytesExtent(1, Buffer.from('x'))] }
+      const names = ['planned', 'growing', 'few', 'holes']
+      const images = [scattered(7), growing, few, { size: 70 * MEBIBYTE, extents: [] }]
+      const paths = names.map((name) => join(folder, `${name}-${how.jobs}-${how.threads}`))
+      const targets = await Promise.all(paths.map(async (path) => new FileTarget(await open(path, 'wx+'), path)))
+      const digests = new Digests(how)
+      for (const [index, image] of images.entries()) await digests.place(image, targets[index] as FileTarget)
+      const given = await digests.finish()
+      await digests.close()
+      await Promise.all(targets.map((target) => target.close()))
+      expect(given).toEqual(paths.map((path) => createHash('sha256').update(readFileSync(path)).digest('hex')))
+    },
+  )
+
   it('ends with what went wrong, and no thread waits for more', async () => {
     const threads = new Set<Worker>()
     const onWorker = (worker: Worker): void => {
@@ -167,6 +187,12 @@ describe('an image whose file is hashed while it is written', () => {
       ).entries()) {
         await placed(`failing-${index}`, image, async (target) => {
           await expect(placeHashed(image, target, { ...context, signal: stop.signal })).rejects.toMatchObject({ code })
+        })
+        expect(threads.size).toBe(0)
+        const digests = new Digests({ ...context, signal: new AbortController().signal })
+        await placed(`before-${index}`, scattered(9), async (target) => {
+          await digests.place(scattered(9), target)
+          await digests.close()
         })
         expect(threads.size).toBe(0)
       }

@@ -17,6 +17,8 @@ export const PACKAGES: Readonly<Record<string, string>> = {
   sqfsdiff: 'squashfs-tools-ng',
   xorriso: 'xorriso',
   isoinfo: 'genisoimage',
+  checkisomd5: 'isomd5sum',
+  implantisomd5: 'isomd5sum',
   'fsck.fat': 'dosfstools',
   mdir: 'mtools',
   mcopy: 'mtools',

@@ -5,6 +5,7 @@ import { threadId } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { ImageError } from '../../src/errors.ts'
 import { Pool, type PoolOptions } from '../../src/threads/pool.ts'
+import { endKeptThreads } from '../../src/threads/thread.ts'
 import { type ExampleSetup, type ExampleTask, work } from './example-work.ts'
 
 const started = vi.hoisted(() => ({ workers: [] as Worker[], limit: Number.POSITIVE_INFINITY }))
@@ -224,4 +225,75 @@ it('asks threads to end and waits for what they have in hand; terminates what ma
   await terminated.pool.close()
   expect(await exit).toEqual([1])
   expect(terminated.counts[1]).toBe(0)
+})
+
+describe('threads that are kept', () => {
+  const left = (): Worker[] => started.workers.filter((worker) => worker.threadId !== -1)
+
+  it('go to the next pool with its own work, stop flag and signal', async () => {
+    const first = open({ keepsThreads: true })
+    first.pool.start()
+    const ids = await Promise.all([0, 1].map((thread) => first.pool.run({ kind: 'where' }, { thread })))
+    await Promise.all([first.pool.close(), first.pool.close()])
+    expect([...first.counts]).toEqual([2, 2, 2])
+    const second = open()
+    const others = await Promise.all([0, 1].map((thread) => second.pool.run({ kind: 'where' }, { thread })))
+    expect(others.sort()).toEqual(ids.sort())
+    // Closing the first again touches no thread of the second.
+    await first.pool.close()
+    expect(await second.pool.run(double(4))).toBe(8)
+    const waiting = second.pool.run({ kind: 'untilSignal' })
+    while (second.counts[0] !== 4) await new Promise(setImmediate)
+    await second.pool.close()
+    await expect(waiting).rejects.toMatchObject({ code: 'ABORTED' })
+    expect([...first.counts, ...second.counts]).toEqual([2, 2, 2, 4, 2, 2])
+    expect(started.workers).toHaveLength(2)
+  })
+
+  it('are none of a pool that failed', async () => {
+    const { pool } = open({ keepsThreads: true }, { open: 'throws' })
+    await expect(pool.run(double(1))).rejects.toMatchObject({ code: 'UNSUPPORTED' })
+    await pool.close()
+    expect(left()).toEqual([])
+  })
+
+  it('that die while nobody has them are not given away', async () => {
+    const first = open({ keepsThreads: true })
+    await first.pool.run(double(1))
+    await first.pool.close()
+    await started.workers[0]?.terminate()
+    const second = open()
+    expect(await second.pool.run(double(2))).toBe(4)
+    await second.pool.close()
+    expect(started.workers).toHaveLength(2)
+  })
+
+  it('die as the thread of the pool that has them', async () => {
+    const first = open({ keepsThreads: true })
+    await first.pool.run(double(1))
+    await first.pool.close()
+    const second = open()
+    await expect(second.pool.run({ kind: 'exit' })).rejects.toMatchObject({
+      code: 'WORKER_DIED',
+      message: expect.stringContaining('exit code 3'),
+    })
+    await second.pool.close()
+  })
+
+  it('end when they are told to', async () => {
+    const { pool } = open({ keepsThreads: true })
+    await pool.run(double(1))
+    await pool.close()
+    expect(left()).toHaveLength(1)
+    await endKeptThreads()
+    expect(left()).toEqual([])
+  })
+
+  it('end after a while', async () => {
+    const { pool } = open({ keepsThreads: true })
+    await pool.run(double(1))
+    await pool.close()
+    expect(left()).toHaveLength(1)
+    await vi.waitFor(() => expect(left()).toEqual([]), { timeout: 10_000, interval: 100 })
+  })
 })

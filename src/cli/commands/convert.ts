@@ -4,7 +4,7 @@ import { imageCommand } from '../command.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
 import { standardInput } from '../standard-input.ts'
-import { choice, path } from '../values.ts'
+import { choice, path, text } from '../values.ts'
 
 /** Names of what can be read, as a sentence has them. */
 const READABLE = CONTAINERS.inputFormats.join(', ').replace(/, ([^,]+)$/, ' or $1')
@@ -17,6 +17,8 @@ export default imageCommand({
     usage: 'kilnix convert IN -o FILE [options]',
     examples: [
       { about: 'By the endings of the names', line: 'kilnix convert nixos.img -o nixos.vdi' },
+      { about: 'A change, and the disk that it is one of', line: 'kilnix convert change.qcow2 --backing base.qcow2 -o whole.qcow2' },
+      { about: 'Two disks in one appliance', line: 'kilnix convert boot.img --additional-disk data.img -o machine.ova' },
       { about: 'Compressed', line: 'kilnix convert nixos.vmdk --format qcow2-compressed --compression zstd:3 -o nixos.qcow2' },
     ],
   },
@@ -27,13 +29,35 @@ export default imageCommand({
       required: true,
       positional: true,
       configurable: false,
-      about: `The disk image to read: ${READABLE}; a block device, or - for standard input`,
+      about: `The disk image to read: ${READABLE}; compressed as a whole by gzip or zstd, too; a block device, or - for standard input`,
     }),
     inputFormat: row({
       type: choice(CONTAINERS.inputFormats, 'FORMAT'),
       group: 'Input',
       defaultText: 'what the first and last bytes say',
       about: `Format of IN: ${READABLE}`,
+    }),
+    backing: row({
+      type: path('FILE'),
+      group: 'Input',
+      repeatable: true,
+      about:
+        'The disk that IN is a change of, its backing file or parent; once more for the one below that. Nothing is opened because an image names it',
+    }),
+    dataFile: row({ type: path('FILE'), group: 'Input', about: 'The file with the data of a qcow2 that keeps them apart' }),
+    extents: row({
+      type: path('DIR'),
+      group: 'Input',
+      about: 'The folder with the files of a vmdk that lies in several, flat or split; they have the names that it says',
+    }),
+    snapshot: row({ type: text('NAME'), group: 'Input', about: 'The snapshot of a qcow2 to read, by its id or name' }),
+    disk: row({ type: text('NAME'), group: 'Input', about: 'The disk of an OVA with several to read, by its name or number' }),
+    additionalDisks: row({
+      type: path('FILE'),
+      flag: 'additional-disk',
+      group: 'Input',
+      repeatable: true,
+      about: 'A further disk for an OVA, behind that of IN',
     }),
     output: rows.FILE,
     force: rows.FORCE,

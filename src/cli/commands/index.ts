@@ -1,4 +1,4 @@
-/** The commands, in the order of help and documentation: a line each. One that is run loads no other. */
+/** The commands, in the order of help and documentation: a line each. One that is run loads no other, but for those that tell of all. */
 import type { Command } from '../command.ts'
 
 const IMPORTERS = {
@@ -12,6 +12,7 @@ const IMPORTERS = {
   convert: () => import('./convert.ts'),
   toplevel: () => import('./toplevel.ts'),
   replace: () => import('./replace.ts'),
+  'store fetch': () => import('./store-fetch.ts'),
   'nar dump': () => import('./nar-dump.ts'),
   'nar hash': () => import('./nar-hash.ts'),
   'nar restore': () => import('./nar-restore.ts'),
@@ -22,18 +23,34 @@ const IMPORTERS = {
   'closure check': () => import('./closure-check.ts'),
 }
 
+/** What tells of Kilnix itself: neither a file nor a store is looked at. */
+const ABOUT_IMPORTERS = {
+  presets: () => import('./presets.ts'),
+  schema: () => import('./schema.ts'),
+  help: () => import('./help.ts'),
+}
+
 export type CommandName = keyof typeof IMPORTERS
 
+export type AboutName = keyof typeof ABOUT_IMPORTERS
+
+/** Those that do something. */
 export const COMMAND_NAMES = Object.keys(IMPORTERS) as readonly CommandName[]
 
-export type NamedCommand = Command & { readonly name: CommandName }
+export const ABOUT_NAMES = Object.keys(ABOUT_IMPORTERS) as readonly AboutName[]
 
-export async function loadCommand(name: CommandName): Promise<NamedCommand> {
-  const { default: command }: { readonly default: NamedCommand } = await IMPORTERS[name]()
+export type NamedCommand<N = CommandName> = Command & { readonly name: N }
+
+export async function loadCommand<const N extends CommandName | AboutName>(name: N): Promise<NamedCommand<N>> {
+  const importers: Readonly<Record<CommandName | AboutName, () => Promise<unknown>>> = { ...IMPORTERS, ...ABOUT_IMPORTERS }
+  const { default: command } = (await importers[name]()) as { readonly default: NamedCommand<N> }
   if (command.name !== name) throw new RangeError(`the file of kilnix ${name} has kilnix ${command.name}`)
   return command
 }
 
-export function loadCommands(names: readonly CommandName[] = COMMAND_NAMES): Promise<readonly NamedCommand[]> {
-  return Promise.all(names.map(loadCommand))
+/** Without names all that do something. */
+export function loadCommands(): Promise<readonly NamedCommand[]>
+export function loadCommands<N extends CommandName | AboutName>(names: readonly N[]): Promise<readonly NamedCommand<N>[]>
+export function loadCommands(names: readonly (CommandName | AboutName)[] = COMMAND_NAMES): Promise<readonly NamedCommand<unknown>[]> {
+  return Promise.all(names.map((name) => loadCommand(name)))
 }

@@ -1,9 +1,12 @@
 import { MENU_DEFAULTS } from '../../boot/menu.ts'
+import { MENU_STYLES } from '../../boot/menu-look.ts'
+import { ISO_FIRMWARES } from '../../images/iso/firmware.ts'
 import { imageCommand } from '../command.ts'
 import { storeInput } from '../input.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
 import { choice, flag, path, text } from '../values.ts'
+import { menuAddition } from '../values-boot.ts'
 
 export default imageCommand({
   name: 'iso',
@@ -16,6 +19,10 @@ export default imageCommand({
       {
         about: 'For BIOS and UEFI, from a store below ./root, with a faster codec',
         line: 'kilnix iso --closure ./closure-info --root ./root --syslinux /usr/lib --compression zstd:3 -o nixos.iso',
+      },
+      {
+        about: 'With Memtest86+ in the menu, for BIOS and UEFI alike, and on a serial port',
+        line: "kilnix iso --closure ./closure-info --syslinux /usr/lib --entry 'Memtest86+=./memtest86plus.efi' --serial-console ttyS0 -o nixos.iso",
       },
       { about: 'Straight onto a USB stick', line: 'kilnix iso --closure ./closure-info -o /dev/sdX' },
       { about: 'What would be written', line: 'kilnix iso --closure ./closure-info -o nixos.iso --dry-run' },
@@ -49,6 +56,12 @@ export default imageCommand({
       about:
         'For UEFI: a folder with EFI/BOOT/BOOT*.EFI, of as many machines as there are, or one EFI program; an x86_64 system may have one for 32-bit firmware alone. The menu of GRUB is written where that GRUB looks, also behind a shim',
     }),
+    firmware: row({
+      type: choice(ISO_FIRMWARES),
+      group: 'Boot',
+      defaultText: 'both with --syslinux, else uefi',
+      about: 'What is to start the image; bios leaves out the EFI system partition',
+    }),
     kernelParams: rows.KERNEL_PARAMS,
     ...rows.INITRD_SECRETS,
     timeoutSeconds: row({ ...rows.TIMEOUT, defaultText: String(MENU_DEFAULTS.timeoutSeconds) }),
@@ -65,6 +78,45 @@ export default imageCommand({
       group: 'Boot',
       default: false,
       about: 'No entry for the system itself, only for its specialisations, as isoImage.showConfiguration = false',
+    }),
+    entries: row({
+      type: menuAddition(),
+      group: 'Boot',
+      flag: 'entry',
+      repeatable: true,
+      about:
+        'A further entry: an EFI program (systemd-boot, GRUB) or what is made as a kernel of Linux (isolinux), such as Memtest86+ or an EFI shell; several files of one title are one entry, of which each boot loader takes the first that it can start; next-device leaves the medium (GRUB, isolinux)',
+    }),
+    menu: row({
+      type: choice(MENU_STYLES),
+      group: 'Boot',
+      default: 'graphical',
+      about: 'Whether GRUB and isolinux may use a graphical screen for their menus; systemd-boot is always in text',
+    }),
+    menuTitle: row({
+      type: text('TEXT'),
+      group: 'Boot',
+      defaultText: 'NixOS; that of the theme',
+      about: "Heading of isolinux' menu and of a theme for GRUB",
+    }),
+    grubTheme: row({
+      type: path('DIR'),
+      group: 'Boot',
+      defaultText: 'none, or what --efi-boot brings',
+      about: 'Theme for GRUB: a folder with theme.txt, whose fonts are loaded',
+    }),
+    splash: row({
+      type: path('FILE'),
+      group: 'Boot',
+      defaultText: 'none',
+      about: 'Picture behind the menus of isolinux and of GRUB without a theme: a PNG or JPEG, for isolinux of 800x600',
+    }),
+    serialConsole: row({
+      type: text('PORT[,SPEED]'),
+      group: 'Boot',
+      defaultText: 'none; isolinux is on ttyS0 in any case',
+      about:
+        'Menus of GRUB and isolinux, and the messages and console of the kernel, on a serial port of a PC as well: ttyS0 to ttyS3, at 115200 unless SPEED says otherwise; systemd-boot is where the firmware is',
     }),
     specialisation: row({
       ...rows.SPECIALISATION,
@@ -88,6 +140,14 @@ export default imageCommand({
       default: 'gpt',
       about: 'Partition tables for USB sticks: a clean GPT with a protective MBR, the overlapping entries that nixpkgs writes, or none',
     }),
+    mediaCheck: row({
+      type: flag(),
+      group: 'Image',
+      default: false,
+      about:
+        'Implant an MD5 of the image as isomd5sum does, by which checkisomd5 finds a medium that is damaged; the image is read once more',
+    }),
+    seed: rows.SEED,
     add: rows.ADD,
     mtimeSeconds: rows.MTIME,
     ...rows.BUILDING,

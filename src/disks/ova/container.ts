@@ -13,6 +13,8 @@ export const OVA = {
   endings: ['ova'],
   hasIdentifiers: true,
   hasMachine: true,
+  holdsSeveral: true,
+  takes: ['disk'],
   marks: [mark(257, 'ustar')],
   codecs: ['gzip'],
   /** The descriptor comes first (DMTF DSP0243, section 5), and its name is the first field of the archive. */
@@ -22,8 +24,8 @@ export const OVA = {
   },
   async writer() {
     const { ova } = await import('./index.ts')
-    return (disk, { seed, fileName, timeSeconds, compression, machine }) =>
-      ova(disk, {
+    return (disk, { seed, fileName, timeSeconds, compression, machine, furtherDisks = [] }) =>
+      ova([disk, ...furtherDisks], {
         ...machine,
         seed,
         name: machineName(fileName),

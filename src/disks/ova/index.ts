@@ -2,8 +2,8 @@
  * OVA: an appliance for VirtualBox and VMware, a tar archive of its descriptor, a manifest, and streamOptimized disks (DMTF DSP0243 1.1,
  * section 5).
  *
- * Not supported: certificates; of VirtualBox' own settings more than the firmware. Read are archives with one VMDK in them, whose files
- * are compared with the manifest; a certificate is not looked at.
+ * Not supported: certificates; of VirtualBox' own settings more than the firmware. Of archives that are read, one VMDK is, and
+ * the files are compared with the manifest; a certificate is not looked at.
  */
 import { createHash, type Hash } from 'node:crypto'
 import { alignUp } from '../../bytes/align.ts'
@@ -19,7 +19,7 @@ import { type VmdkAdapter, vmdkStream } from '../vmdk/index.ts'
 import { type OvfMachine, ovfText } from './ovf.ts'
 import { BLOCK_SIZE, END_SIZE, fileHeader } from './tar.ts'
 
-export { openOva } from './read.ts'
+export { type OvaReadOptions, openOva } from './read.ts'
 
 export interface OvaOptions extends MachineOptions {
   /** Identifiers are derived from it. */

@@ -8,13 +8,14 @@ export const QCOW2 = {
   largeSectors: 'attached',
   marks: [mark(0, 'QFI\xfb')],
   holdsPool: true,
+  takes: ['backing', 'dataFile', 'snapshot'],
   async writer() {
     const { qcow2 } = await import('./index.ts')
     return (disk) => qcow2(disk)
   },
-  async read(source) {
+  async read(source, options) {
     const { openQcow2 } = await import('./index.ts')
-    return openQcow2(source)
+    return openQcow2(source, options)
   },
 } as const satisfies Container
 

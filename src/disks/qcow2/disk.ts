@@ -65,6 +65,26 @@ export const HIGH = {
   offset: 0x00ffffff,
 } as const
 
+/** Section "Extended L2 Entries": so many subclusters, whose bits follow the entry: allocated in the low word, zero in the high one. */
+export const SUBCLUSTER_COUNT = 32
+export const EXTENDED_ENTRY_SIZE = 16
+/** The least of images with such entries. */
+export const EXTENDED_CLUSTER_BITS = 14
+
+/** Section "Snapshots": what every entry of the table begins with; extra data, id and name follow, up to a multiple of 8. */
+export const snapshot = struct('qcow2 snapshot', 40, {
+  l1TableOffset: [0, 'u64be'],
+  l1Size: [8, 'u32be'],
+  idSize: [12, 'u16be'],
+  nameSize: [14, 'u16be'],
+  extraSize: [36, 'u32be'],
+})
+/** Of the extra data, where there are so many: the disk's size at that time. */
+export const snapshotExtra = struct('qcow2 snapshot extra data', 16, { size: [8, 'u64be'] })
+/** QEMU takes no more (block/qcow2.h). */
+export const SNAPSHOT_LIMIT = 65536
+export const SNAPSHOT_EXTRA_LIMIT = 1024
+
 /** Bit 0 of a standard descriptor: the cluster reads as zeros. */
 export const LOW_ZERO = 1
 
@@ -75,8 +95,12 @@ export function compressedOffsetBits(clusterBits: number): number {
 
 /** Sections "Header extensions" and "Feature name table". */
 const FEATURE_NAME_TABLE = 0x6803f857
-const extension = struct('qcow2 header extension', 8, { type: [0, 'u32be'], length: [4, 'u32be'] })
+export const extension = struct('qcow2 header extension', 8, { type: [0, 'u32be'], length: [4, 'u32be'] })
 const featureName = struct('qcow2 feature name', 48, { kind: [0, 'u8'], bit: [1, 'u8'], name: [2, 'bytes', 46] })
+
+/** Extensions whose data are a name: of the backing file's format, and of the external data file. */
+export const BACKING_FORMAT = 0xe2792aca
+export const DATA_FILE = 0x44415441
 
 /** Kind (0 incompatible, 1 compatible, 2 autoclear), bit and name, as qemu-img writes them. */
 const FEATURES = [

@@ -3,8 +3,8 @@
  * versions 2 and 3.
  *
  * Not written: backing files, snapshots, bitmaps, encryption, extended L2 entries, external data files, lazy
- * refcounts, refcounts of other than 16 bits. Read neither, and refused: backing files, encryption, extended L2
- * entries, external data files; snapshots and bitmaps are passed over.
+ * refcounts, refcounts of other than 16 bits. Read neither, and refused: encryption. Bitmaps are passed over, backing
+ * files and external data files are read when the caller gives them.
  */
 import type { GrowingImage, Image } from '../../io/image.ts'
 import { packCompressed, planCompressed, type Qcow2CompressedOptions } from './compressed.ts'
@@ -13,7 +13,7 @@ import { planQcow2, type Qcow2Options } from './plan.ts'
 
 export { QCOW2_COMPRESSED_DEFAULTS, type Qcow2CompressedOptions } from './compressed.ts'
 export { planQcow2, QCOW2_DEFAULTS, type Qcow2Options, type Qcow2Plan } from './plan.ts'
-export { openQcow2 } from './read.ts'
+export { openQcow2, type Qcow2ReadOptions } from './read.ts'
 
 /**
  * A disk image; clusters that no extent touches are not allocated. A size that is no multiple of 512 is rounded up.

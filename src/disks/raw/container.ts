@@ -10,8 +10,8 @@ export const RAW = {
   async writer() {
     return (disk) => disk
   },
-  async read(source, { signal }) {
+  async read(source, options) {
     const { openRaw } = await import('./index.ts')
-    return openRaw(source, { skipZeros: true, ...(signal && { signal }) })
+    return openRaw(source, { ...options, skipZeros: true })
   },
 } as const satisfies Container

@@ -8,12 +8,13 @@ export const VDI = {
   hasIdentifiers: true,
   marks: [mark(64, '\x7f\x10\xda\xbe')],
   holdsPool: true,
+  takes: ['backing'],
   async writer() {
     const { vdi } = await import('./index.ts')
     return (disk, { seed }) => vdi(disk, { seed })
   },
-  async read(source) {
+  async read(source, options) {
     const { openVdi } = await import('./index.ts')
-    return openVdi(source)
+    return openVdi(source, options)
   },
 } as const satisfies Container

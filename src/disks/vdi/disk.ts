@@ -37,7 +37,7 @@ export const FILE_INFO = '<<< Oracle VM VirtualBox Disk Image >>>\n'
 export const SIGNATURE = 0xbeda107f
 export const VERSION = 0x00010001
 export const HEADER_SIZE = 400
-export const IMAGE_TYPE = { dynamic: 1, fixed: 2 } as const
+export const IMAGE_TYPE = { dynamic: 1, fixed: 2, differencing: 4 } as const
 export const SECTOR_SIZE = 512
 export const BLOCK_SIZE = 1 << 20
 

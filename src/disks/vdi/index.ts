@@ -1,7 +1,7 @@
 /**
- * VDI, the disk images of VirtualBox, version 1.1: a writer of dynamic ones and a reader of dynamic and fixed ones.
+ * VDI, the disk images of VirtualBox, version 1.1: a writer of dynamic ones, and a reader that takes differencing ones as well.
  *
- * Not written: fixed images, blocks of other than 1 MiB. Read neither, and refused: undo and differencing images,
+ * Not written: fixed and differencing images, blocks of other than 1 MiB. Read neither, and refused: undo images,
  * other versions, blocks with extra data.
  */
 import { alignUp, unitsFor } from '../../bytes/align.ts'

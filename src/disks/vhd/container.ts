@@ -15,13 +15,14 @@ export const VHD = {
   hasIdentifiers: true,
   marks: [mark(0, COOKIE), mark(-FOOTER_SIZE, COOKIE)],
   holdsPool: true,
+  takes: ['backing'],
   async writer() {
     const { dynamicVhd, VHD_DEFAULTS } = await import('./index.ts')
     return (disk, { seed, timeSeconds = 0 }) => dynamicVhd(disk, { seed, timeSeconds: Math.max(timeSeconds, VHD_DEFAULTS.timeSeconds) })
   },
   async read(source, options) {
     const { openVhd } = await import('./index.ts')
-    return openVhd(source, options)
+    return openVhd(source, { ...options, skipZeros: true })
   },
 } as const satisfies Container
 

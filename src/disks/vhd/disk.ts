@@ -38,6 +38,9 @@ export const dynamicHeader = struct('VHD dynamic header', 1024, {
   maxTableEntries: [28, 'u32be'],
   blockSize: [32, 'u32be'],
   checksum: [36, 'u32be'],
+  parentUniqueId: [40, 'bytes', 16],
+  /** UTF-16, big endian. */
+  parentUnicodeName: [64, 'bytes', 512],
 })
 
 export const FOOTER_COOKIE = ascii('conectix', 'VHD cookie')

@@ -1,8 +1,9 @@
 /**
- * VHD, the older disk images of Hyper-V and those of Azure: writers of fixed and dynamic ones, and a reader of both.
+ * VHD, the older disk images of Hyper-V and those of Azure: writers of fixed and dynamic ones, and a reader that takes
+ * differencing ones as well.
  *
- * Not written: blocks of other than 2 MiB. Read neither, and refused: differencing disks. The sector bitmaps of
- * dynamic disks are not looked at: a sector of an allocated block that was never written is zero anyway.
+ * Not written: differencing disks, blocks of other than 2 MiB. The sector bitmaps of dynamic disks are not looked at: a
+ * sector of an allocated block that was never written is zero anyway.
  */
 import { deriveGuid } from '../../bytes/guid.ts'
 import { blockOrdinal } from '../../io/block-runs.ts'
@@ -36,7 +37,7 @@ export {
   type VhdOptions,
   type VhdPlan,
 } from './plan.ts'
-export { openVhd } from './read.ts'
+export { openVhd, type VhdReadOptions } from './read.ts'
 
 const BITMAP = new Uint8Array(SECTOR_SIZE).fill(0xff)
 

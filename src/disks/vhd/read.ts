@@ -1,17 +1,20 @@
-/** Reads VHDs, fixed and dynamic. */
+/** Reads VHDs, fixed, dynamic and differencing. */
 import { unitsFor } from '../../bytes/align.ts'
 import { decode } from '../../bytes/decode.ts'
+import { guidToText } from '../../bytes/guid.ts'
 import { ImageError } from '../../errors.ts'
-import type { Image } from '../../io/image.ts'
-import { type MappedRange, mappedImage, RangeList } from '../../io/mapped.ts'
+import { type DataSearchOptions, searchData } from '../../io/data-search.ts'
+import { plainImage } from '../../io/layers.ts'
+import { type MappedFile, mappedImage } from '../../io/mapped.ts'
 import type { ProgressListener } from '../../io/progress.ts'
-import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
+import { type RandomAccessSource, readPart } from '../../io/source.ts'
 import type { ReadOptions } from '../container.ts'
+import { type FurtherFiles, onParent, type ReadDisk } from '../reading/further.ts'
+import { type BlockTable, blockRanges, checkBlocks, sectorRuns } from '../reading/tables.ts'
 import {
   checksum,
   DISK_TYPE,
   dynamicHeader,
-  ENTRY_SIZE,
   FOOTER_COOKIE,
   footer,
   GEOMETRY_CREATORS,
@@ -22,40 +25,56 @@ import {
   VERSION,
 } from './disk.ts'
 
-interface Volume {
-  readonly source: RandomAccessSource
-  readonly size: number
-  readonly tableOffset: number
-  readonly blockSize: number
-  readonly bitmapSize: number
+export interface VhdReadOptions extends FurtherFiles, DataSearchOptions, Pick<ReadOptions, 'onProgress'> {
+  /** Look through a fixed disk now, and leave out what is zero; default false. */
+  readonly skipZeros?: boolean
 }
 
 /**
- * The virtual disk: one extent for a fixed one, extents for allocated blocks for a dynamic one. `onProgress` gets a note where
- * the stated size is not what counts. Throws BAD_INPUT for
- * what contradicts the specification or the file's own size, UNSUPPORTED for what `index.ts` lists.
+ * The virtual disk: one extent for a fixed one, extents for allocated blocks for others. `onProgress` gets a note where
+ * the stated size is not what counts. Throws BAD_INPUT for what contradicts the specification or the file's own size,
+ * UNSUPPORTED for what `index.ts` lists, and what opening a parent and `searchData` throw.
  */
-export async function openVhd(source: RandomAccessSource, { onProgress }: Pick<ReadOptions, 'onProgress'> = {}): Promise<Image> {
+export async function openVhd(source: RandomAccessSource, options: VhdReadOptions = {}): Promise<ReadDisk> {
   const record = await readFooter(source)
   const { diskType } = record
-  const size = sizeOf(record, onProgress)
+  const size = sizeOf(record, options.onProgress)
+  const identity = guidToText(record.uniqueId)
+  const file: MappedFile = { what: 'vhd', source }
   if (diskType === DISK_TYPE.fixed) {
     if (size > source.size - footer.size) {
       throw new ImageError('BAD_INPUT', `vhd: the disk has ${size} bytes, the file ${source.size}; it was cut short`)
     }
-    const range = { start: 0, length: size, position: 0 }
-    return mappedImage(source, { what: 'vhd', size, ranges: (_from, end) => once(end === 0 ? [] : [range]) })
+    const runs = options.skipZeros === true ? await searchData(source, 0, size, options) : undefined
+    return { ...(await plainImage(file, 0, size, runs)), identity }
   }
-  if (diskType !== DISK_TYPE.dynamic) {
-    const kind = diskType === DISK_TYPE.differencing ? 'a differencing disk, which needs its parent' : `of type ${diskType}`
-    throw new ImageError('UNSUPPORTED', `vhd: the disk is ${kind}; merge it into a dynamic or fixed one first`)
+  if (diskType !== DISK_TYPE.dynamic && diskType !== DISK_TYPE.differencing) {
+    throw new ImageError('UNSUPPORTED', `vhd: the disk is of type ${diskType}; fixed, dynamic and differencing ones are read`)
   }
-  const volume = await readDynamicHeader(source, record.dataOffset, size)
-  return mappedImage(source, { what: 'vhd', size, ranges: (from, end) => ranges(volume, from, end) })
-}
-
-async function* once<T>(value: T): AsyncGenerator<T> {
-  yield value
+  const header = await readDynamicHeader(source, record.dataOffset)
+  const { blockSize, tableOffset } = header
+  checkBlocks('vhd', size, blockSize, header.maxTableEntries, SECTOR_SIZE)
+  const sectorCount = blockSize / SECTOR_SIZE
+  const bitmapSize = unitsFor(sectorCount / 8, SECTOR_SIZE) * SECTOR_SIZE
+  const table: BlockTable = {
+    file,
+    position: tableOffset,
+    name: 'block allocation table',
+    blockSize,
+    placeOf(view, at) {
+      const sector = view.getUint32(at)
+      return sector === UNUSED ? undefined : sector * SECTOR_SIZE + bitmapSize
+    },
+    // Of the blocks of other disks all is their own: what was never written is zero.
+    ...(diskType === DISK_TYPE.differencing && {
+      present: async (position) =>
+        sectorRuns(await readPart(source, position - bitmapSize, bitmapSize, 'vhd sector bitmap'), sectorCount, SECTOR_SIZE, 'highest'),
+    }),
+  }
+  const own = await mappedImage({ what: 'vhd', size, ranges: (from, end) => blockRanges(table, from, end) })
+  if (diskType === DISK_TYPE.dynamic) return { ...own, identity }
+  const name = new TextDecoder('utf-16be').decode(header.parentUnicodeName).replace(/\0.*$/s, '')
+  return { ...(await onParent(own, { what: 'vhd', name, identity: guidToText(header.parentUniqueId) }, options)), identity }
 }
 
 type FooterRecord = ReturnType<typeof decode<typeof footer.fields>>
@@ -100,40 +119,11 @@ function sizeOf(record: FooterRecord, onProgress: ProgressListener | undefined):
   return size
 }
 
-async function readDynamicHeader(source: RandomAccessSource, position: number, size: number): Promise<Volume> {
+async function readDynamicHeader(source: RandomAccessSource, position: number) {
   const bytes = await readPart(source, position, dynamicHeader.size, 'vhd dynamic header')
   const record = decode(dynamicHeader, bytes, 0, 'vhd dynamic header')
   if (Buffer.compare(record.cookie, HEADER_COOKIE) !== 0) throw new ImageError('BAD_INPUT', `vhd: no dynamic header at ${position}`)
   dynamicHeader.write(bytes, 0, { checksum: 0 })
   if (checksum(bytes) !== record.checksum) throw new ImageError('BAD_INPUT', 'vhd: the dynamic header has a wrong checksum; it is damaged')
-  const { blockSize, maxTableEntries, tableOffset } = record
-  if (blockSize < SECTOR_SIZE || !Number.isInteger(Math.log2(blockSize))) {
-    throw new ImageError('BAD_INPUT', `vhd: the block size is ${blockSize}, no power of two from ${SECTOR_SIZE} on`)
-  }
-  if (maxTableEntries < unitsFor(size, blockSize)) {
-    throw new ImageError('BAD_INPUT', `vhd: the disk has ${size} bytes, its table ${maxTableEntries} blocks of ${blockSize}`)
-  }
-  const bitmapSize = unitsFor(blockSize / SECTOR_SIZE / 8, SECTOR_SIZE) * SECTOR_SIZE
-  return { source, size, tableOffset, blockSize, bitmapSize }
-}
-
-async function* ranges(volume: Volume, from: number, end: number): AsyncGenerator<readonly MappedRange[]> {
-  const { source, blockSize, bitmapSize, tableOffset } = volume
-  const table = { position: tableOffset, entrySize: ENTRY_SIZE, what: 'vhd: block allocation table' }
-  for await (const { first, count, view } of tableChunks(source, table, Math.floor(from / blockSize), unitsFor(end, blockSize))) {
-    const list = new RangeList()
-    for (let index = 0; index < count; index++) {
-      const sector = view.getUint32(index * ENTRY_SIZE)
-      if (sector === UNUSED) continue
-      const position = sector * SECTOR_SIZE + bitmapSize
-      if (position + blockSize > source.size) {
-        throw new ImageError(
-          'BAD_INPUT',
-          `vhd: block ${first + index} lies at ${position}, the file has ${source.size} bytes; it was cut short`,
-        )
-      }
-      list.add((first + index) * blockSize, blockSize, position)
-    }
-    yield list.ranges
-  }
+  return record
 }

@@ -8,13 +8,14 @@ export const VHDX = {
   hasIdentifiers: true,
   marks: [mark(0, 'vhdxfile')],
   holdsPool: true,
+  takes: ['backing'],
   largeSectors: 'said',
   async writer() {
     const { vhdx } = await import('./index.ts')
     return (disk, { seed }) => vhdx(disk, { seed })
   },
-  async read(source) {
+  async read(source, options) {
     const { openVhdx } = await import('./index.ts')
-    return openVhdx(source)
+    return openVhdx(source, options)
   },
 } as const satisfies Container

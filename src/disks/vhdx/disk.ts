@@ -34,8 +34,42 @@ export const regionEntry = struct('VHDX region table entry', 32, {
   required: [28, 'u32le'],
 })
 
-/** 2.3.1. */
-export const logEntry = struct('VHDX log entry header', 64, { signature: [0, 'bytes', 4], logGuid: [32, 'bytes', 16] })
+/** 2.3.1.1; the checksum is that of the whole entry. */
+export const logEntry = struct('VHDX log entry header', 64, {
+  signature: [0, 'bytes', 4],
+  checksum: [4, 'u32le'],
+  /** Bytes, with descriptors and data: whole log sectors. */
+  entryLength: [8, 'u32le'],
+  /** Where in the log the oldest entry lies that this one needs. */
+  tail: [12, 'u32le'],
+  sequenceNumber: [16, 'u64le'],
+  descriptorCount: [24, 'u32le'],
+  logGuid: [32, 'bytes', 16],
+})
+/** 2.3.1.2: so many bytes of the file become zero. */
+export const zeroDescriptor = struct('VHDX zero descriptor', 32, {
+  signature: [0, 'bytes', 4],
+  zeroLength: [8, 'u64le'],
+  fileOffset: [16, 'u64le'],
+})
+/** 2.3.1.3: a log sector of data, whose first eight and last four bytes stand here. */
+export const dataDescriptor = struct('VHDX data descriptor', 32, {
+  signature: [0, 'bytes', 4],
+  trailingBytes: [4, 'bytes', 4],
+  leadingBytes: [8, 'bytes', 8],
+  fileOffset: [16, 'u64le'],
+})
+/** Entries and data begin at multiples of it (2.3). */
+export const LOG_SECTOR_SIZE = 4096
+
+/** 2.6.2.6; keys and values follow, as UTF-16. */
+export const parentLocator = struct('VHDX parent locator', 20, { locatorType: [0, 'bytes', 16], keyValueCount: [18, 'u16le'] })
+export const locatorEntry = struct('VHDX parent locator entry', 12, {
+  keyOffset: [0, 'u32le'],
+  valueOffset: [4, 'u32le'],
+  keyLength: [8, 'u16le'],
+  valueLength: [10, 'u16le'],
+})
 
 /** 2.6.1.1. */
 export const metadataTable = struct('VHDX metadata table', 32, { signature: [0, 'bytes', 8], entryCount: [10, 'u16le'] })
@@ -61,6 +95,9 @@ export const SIGNATURE = {
   regionTable: ascii('regi', 'VHDX signature'),
   metadata: ascii('metadata', 'VHDX signature'),
   logEntry: ascii('loge', 'VHDX signature'),
+  zeroDescriptor: ascii('zero', 'VHDX signature'),
+  dataDescriptor: ascii('desc', 'VHDX signature'),
+  dataSector: ascii('data', 'VHDX signature'),
 } as const
 
 export const VERSION = 1
@@ -94,7 +131,7 @@ export const ITEM = {
 export const ITEM_FLAG = { virtualDisk: 2, required: 4 } as const
 
 /** 2.5.1.1: states of a payload block. Zero, and not not-present, is what QEMU writes too: no reader can take it for anything else. */
-export const BLOCK_STATE = { notPresent: 0, undefined: 1, zero: 2, unmapped: 3, unmappedV1: 5, fullyPresent: 6 } as const
+export const BLOCK_STATE = { notPresent: 0, undefined: 1, zero: 2, unmapped: 3, unmappedV1: 5, fullyPresent: 6, partlyPresent: 7 } as const
 export const STATE_MASK = 7
 export const BAT_ENTRY_SIZE = 8 as const
 
@@ -119,7 +156,7 @@ const CHECKSUM_AT = 4
 /** Whether a header or region table begins with `signature` and has the checksum that it states. */
 export function isSound(bytes: Uint8Array, signature: Uint8Array): boolean {
   const stated = Buffer.from(bytes.buffer, bytes.byteOffset).readUInt32LE(CHECKSUM_AT)
-  const copy = bytes.slice()
+  const copy = Uint8Array.from(bytes)
   copy.fill(0, CHECKSUM_AT, CHECKSUM_AT + 4)
   return Buffer.compare(bytes.subarray(0, signature.length), signature) === 0 && checksum(copy) === stated
 }

@@ -1,12 +1,15 @@
-/** Reads VHDX files, dynamic and fixed. */
+/** Reads VHDX files, dynamic, fixed and differencing. */
 import { unitsFor } from '../../bytes/align.ts'
 import { decode } from '../../bytes/decode.ts'
 import { guidToText } from '../../bytes/guid.ts'
 import type { Fields, Struct } from '../../bytes/struct.ts'
 import { ImageError } from '../../errors.ts'
+import type { ByteRun } from '../../io/byte-run.ts'
 import { type MappedRange, mappedImage, RangeList } from '../../io/mapped.ts'
 import { type RandomAccessSource, readPart, tableChunks } from '../../io/source.ts'
-import type { DiskImage, SectorSize } from '../sectors.ts'
+import { type FurtherFiles, onParent, type ReadDisk } from '../reading/further.ts'
+import { sectorRuns } from '../reading/tables.ts'
+import type { SectorSize } from '../sectors.ts'
 import {
   BAT_ENTRY_SIZE,
   BLOCK_SIZE,
@@ -19,11 +22,12 @@ import {
   ITEM,
   ITEM_FLAG,
   isSound,
-  logEntry,
+  locatorEntry,
   METADATA_TABLE_SIZE,
   metadataEntry,
   metadataTable,
   PLACE,
+  parentLocator,
   REGION,
   REGION_TABLE_SIZE,
   regionEntry,
@@ -35,6 +39,10 @@ import {
   VERSION,
   virtualDiskSize,
 } from './disk.ts'
+import { replayed } from './log.ts'
+
+/** Names of files, and keys. */
+const LOCATOR_LIMIT = 256 << 10
 
 interface Region {
   readonly position: number
@@ -48,25 +56,30 @@ interface Volume {
   readonly blockSize: number
   readonly chunkRatio: number
   readonly bat: Region
+  /** Of a disk that is a change of another. */
+  readonly parent: { readonly name: string; readonly identity?: string } | undefined
 }
 
 /**
- * The virtual disk and its sector size, with extents for present blocks. Throws BAD_INPUT for what contradicts the specification or the
- * file's own size, UNSUPPORTED for what `index.ts` lists.
+ * The virtual disk and its sector size, with extents for present blocks, as they are when the log is replayed. Throws BAD_INPUT for what
+ * contradicts the specification or the file's own size, UNSUPPORTED for what `index.ts` lists, and what opening a parent throws.
  */
-export async function openVhdx(source: RandomAccessSource): Promise<DiskImage> {
-  const signature = await readPart(source, 0, SIGNATURE.file.length, 'vhdx file identifier')
+export async function openVhdx(written: RandomAccessSource, options: FurtherFiles = {}): Promise<ReadDisk> {
+  const signature = await readPart(written, 0, SIGNATURE.file.length, 'vhdx file identifier')
   if (Buffer.compare(signature, SIGNATURE.file) !== 0)
     throw new ImageError('BAD_INPUT', 'vhdx: the file does not begin with its identifier')
-  await checkHeader(source)
+  const current = await readHeader(written)
+  const source = await replayed(written, current)
   const { bat, metadata } = await readRegions(source)
   const volume = await readMetadata(source, metadata, bat)
-  const image = await mappedImage(source, { what: 'vhdx', size: volume.size, ranges: (from, end) => ranges(volume, from, end) })
-  return { ...image, sectorSize: volume.sectorSize }
+  const { size, sectorSize, parent } = volume
+  const own = await mappedImage({ what: 'vhdx', size, ranges: (from, end) => ranges(volume, from, end) })
+  const disk = parent === undefined ? own : await onParent(own, { what: 'vhdx', ...parent }, options)
+  return { ...disk, sectorSize, identity: guidToText(current.dataWriteGuid) }
 }
 
 /** The header in force is the sound one with the higher number (MS-VHDX 2.2.2). */
-async function checkHeader(source: RandomAccessSource): Promise<void> {
+async function readHeader(source: RandomAccessSource) {
   let current: ReturnType<typeof decode<typeof header.fields>> | undefined
   for (const place of PLACE.headers) {
     const bytes = await readPart(source, place, header.size, 'vhdx header')
@@ -76,29 +89,7 @@ async function checkHeader(source: RandomAccessSource): Promise<void> {
   }
   if (current === undefined) throw new ImageError('BAD_INPUT', 'vhdx: neither header has a right checksum; the file is damaged')
   if (current.version !== VERSION) throw new ImageError('UNSUPPORTED', `vhdx: version ${current.version}; ${VERSION} is read`)
-  if (current.logGuid.some((byte) => byte !== 0)) await checkLog(source, current)
-}
-
-const LOG_CHUNK_SIZE = 1 << 20
-/** Log entries begin at multiples of it (2.3). */
-const LOG_SECTOR_SIZE = 4096
-
-/** A log that has an entry of its own time may have to be replayed. */
-async function checkLog(
-  source: RandomAccessSource,
-  { logOffset, logLength, logGuid }: { logOffset: number; logLength: number; logGuid: Uint8Array },
-) {
-  for (let done = 0; done < logLength; done += LOG_CHUNK_SIZE) {
-    const chunk = await readPart(source, logOffset + done, Math.min(LOG_CHUNK_SIZE, logLength - done), 'vhdx log')
-    for (let at = 0; at + logEntry.size <= chunk.length; at += LOG_SECTOR_SIZE) {
-      const entry = decode(logEntry, chunk, at, 'vhdx log entry')
-      if (Buffer.compare(entry.signature, SIGNATURE.logEntry) !== 0 || Buffer.compare(entry.logGuid, logGuid) !== 0) continue
-      throw new ImageError(
-        'UNSUPPORTED',
-        'vhdx: the log holds changes that are not in their place yet; start and shut down its machine once, or attach and detach the disk',
-      )
-    }
-  }
+  return current
 }
 
 async function readRegions(source: RandomAccessSource): Promise<{ readonly bat: Region; readonly metadata: Region }> {
@@ -127,7 +118,7 @@ async function readMetadata(source: RandomAccessSource, region: Region, bat: Reg
   if (Buffer.compare(signature, SIGNATURE.metadata) !== 0 || entryCount > ENTRY_LIMIT) {
     throw new ImageError('BAD_INPUT', `vhdx: no metadata table at ${region.position}`)
   }
-  const places = new Map<string, number>()
+  const places = new Map<string, Region>()
   for (let index = 0; index < entryCount; index++) {
     const entry = decode(metadataEntry, table, metadataTable.size + index * metadataEntry.size, 'vhdx metadata entry')
     const id = guidToText(entry.itemId)
@@ -139,19 +130,18 @@ async function readMetadata(source: RandomAccessSource, region: Region, bat: Reg
     if (!isKnown && (entry.flags & ITEM_FLAG.required) !== 0) {
       throw new ImageError('UNSUPPORTED', `vhdx: the metadata item ${id} is required and not known`)
     }
-    places.set(id, region.position + entry.offset)
+    places.set(id, { position: region.position + entry.offset, length: entry.length })
   }
   const item = async <F extends Fields>(id: Uint8Array, record: Struct<F>) => {
-    const position = places.get(guidToText(id))
+    const position = places.get(guidToText(id))?.position
     if (position === undefined) throw new ImageError('BAD_INPUT', `vhdx: the metadata item ${guidToText(id)} is missing`)
     return decode(record, await readPart(source, position, record.size, 'vhdx metadata item'), 0, 'vhdx metadata item')
   }
   const { blockSize, flags } = await item(ITEM.fileParameters, fileParameters)
   const { size } = await item(ITEM.virtualDiskSize, virtualDiskSize)
   const { size: logicalSectorSize } = await item(ITEM.logicalSectorSize, sectorSize)
-  if ((flags & HAS_PARENT) !== 0) {
-    throw new ImageError('UNSUPPORTED', 'vhdx: a differencing disk, which needs its parent; merge it into a dynamic or fixed one first')
-  }
+  const locator = places.get(guidToText(ITEM.parentLocator))
+  const parent = (flags & HAS_PARENT) === 0 ? undefined : locator === undefined ? { name: '' } : await readLocator(source, locator)
   if (!Number.isInteger(Math.log2(blockSize)) || blockSize < BLOCK_SIZE.minimum || blockSize > BLOCK_SIZE.maximum) {
     throw new ImageError(
       'BAD_INPUT',
@@ -166,48 +156,98 @@ async function readMetadata(source: RandomAccessSource, region: Region, bat: Reg
   }
   const ratio = chunkRatio(blockSize, logicalSectorSize)
   const count = unitsFor(size, blockSize)
-  if ((count + Math.floor(Math.max(0, count - 1) / ratio)) * BAT_ENTRY_SIZE > bat.length) {
+  const chunkCount = parent === undefined ? Math.floor(Math.max(0, count - 1) / ratio) : unitsFor(count, ratio)
+  const entries = parent === undefined ? count + chunkCount : chunkCount * (ratio + 1)
+  if (entries * BAT_ENTRY_SIZE > bat.length) {
     throw new ImageError('BAD_INPUT', `vhdx: the BAT has ${bat.length} bytes, too few for ${count} blocks`)
   }
-  return { source, size, sectorSize: logicalSectorSize, blockSize, chunkRatio: ratio, bat }
+  return { source, size, sectorSize: logicalSectorSize, blockSize, chunkRatio: ratio, bat, parent }
+}
+
+/** Keys and values as text; of them, where the parent lies and what it was when the disk was made. */
+async function readLocator(source: RandomAccessSource, { position, length }: Region): Promise<{ name: string; identity?: string }> {
+  if (length > LOCATOR_LIMIT) throw new ImageError('BAD_INPUT', `vhdx: the parent locator has ${length} bytes; ${LOCATOR_LIMIT} are read`)
+  const bytes = Buffer.from(await readPart(source, position, length, 'vhdx parent locator'))
+  const { keyValueCount } = decode(parentLocator, bytes, 0, 'vhdx parent locator')
+  const values = new Map<string, string>()
+  for (let index = 0; index < keyValueCount; index++) {
+    const entry = decode(locatorEntry, bytes, parentLocator.size + index * locatorEntry.size, 'vhdx parent locator')
+    const text = (offset: number, size: number): string => bytes.toString('utf16le', offset, offset + size)
+    values.set(text(entry.keyOffset, entry.keyLength), text(entry.valueOffset, entry.valueLength))
+  }
+  const linkage = values.get('parent_linkage')?.replace(/[{}]/g, '').toUpperCase()
+  const name = values.get('relative_path') ?? values.get('absolute_win32_path') ?? ''
+  return { name, ...(linkage !== undefined && { identity: linkage }) }
 }
 
 async function* ranges(volume: Volume, from: number, end: number): AsyncGenerator<readonly MappedRange[]> {
   const { source, blockSize, bat } = volume
   const perChunk = volume.chunkRatio + 1
+  const file = { what: 'vhdx', source }
   const entryOf = (block: number): number => block + Math.floor(block / volume.chunkRatio)
   const table = { position: bat.position, entrySize: BAT_ENTRY_SIZE, what: 'vhdx: BAT' }
   const firstEntry = entryOf(Math.floor(from / blockSize))
   const endEntry = end === 0 ? 0 : entryOf(unitsFor(end, blockSize) - 1) + 1
   for await (const { first, count, view } of tableChunks(source, table, firstEntry, endEntry)) {
-    const list = new RangeList()
+    const list = new RangeList(file)
     for (let index = 0; index < count; index++) {
       const entry = first + index
       if (entry % perChunk === volume.chunkRatio) continue
       const block = entry - Math.floor(entry / perChunk)
-      const low = view.getUint32(index * BAT_ENTRY_SIZE, true)
-      if (isZero(low & STATE_MASK, block)) continue
-      const position = view.getUint32(index * BAT_ENTRY_SIZE + 4, true) * 2 ** 32 + low - (low % 2 ** 20)
+      const { state, position } = entryAt(view, index * BAT_ENTRY_SIZE)
+      const presence = presenceOf(state, block, volume.parent !== undefined)
+      if (presence === 'zeros') list.addZeros(block * blockSize, blockSize)
+      if (presence === 'zeros' || presence === 'nothing') continue
       if (position === 0 || position + blockSize > source.size) {
         throw new ImageError('BAD_INPUT', `vhdx: block ${block} lies at ${position}, the file has ${source.size} bytes; it was cut short`)
       }
-      list.add(block * blockSize, blockSize, position)
+      if (presence === 'all') list.add(block * blockSize, blockSize, position)
+      else for (const run of await presentSectors(volume, block)) list.add(block * blockSize + run.start, run.length, position + run.start)
     }
     yield list.ranges
   }
 }
 
-function isZero(state: number, block: number): boolean {
+/** 2.5.1. */
+function entryAt(view: DataView, at: number): { readonly state: number; readonly position: number } {
+  const low = view.getUint32(at, true)
+  return { state: low & STATE_MASK, position: view.getUint32(at + 4, true) * 2 ** 32 + low - (low % 2 ** 20) }
+}
+
+/** 2.5.1.2 and 2.6.2.6: the sector bitmap of a chunk, of which each block has a part. */
+async function presentSectors(
+  { source, bat, blockSize, sectorSize, chunkRatio: ratio }: Volume,
+  block: number,
+): Promise<Iterable<ByteRun>> {
+  const chunk = Math.floor(block / ratio)
+  const entry = bat.position + (chunk * (ratio + 1) + ratio) * BAT_ENTRY_SIZE
+  const bytes = await readPart(source, entry, BAT_ENTRY_SIZE, 'vhdx: BAT')
+  const { state, position } = entryAt(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0)
+  if (state !== BLOCK_STATE.fullyPresent) {
+    throw new ImageError('BAD_INPUT', `vhdx: block ${block} is there in part, and its sector bitmap is in state ${state}`)
+  }
+  const sectorCount = blockSize / sectorSize
+  const bitmap = await readPart(source, position + ((block % ratio) * sectorCount) / 8, sectorCount / 8, 'vhdx sector bitmap')
+  return sectorRuns(bitmap, sectorCount, sectorSize, 'lowest')
+}
+
+/** What a disk has of a block: with a parent, what it does not have is the parent's. */
+function presenceOf(state: number, block: number, hasParent: boolean): 'all' | 'part' | 'zeros' | 'nothing' {
   switch (state) {
     case BLOCK_STATE.fullyPresent:
-      return false
+      return 'all'
     case BLOCK_STATE.notPresent:
+      return 'nothing'
     case BLOCK_STATE.undefined:
     case BLOCK_STATE.zero:
     case BLOCK_STATE.unmapped:
     case BLOCK_STATE.unmappedV1:
-      return true
-    default:
-      throw new ImageError('BAD_INPUT', `vhdx: block ${block} is in state ${state}, which a disk without a parent has not`)
+      return 'zeros'
+    case BLOCK_STATE.partlyPresent:
+      if (hasParent) return 'part'
   }
+  throw new ImageError(
+    'BAD_INPUT',
+    `vhdx: block ${block} is in state ${state}, which a disk ${hasParent ? 'has not' : 'without a parent has not'}`,
+  )
 }

@@ -11,16 +11,17 @@ export const VMDK = {
   about: 'VMware Workstation and Fusion',
   endings: ['vmdk'],
   hasIdentifiers: true,
-  // Sparse extents, those of ESX, and descriptors that stand alone; the last two are known and refused.
+  // Sparse extents, those of ESX, which are known and refused, and descriptors that stand alone.
   marks: [mark(0, 'KDMV'), mark(0, 'COWD'), mark(0, '# Disk DescriptorFile')],
   holdsPool: true,
+  takes: ['backing', 'extents'],
   async writer() {
     const { vmdk } = await import('./index.ts')
     return (disk, { seed, fileName }) => vmdk(disk, { seed, fileName: plainFileName(fileName) })
   },
-  async read(source) {
+  async read(source, options) {
     const { openVmdk } = await import('./index.ts')
-    return openVmdk(source)
+    return openVmdk(source, { ...options, skipZeros: true })
   },
 } as const satisfies Container
 

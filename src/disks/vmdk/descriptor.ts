@@ -18,7 +18,7 @@ export interface VmdkOptions {
 export const VMDK_DEFAULTS = { fileName: 'disk.vmdk', adapter: 'ide' } as const
 
 /** Parent of a disk that has none. */
-const NO_PARENT = 'ffffffff'
+export const NO_PARENT = 'ffffffff'
 /** ATA has no more cylinders. */
 const IDE_CYLINDER_LIMIT = 16383
 
@@ -63,14 +63,4 @@ export function encodeDescriptor(
   const bytes = new Uint8Array(DESCRIPTOR_SECTORS * SECTOR_SIZE)
   bytes.set(ascii(lines.join('\n'), 'VMDK descriptor'))
   return bytes
-}
-
-/** Throws UNSUPPORTED when the text of a descriptor names a parent. */
-export function checkNoParent(text: string): void {
-  const parent = /^\s*parentCID\s*=\s*([0-9a-f]+)/im.exec(text)?.[1]
-  if (parent === undefined || parent.toLowerCase() === NO_PARENT) return
-  throw new ImageError(
-    'UNSUPPORTED',
-    `vmdk: the disk is a change of another one (parentCID=${parent}); export it as one whole disk where it was made`,
-  )
 }

@@ -1,8 +1,8 @@
 /**
- * VMDK, the disk images of VMware: writers of monolithicSparse and streamOptimized ones, and a reader of both.
+ * VMDK, the disk images of VMware: writers of monolithicSparse and streamOptimized ones, and a reader that takes those in several
+ * files (flat, split) and changes of a parent too, where the caller gives the files.
  *
- * Not written: zeroed grains, split, flat and ESX kinds. Read neither, and refused: disks of several files (a
- * descriptor of its own, flat and split extents), changes of a parent, seSparse and COWD extents.
+ * Not written: zeroed grains, split, flat and ESX kinds. Read neither, and refused: seSparse and COWD extents, raw devices.
  */
 import { alignUp } from '../../bytes/align.ts'
 import type { BlockRuns } from '../../io/block-runs.ts'
@@ -29,7 +29,7 @@ import { packStream, planStream, type VmdkStreamOptions } from './stream.ts'
 
 export { VMDK_DEFAULTS, type VmdkAdapter, type VmdkOptions } from './descriptor.ts'
 export { planSparse, type VmdkSparsePlan } from './plan.ts'
-export { openVmdk } from './read.ts'
+export { openVmdk, type VmdkReadOptions } from './read.ts'
 export { planStream, VMDK_STREAM_DEFAULTS, type VmdkStreamOptions, type VmdkStreamPlan } from './stream.ts'
 
 /**

@@ -46,6 +46,7 @@ export const volumeDescriptor = struct('volume descriptor', BLOCK_SIZE, {
   expirationDate: [847, 'bytes', 17],
   effectiveDate: [864, 'bytes', 17],
   fileStructureVersion: [881, 'u8'],
+  applicationUse: [883, 'bytes', 512],
 })
 
 /** Boot record volume descriptor (El Torito 1.0, figure 7). */

@@ -9,6 +9,7 @@ import { BLOCK_SIZE, bootRecordDescriptor, DESCRIPTOR_TYPE, STANDARD_IDENTIFIER,
 import { bootCatalog, patchBootInfoTable } from './el-torito.ts'
 import { encodeHierarchy, type PlacedHierarchy } from './hierarchy.ts'
 import { checkBootFile, gptRecords, nixpkgsRecords, type SystemRecord } from './hybrid.ts'
+import { BLANKS, mediaCheck } from './media-check.ts'
 import type { FileData } from './nodes.ts'
 import { ISO9660_DEFAULTS, type Iso9660Options } from './options.ts'
 import { type FinalLayout, finishLayout, type Layout } from './plan.ts'
@@ -42,7 +43,12 @@ export async function emit(layout: Layout, target: Target, start: number, contex
   if (esp !== undefined) await writer.copy(final.locate(esp).block * BLOCK_SIZE, esp)
   for (const { position, bytes } of metadata(final)) await writer.write(position, bytes)
   const extents = [...writer.extents(), ...packed.extents.map((extent) => moveExtent(extent, growingStart))]
-  return { size: final.totalBlocks * BLOCK_SIZE, extents: extents.sort((a, b) => a.start - b.start) }
+  const image = { size: final.totalBlocks * BLOCK_SIZE, extents: extents.sort((a, b) => a.start - b.start) }
+  if (options.mediaCheck === true) {
+    const position = layout.descriptorBlock * BLOCK_SIZE + volumeDescriptor.fields.applicationUse[0]
+    await writer.write(position, await mediaCheck(image, context.signal))
+  }
+  return image
 }
 
 /** Writes pieces, counts them, and remembers where they are. */
@@ -143,8 +149,13 @@ function metadata(final: FinalLayout): SystemRecord[] {
     hierarchies.push({ position: placed.start * BLOCK_SIZE, bytes })
     return rootRecord
   }
+  // Of the whole medium alone: either sum, of it and of the partition, would be part of what the other is taken over.
+  const useOf = (placed: PlacedHierarchy): Uint8Array =>
+    options.mediaCheck === true && placed === layout.primary ? BLANKS : new Uint8Array(0)
   const descriptorSet = (block: number, bootBlock: number | undefined, trees: readonly PlacedHierarchy[], spaceSize: number): void => {
-    const [primary, ...others] = trees.map((placed) => describeVolume(options, placed, encode(placed), spaceSize, placed !== trees[0]))
+    const [primary, ...others] = trees.map((placed) =>
+      describeVolume(options, placed, encode(placed), spaceSize, { joliet: placed !== trees[0], applicationUse: useOf(placed) }),
+    )
     const boot = bootBlock === undefined ? [] : [describeBoot(bootBlock)]
     const set = [...(primary === undefined ? [] : [primary]), ...boot, ...others, endOfSet()]
     set.forEach((bytes, index) => {
@@ -190,7 +201,7 @@ function describeVolume(
   placed: PlacedHierarchy,
   rootDirectoryRecord: Uint8Array,
   volumeSpaceSize: number,
-  joliet: boolean,
+  { joliet, applicationUse }: { readonly joliet: boolean; readonly applicationUse: Uint8Array },
 ): Uint8Array {
   const date = volumeDate(options.mtimeSeconds)
   const unspecified = volumeDate(undefined)
@@ -225,6 +236,7 @@ function describeVolume(
     expirationDate: unspecified,
     effectiveDate: unspecified,
     fileStructureVersion: 1,
+    applicationUse,
   })
 }
 

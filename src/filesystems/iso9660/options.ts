@@ -23,6 +23,8 @@ export interface Iso9660Options {
   readonly joliet?: boolean
   readonly growingFile?: GrowingFile
   readonly boot?: BootOptions
+  /** Implant an MD5 of the volume, which `checkisomd5` compares (see `media-check.ts`). Default false. */
+  readonly mediaCheck?: boolean
   /** Default `{ kind: 'none' }`. */
   readonly hybrid?: HybridOptions
 }

@@ -15,7 +15,7 @@ import {
   VERSION_MAJOR,
   VERSION_MINOR,
 } from './disk.ts'
-import { directoryInode, fileInode, specialInode } from './inodes.ts'
+import { appendDirectoryInode, appendFileInode, appendSpecialInode } from './inodes.ts'
 import { writeListing } from './listing.ts'
 import { MetadataWriter } from './metadata.ts'
 import type { PlannedInode, SquashfsPlan } from './plan.ts'
@@ -107,29 +107,46 @@ async function writeInodeTable(plan: SquashfsPlan, stored: StoredData, out: Sequ
   const inodes = new MetadataWriter(codec)
   const directories = new MetadataWriter(codec)
   const references = new Float64Array(plan.inodes.length)
-  for (const inode of plan.inodes) {
-    references[inode.number - 1] = inodes.reference
-    inodes.append(encodeInode(inode, plan, stored, directories, references))
-    if (inodes.finishedBytes >= CHUNK_SIZE) await out.write(inodes.take())
+  for (let next = 1; next <= references.length; ) {
+    next = appendInodes(plan, stored, { inodes, directories, references }, next)
+    await out.write(inodes.take())
   }
   inodes.finish()
   await out.write(inodes.take())
   return { references, directories }
 }
 
-function encodeInode(
-  inode: PlannedInode,
-  plan: SquashfsPlan,
-  stored: StoredData,
-  directories: MetadataWriter,
-  references: Float64Array,
-): Uint8Array {
+interface Tables {
+  readonly inodes: MetadataWriter
+  readonly directories: MetadataWriter
+  /** By inode number less one. */
+  readonly references: Float64Array
+}
+
+/** Append the inodes from number `first` on until a chunk is full; returns the number of the next. */
+function appendInodes(plan: SquashfsPlan, stored: StoredData, tables: Tables, first: number): number {
+  const { inodes, references } = tables
+  let next = first
+  while (next <= references.length && inodes.finishedBytes < CHUNK_SIZE) {
+    references[next - 1] = inodes.reference
+    appendInode(plan.inodes.numbered(next++), plan, stored, tables)
+  }
+  return next
+}
+
+function appendInode(inode: PlannedInode, plan: SquashfsPlan, stored: StoredData, { inodes, directories, references }: Tables): void {
   const { node, listing } = inode
-  if (listing !== undefined) return directoryInode(inode, listing.parentNumber, writeListing(directories, listing, references))
-  if (node.kind !== 'file') return specialInode(inode)
+  if (listing !== undefined) {
+    appendDirectoryInode(inodes, inode, listing.parentNumber, writeListing(directories, listing, references))
+    return
+  }
+  if (node.kind !== 'file') {
+    appendSpecialInode(inodes, inode)
+    return
+  }
   const file = stored.files.get(node) ?? (node.size === 0 ? STORED_EMPTY : undefined)
   if (file === undefined) throw new RangeError(`squashfs: inode ${inode.number}: no data stored for a file of ${node.size} bytes`)
-  return fileInode(inode, node, file, plan.options.blockSize)
+  appendFileInode(inodes, inode, node, file, plan.options.blockSize)
 }
 
 function superblockFlags({ options, xattrSets }: SquashfsPlan, hasCompressorOptions: boolean): number {

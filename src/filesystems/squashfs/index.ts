@@ -54,7 +54,7 @@ export function squashfs(root: DirectoryNode, options: SquashfsPackOptions = {})
       const metadataCodec = await openCodec(metadataSpec(codec), METADATA_BLOCK_SIZE)
       context.onProgress?.({ kind: 'stage', stage: 'squashfs', totalBytes: contentBytes })
       const stored = await packData(
-        { root, files: plan.files, digests, blockSize, codec, fragments },
+        { root, files: plan.files, inodes: plan.inodes, digests, blockSize, codec, fragments },
         target,
         start,
         plan.dataStart,

@@ -1,4 +1,4 @@
-/** Section 5, Inode Table: one planned inode to its record. */
+/** Section 5, Inode Table: one planned inode to its record, which is appended to the table. */
 import type { FileNode } from '../../tree/tree.ts'
 import {
   basicDevice,
@@ -19,48 +19,58 @@ import {
   U32_MAXIMUM,
 } from './disk.ts'
 import type { WrittenListing } from './listing.ts'
+import type { MetadataWriter } from './metadata.ts'
 import type { PlannedInode } from './plan.ts'
 import type { StoredFile } from './stored.ts'
 
-/** The record of an inode that is neither file nor directory. */
-export function specialInode(inode: PlannedInode): Uint8Array {
+/** An inode that is neither file nor directory. */
+export function appendSpecialInode(table: MetadataWriter, inode: PlannedInode): void {
   const { node, linkCount, xattrIndex } = inode
   const extended = xattrIndex !== NO_INDEX
   const header = inodeHeader(inode, extended)
   switch (node.kind) {
-    case 'symlink': {
-      const record = symlinkInode.encode({ ...header, linkCount, targetSize: node.target.length })
-      return Buffer.concat([record, node.target, extended ? symlinkTrailer.encode({ xattrIndex }) : new Uint8Array(0)])
-    }
+    case 'symlink':
+      table.appendRecord(symlinkInode, { ...header, linkCount, targetSize: node.target.length })
+      table.append(node.target)
+      if (extended) table.appendRecord(symlinkTrailer, { xattrIndex })
+      return
     case 'characterDevice':
     case 'blockDevice': {
       const deviceNumber = encodeDevice(node.major, node.minor)
-      if (extended) return extendedDevice.encode({ ...header, linkCount, deviceNumber, xattrIndex })
-      return basicDevice.encode({ ...header, linkCount, deviceNumber })
+      if (extended) table.appendRecord(extendedDevice, { ...header, linkCount, deviceNumber, xattrIndex })
+      else table.appendRecord(basicDevice, { ...header, linkCount, deviceNumber })
+      return
     }
     case 'fifo':
     case 'socket':
-      return extended ? extendedIpc.encode({ ...header, linkCount, xattrIndex }) : basicIpc.encode({ ...header, linkCount })
+      if (extended) table.appendRecord(extendedIpc, { ...header, linkCount, xattrIndex })
+      else table.appendRecord(basicIpc, { ...header, linkCount })
+      return
     case 'file':
     case 'directory':
       throw new RangeError(`squashfs: inode ${inode.number} is a ${node.kind}`)
   }
 }
 
-export function directoryInode(inode: PlannedInode, parentInode: number, listing: WrittenListing): Uint8Array {
+export function appendDirectoryInode(table: MetadataWriter, inode: PlannedInode, parentInode: number, listing: WrittenListing): void {
   const { linkCount, xattrIndex } = inode
   const { blockIndex, blockOffset, index } = listing
   const fileSize = listing.size + LISTING_SIZE_EXTRA
   const extended = xattrIndex !== NO_INDEX || index.length > 0
   const common = { ...inodeHeader(inode, extended), linkCount, fileSize, blockIndex, blockOffset, parentInode }
-  if (!extended) return basicDirectory.encode(common)
-  const parts = [extendedDirectory.encode({ ...common, xattrIndex, indexCount: index.length })]
-  for (const { name, ...place } of index) parts.push(directoryIndex.encode({ ...place, nameSize: name.length - 1 }), name)
-  return Buffer.concat(parts)
+  if (!extended) {
+    table.appendRecord(basicDirectory, common)
+    return
+  }
+  table.appendRecord(extendedDirectory, { ...common, xattrIndex, indexCount: index.length })
+  for (const { name, ...place } of index) {
+    table.appendRecord(directoryIndex, { ...place, nameSize: name.length - 1 })
+    table.append(name)
+  }
 }
 
 /** `blockWords` and the rest of `stored` are the data stage's; a wrong number of blocks is its mistake. */
-export function fileInode(inode: PlannedInode, file: FileNode, stored: StoredFile, blockSize: number): Uint8Array {
+export function appendFileInode(table: MetadataWriter, inode: PlannedInode, file: FileNode, stored: StoredFile, blockSize: number): void {
   const { linkCount, xattrIndex } = inode
   const { blocksStart, blockWords, fragmentIndex, fragmentOffset, sparseBytes } = stored
   const blockCount = fragmentIndex === NO_INDEX ? Math.ceil(file.size / blockSize) : Math.floor(file.size / blockSize)
@@ -69,14 +79,16 @@ export function fileInode(inode: PlannedInode, file: FileNode, stored: StoredFil
   }
   const extended = linkCount > 1 || file.size > U32_MAXIMUM || blocksStart > U32_MAXIMUM || sparseBytes > 0 || xattrIndex !== NO_INDEX
   const common = { ...inodeHeader(inode, extended), blocksStart, fragmentIndex, blockOffset: fragmentOffset, fileSize: file.size }
-  // As mksquashfs does: a file with content never has `st_blocks` 0.
-  const sparse = Math.min(sparseBytes, Math.max(file.size - 1, 0))
-  const record = extended ? extendedFile.encode({ ...common, sparse, linkCount, xattrIndex }) : basicFile.encode(common)
-  const bytes = new Uint8Array(record.length + blockCount * 4)
-  bytes.set(record)
-  const view = new DataView(bytes.buffer)
-  for (let i = 0; i < blockCount; i++) view.setUint32(record.length + i * 4, blockWords[i] as number, true)
-  return bytes
+  if (extended) {
+    // As mksquashfs does: a file with content never has `st_blocks` 0.
+    const sparse = Math.min(sparseBytes, Math.max(file.size - 1, 0))
+    table.appendRecord(extendedFile, { ...common, sparse, linkCount, xattrIndex })
+  } else table.appendRecord(basicFile, common)
+  if (blockCount === 0) return
+  const words = new Uint8Array(4 * blockCount)
+  const view = new DataView(words.buffer)
+  for (let i = 0; i < blockCount; i++) view.setUint32(4 * i, blockWords[i] as number, true)
+  table.append(words)
 }
 
 function inodeHeader({ number, node, uidIndex, gidIndex }: PlannedInode, extended: boolean) {

@@ -15,7 +15,7 @@ import { U16_MAXIMUM, U32_MAXIMUM, XATTR_PREFIXES } from './disk.ts'
 const FILE_BLOCKS_MAXIMUM = 0x7fffffff
 
 export function nodeProblem(node: TreeNode, blockSize: number): Problem | undefined {
-  return attributesProblem(node, 0, U32_MAXIMUM) ?? kindProblem(node, blockSize) ?? xattrsProblem(node.xattrs ?? [])
+  return attributesProblem(node, 0, U32_MAXIMUM) ?? kindProblem(node, blockSize) ?? (node.xattrs && xattrsProblem(node.xattrs))
 }
 
 function kindProblem(node: TreeNode, blockSize: number): Problem | undefined {

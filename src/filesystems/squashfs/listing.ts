@@ -51,14 +51,14 @@ export function writeListing(table: MetadataWriter, listing: PlannedListing, ref
     }
     const inodeNumber = inodeNumbers[first] as number
     const inodeBlock = blockOf(references, inodeNumber)
-    table.append(directoryHeader.encode({ count: end - first - 1, start: inodeBlock, inodeNumber }))
+    table.appendRecord(directoryHeader, { count: end - first - 1, start: inodeBlock, inodeNumber })
     size += directoryHeader.size
     for (; first < end; first++) {
       const { name, node } = entries[first] as PlannedListing['entries'][number]
       const number = inodeNumbers[first] as number
       const offset = (references[number - 1] as number) % REFERENCE_BLOCK_FACTOR
       const inodeOffset = (number - inodeNumber) & U16_MAXIMUM
-      table.append(directoryEntry.encode({ offset, inodeOffset, type: INODE_TYPE[node.kind], nameSize: name.length - 1 }))
+      table.appendRecord(directoryEntry, { offset, inodeOffset, type: INODE_TYPE[node.kind], nameSize: name.length - 1 })
       table.append(name)
       size += directoryEntry.size + name.length
     }

@@ -1,4 +1,5 @@
 /** Section 2.2, Packing Metadata: a stream of records, cut into 8 KiB blocks that are compressed alone. */
+import type { Fields, Struct, StructValues } from '../../bytes/struct.ts'
 import type { Codec } from '../../codecs/codec.ts'
 import { METADATA_BLOCK_SIZE, METADATA_UNCOMPRESSED, REFERENCE_BLOCK_FACTOR } from './disk.ts'
 
@@ -33,6 +34,18 @@ export class MetadataWriter {
   /** Bytes that `take` would return. */
   get finishedBytes(): number {
     return this.#finishedBytes
+  }
+
+  /** The same for a record of fields, of which each that is not given is 0. There are many of these: none is made to be copied. */
+  appendRecord<F extends Fields>(record: Struct<F>, values: StructValues<F>): void {
+    const end = this.#blockUsed + record.size
+    if (end >= METADATA_BLOCK_SIZE) {
+      this.append(record.encode(values))
+      return
+    }
+    this.#block.fill(0, this.#blockUsed, end)
+    record.write(this.#block, this.#blockUsed, values)
+    this.#blockUsed = end
   }
 
   append(record: Uint8Array): void {

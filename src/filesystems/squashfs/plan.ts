@@ -48,6 +48,8 @@ export interface PlannedInodes extends Iterable<PlannedInode> {
   readonly length: number
   /** The inode of this number, which is one of the plan's. */
   numbered(number: number): PlannedInode
+  /** The number of a node of the plan that is no directory; 0 for others. */
+  numberOf(node: TreeNode): number
 }
 
 export interface PlannedListing {
@@ -69,7 +71,6 @@ export function planSquashfs(root: DirectoryNode, options: SquashfsOptions = {})
     inodes: new InodeTable(),
     files: [],
     directories: new Map(),
-    numbers: new Map(),
     idIndexes: new Map(),
     xattrSets: new XattrSets(),
     path: [],
@@ -113,8 +114,6 @@ interface Draft {
   readonly inodes: InodeTable
   readonly files: FileNode[]
   readonly directories: Map<TreeNode, ListingDraft>
-  /** Of nodes that are no directories. */
-  readonly numbers: Map<TreeNode, number>
   readonly idIndexes: Map<number, number>
   readonly xattrSets: XattrSets
   /** From the root to the directory at hand: a stack of our own, for trees may be deeper than calls. */
@@ -130,6 +129,8 @@ class InodeTable implements PlannedInodes {
   readonly #linkCounts: number[] = []
   readonly #owners: Owner[] = []
   readonly #listings = new Map<number, PlannedListing>()
+  /** Of nodes that are no directories. */
+  readonly #numbers = new Map<TreeNode, number>()
   readonly #knownOwners = new Map<string, Owner>()
 
   get length(): number {
@@ -142,7 +143,12 @@ class InodeTable implements PlannedInodes {
     this.#linkCounts.push(linkCount)
     this.#owners.push(this.#known(owner))
     if (listing !== undefined) this.#listings.set(number, listing)
+    else this.#numbers.set(node, number)
     return number
+  }
+
+  numberOf(node: TreeNode): number {
+    return this.#numbers.get(node) ?? 0
   }
 
   addLink(number: number): void {
@@ -192,9 +198,9 @@ function openDirectory(draft: Draft, node: DirectoryNode, name: Uint8Array): voi
 /** Everything below the subdirectories is numbered; now the entries themselves. */
 function numberEntries(draft: Draft, { listing }: Frame): void {
   for (const [index, entry] of listing.entries.entries()) {
-    const known = draft.numbers.get(entry.node)
-    if (known !== undefined) draft.inodes.addLink(known)
-    listing.inodeNumbers[index] = known ?? numberInode(draft, entry.node, entry)
+    const known = draft.inodes.numberOf(entry.node)
+    if (known !== 0) draft.inodes.addLink(known)
+    listing.inodeNumbers[index] = known || numberInode(draft, entry.node, entry)
   }
 }
 
@@ -214,18 +220,20 @@ function numberInode(draft: Draft, node: TreeNode, entry: Entry | '/'): number {
   const owner = { uidIndex, gidIndex, xattrIndex }
   if (node.kind !== 'directory') {
     const number = draft.inodes.add(node, 1, owner, undefined)
-    draft.numbers.set(node, number)
     if (node.kind === 'file') draft.files.push(node)
     return number
   }
   const listing = draft.directories.get(node)
-  const below = (listing?.entries ?? []).flatMap((one) => (one.node.kind === 'directory' ? [one.node] : []))
-  const number = draft.inodes.add(node, 2 + below.length, owner, listing)
-  for (const child of below) {
-    const childListing = draft.directories.get(child)
-    if (childListing !== undefined) childListing.parentNumber = number
+  // That of this inode, which is added when its subdirectories are counted.
+  const parentNumber = draft.inodes.length + 1
+  let below = 0
+  for (const one of listing?.entries ?? []) {
+    const childListing = one.node.kind === 'directory' ? draft.directories.get(one.node) : undefined
+    if (childListing === undefined) continue
+    below++
+    childListing.parentNumber = parentNumber
   }
-  return number
+  return draft.inodes.add(node, 2 + below, owner, listing)
 }
 
 function idIndex(draft: Draft, id: number): number {

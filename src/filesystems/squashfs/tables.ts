@@ -22,17 +22,19 @@ export const CHUNK_SIZE = 256 * 1024
 
 /** Section 7, Fragment Table. Each of these returns the position that the superblock names. */
 export function writeFragmentTable(out: SequentialWriter, codec: Codec, fragments: readonly StoredFragment[]): Promise<number> {
-  return writeLookupTable(out, codec, fragments, ({ start, sizeWord }) => fragmentEntry.encode({ start, size: sizeWord }))
+  return writeLookupTable(out, codec, fragments, (table, { start, sizeWord }) =>
+    table.appendRecord(fragmentEntry, { start, size: sizeWord }),
+  )
 }
 
 /** Section 8, Export Table; `references` are in the order of inode numbers. */
 export function writeExportTable(out: SequentialWriter, codec: Codec, references: Float64Array): Promise<number> {
-  return writeLookupTable(out, codec, references, (inode) => exportEntry.encode({ inode }))
+  return writeLookupTable(out, codec, references, (table, inode) => table.appendRecord(exportEntry, { inode }))
 }
 
 /** Section 9, ID Table. */
 export function writeIdTable(out: SequentialWriter, codec: Codec, ids: readonly number[]): Promise<number> {
-  return writeLookupTable(out, codec, ids, (id) => idEntry.encode({ id }))
+  return writeLookupTable(out, codec, ids, (table, id) => table.appendRecord(idEntry, { id }))
 }
 
 /** Section 10, Extended Attribute Table: keys with values, then where each set lies. */
@@ -53,7 +55,7 @@ export async function writeXattrTable(out: SequentialWriter, codec: Codec, sets:
   }
   keys.finish()
   await out.write(keys.take())
-  const locations = await writeRecords(out, codec, ids, (id) => id)
+  const locations = await writeRecords(out, codec, ids, (table, id) => table.append(id))
   const position = out.position
   await out.write(xattrTableHeader.encode({ keysStart, idCount: sets.length }))
   await out.write(encodeLocations(locations))
@@ -72,9 +74,9 @@ async function writeLookupTable<T>(
   out: SequentialWriter,
   codec: Codec,
   items: Iterable<T>,
-  encode: (item: T) => Uint8Array,
+  append: (table: MetadataWriter, item: T) => void,
 ): Promise<number> {
-  const locations = await writeRecords(out, codec, items, encode)
+  const locations = await writeRecords(out, codec, items, append)
   const position = out.position
   await out.write(encodeLocations(locations))
   return position
@@ -84,12 +86,12 @@ async function writeRecords<T>(
   out: SequentialWriter,
   codec: Codec,
   items: Iterable<T>,
-  encode: (item: T) => Uint8Array,
+  append: (table: MetadataWriter, item: T) => void,
 ): Promise<number[]> {
   const start = out.position
   const blocks = new MetadataWriter(codec)
   for (const item of items) {
-    blocks.append(encode(item))
+    append(blocks, item)
     if (blocks.finishedBytes >= CHUNK_SIZE) await out.write(blocks.take())
   }
   const blockStarts = blocks.finish()

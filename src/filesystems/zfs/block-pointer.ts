@@ -45,12 +45,7 @@ export function storedPointer(
   how: { readonly compression: number; readonly checksum: BlockChecksum; readonly checksumWords: Uint8Array },
 ): BlockPointer {
   const { type, level, birthTxg, fill } = identity
-  const allocatedSectors = sizes.onDisk / SECTOR_SIZE
-  const [sector0, sector1, sector2] = places.map((place) => place / SECTOR_SIZE)
   const bytes = BLOCK_POINTER.encode({
-    ...(sector0 !== undefined && { allocatedSectors0: allocatedSectors, sector0 }),
-    ...(sector1 !== undefined && { allocatedSectors1: allocatedSectors, sector1 }),
-    ...(sector2 !== undefined && { allocatedSectors2: allocatedSectors, sector2 }),
     logicalSectors: sizes.logical / SECTOR_SIZE - 1,
     physicalSectors: sizes.physical / SECTOR_SIZE - 1,
     compression: how.compression,
@@ -61,6 +56,12 @@ export function storedPointer(
     fill,
     checksumWords: how.checksumWords,
   })
+  // There are many pointers, and most have one copy: objects whose fields are not known before are slow.
+  const allocatedSectors = sizes.onDisk / SECTOR_SIZE
+  const sectorOf = (copy: number): number => (places[copy] as number) / SECTOR_SIZE
+  if (places.length > 0) BLOCK_POINTER.write(bytes, 0, { allocatedSectors0: allocatedSectors, sector0: sectorOf(0) })
+  if (places.length > 1) BLOCK_POINTER.write(bytes, 0, { allocatedSectors1: allocatedSectors, sector1: sectorOf(1) })
+  if (places.length > 2) BLOCK_POINTER.write(bytes, 0, { allocatedSectors2: allocatedSectors, sector2: sectorOf(2) })
   const countsCompressed = level > 0 || isMetadata(type)
   return {
     bytes,

@@ -61,7 +61,9 @@ export class BlockWriter {
 
   /** Take the space of a block that is written later, as it is. */
   reserve(size: number, copies: number): Reservation {
-    return { size, places: Array.from({ length: copies }, (_, copy) => this.allocator.allocate(size, copy)) }
+    const places: number[] = []
+    for (let copy = 0; copy < copies; copy++) places.push(this.allocator.allocate(size, copy))
+    return { size, places }
   }
 
   /** Write a block to its reserved place. */

@@ -45,10 +45,16 @@ export function dnodeSpace({ data, spill }: DnodeContent): Space {
 
 /** The 512 bytes. */
 export function encodeDnode(content: DnodeContent): Uint8Array {
+  const dnode = new Uint8Array(DNODE_SIZE)
+  writeDnode(dnode, 0, content)
+  return dnode
+}
+
+/** The same at `offset` of a target that is zero there. */
+export function writeDnode(target: Uint8Array, offset: number, content: DnodeContent): void {
   const { type, data, bonus, spill, flags = 0, blockPointers = 1 } = content
   const { used } = dnodeSpace(content)
-  const dnode = new Uint8Array(DNODE_SIZE)
-  DNODE.write(dnode, 0, {
+  DNODE.write(target, offset, {
     type,
     indirectShift: data.indirectShift,
     levels: data.levels,
@@ -60,10 +66,9 @@ export function encodeDnode(content: DnodeContent): Uint8Array {
     maxBlock: data.blockCount - 1,
     used,
   })
-  dnode.set(data.pointer.bytes, DNODE_POINTERS_OFFSET)
-  if (bonus !== undefined) dnode.set(bonus.bytes, DNODE_POINTERS_OFFSET + BLOCK_POINTER_SIZE * blockPointers)
-  if (spill !== undefined) dnode.set(spill.bytes, DNODE_SPILL_OFFSET)
-  return dnode
+  target.set(data.pointer.bytes, offset + DNODE_POINTERS_OFFSET)
+  if (bonus !== undefined) target.set(bonus.bytes, offset + DNODE_POINTERS_OFFSET + BLOCK_POINTER_SIZE * blockPointers)
+  if (spill !== undefined) target.set(spill.bytes, offset + DNODE_SPILL_OFFSET)
 }
 
 /** An object with no data, or nothing but holes. */

@@ -2,7 +2,7 @@
 import { addSpace, type BlockPointer, HOLE, NO_SPACE, type Space } from './block-pointer.ts'
 import { DNODE_BLOCK_SIZE, DNODE_SIZE, DNODES_PER_BLOCK, OBJECT_TYPE } from './constants.ts'
 import { OBJSET } from './disk.ts'
-import { type DnodeContent, dnodeSpace, emptyData, encodeDnode, type ObjectData } from './dnode.ts'
+import { type DnodeContent, dnodeSpace, emptyData, encodeDnode, type ObjectData, writeDnode } from './dnode.ts'
 import { PointerTree, type WriteContext } from './object-writer.ts'
 
 /** Takes the dnodes of an object set in ascending order of their numbers and writes block after block. */
@@ -26,7 +26,7 @@ export class DnodeTable {
     this.#index = index
     this.#fill++
     this.#space = addSpace(this.#space, dnodeSpace(content))
-    this.#block.set(encodeDnode(content), DNODE_SIZE * (object % DNODES_PER_BLOCK))
+    writeDnode(this.#block, DNODE_SIZE * (object % DNODES_PER_BLOCK), content)
   }
 
   /** The dnodes' own data, and the space of all objects and of the dnodes. */

@@ -13,32 +13,27 @@ import {
   disobeyedExtensions,
   type EfiArchitecture,
   efiArchitecture,
-  efiStubPath,
   extlinuxTree,
   generationOf,
   joinedInitrd,
   type MenuEntry,
   menuEntries,
-  peImageSize,
   systemdBootDisk,
   systemdBootPath,
-  unifiedKernelImage,
 } from '../../boot/index.ts'
 import { utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
 import type { Image } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
-import { imageSlice } from '../../io/slice.ts'
-import { imageChunks } from '../../io/stream.ts'
-import type { Bootspec } from '../../system/bootspec.ts'
 import type { LoadedClosure } from '../../system/store.ts'
-import { bytesInStore, directoryInStore, fileInStore, imageInStore } from '../../system/store-files.ts'
+import { directoryInStore, fileInStore, imageInStore } from '../../system/store-files.ts'
 import { type System, systemText } from '../../system/system.ts'
 import { warn } from '../../system/warnings.ts'
 import { mergeTrees, treeAt } from '../../tree/merge.ts'
 import type { Attributes, DirectoryNode, FileNode } from '../../tree/tree.ts'
 import { joinedInitrds } from '../initrd-parts.ts'
 import { type BootFileSource, bootFileSource, type InitrdSecretsOptions, initrdSecrets, withSecrets } from '../initrd-secrets.ts'
+import { efiStub, unifiedSystem } from '../unified.ts'
 import type { BootLoader, DiskLayout } from './names.ts'
 
 export interface DiskBootOptions extends InitrdSecretsOptions {
@@ -171,22 +166,22 @@ async function unifiedTrees(
     const bytes = utf8(content)
     return { kind: 'file', ...folder, mode: 0o644, size: bytes.length, content: { kind: 'bytes', bytes } }
   }
-  const stub = await bytesInStore(efiStubPath(bootspec.toplevel, architecture), store)
+  const stub = await efiStub(bootspec, store)
   const systems = [['', bootspec] as const, ...bootspec.specialisations]
   const images = await Promise.all(
     systems.map(async ([name, system]) => {
       const kernel = await imageInStore(system.kernel, store)
       const { deviceTree, initrds } = menuEntries({ ...system, specialisations: new Map() }).entries[0] as MenuEntry
       const initrd = await joinedInitrds(await Promise.all(initrds.map(files.image)))
-      const image = unifiedKernelImage({
+      const program = await unifiedSystem({
         stub,
         kernel,
-        kernelMemorySize: peImageSize(await headOf(kernel)),
-        ...(initrds.length > 0 && { initrd }),
         ...(deviceTree !== undefined && { deviceTree: await imageInStore(deviceTree, store) }),
         commandLine: [`init=${system.init}`, ...system.kernelParams, ...kernelParams].join(' '),
-        osRelease: osRelease(system, name),
+        label: system.label,
+        specialisation: name,
       })
+      const image = program(initrds.length > 0 ? initrd : undefined)
       return { name: `nixos-generation-1${name === '' ? '' : `-specialisation-${plainName(name)}`}.efi`, image }
     }),
   )
@@ -211,29 +206,10 @@ function mergeAll(trees: readonly DirectoryNode[]): DirectoryNode {
   return mergeTrees(first, ...others)
 }
 
-/** os-release(5), of which boot menus show the name, and sort by id and version. */
-function osRelease({ label }: Bootspec, specialisation: string): string {
-  const name = `${label}${specialisation === '' ? '' : ` (${specialisation})`}`.replace(/["\\$`]/g, '\\$&')
-  return `ID=nixos\nNAME=NixOS\nPRETTY_NAME="${name}"\nVERSION_ID="1"\n`
-}
-
 /** What FAT can hold, and a boot loader's id; a name that has to be changed is told from others by its digest. */
 function plainName(name: string): string {
   const plain = name.replace(/[^0-9A-Za-z._-]/g, '_')
   return plain === name ? name : `${plain}-${createHash('sha256').update(name).digest('hex').slice(0, 8)}`
-}
-
-/** A kernel's headers, with its size in memory, lie in its first bytes. */
-const HEAD_SIZE = 64 << 10
-
-async function headOf(image: Image): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of imageChunks(imageSlice(image, 0, Math.min(HEAD_SIZE, image.size)))) {
-    parts.push(Buffer.from(chunk))
-    size += chunk.length
-  }
-  return Buffer.concat(parts, size)
 }
 
 function menuOptions({ mtimeSeconds, kernelParams, timeoutSeconds }: DiskBootOptions) {

@@ -1,28 +1,45 @@
 /** The recipe of `kilnix convert`: a disk from one container into another. */
-import { parse } from 'node:path'
+import { join, parse } from 'node:path'
+import { quote } from '../../bytes/text.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
-import type { Container } from '../../disks/container.ts'
+import type { Container, OpenedDisk, OpenOptions } from '../../disks/container.ts'
 import { CONTAINERS, type InputFormat, type OutputFormat } from '../../disks/containers.ts'
 import { gptSectorSize } from '../../disks/gpt/index.ts'
 import { type MachineOptions, machineOf } from '../../disks/machine.ts'
+import type { ReadDisk } from '../../disks/reading/further.ts'
 import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../../disks/sectors.ts'
 import { ImageError, throwIfAborted } from '../../errors.ts'
 import { openSpool } from '../../io/file-target.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { FileSource, type RandomAccessSource } from '../../io/source.ts'
 import { dataBytes } from '../../io/stream.ts'
+import { type DiskIdentityOptions, diskIdentity } from '../disk-identity.ts'
 import { formatOfFile, innerName } from '../endings.ts'
-import { diskIdentity } from '../identity.ts'
 import { type ImageProduct, imageProduct } from '../product.ts'
 import { noteSize } from './sizes.ts'
+import { type OpenSource, unpacked } from './unpacked.ts'
 
 export interface ConvertOptions extends MachineOptions {
-  /** The file or block device to read, or `-` for `stdin`. */
+  /** The file or block device to read, or `-` for `stdin`. What is compressed by gzip or zstd is unpacked into a scratch file first. */
   readonly input: string
   /** Is read to its end into a scratch file first: containers are read in any order. */
   readonly stdin?: AsyncIterable<Uint8Array>
   /** Its format; default: what its first and last bytes say. */
   readonly inputFormat?: InputFormat
+  /** The disks that the input is a change of, the nearest first. None is opened because the input names it. */
+  readonly backing?: readonly string[]
+  /** The file that holds the data of a qcow2 whose data lie in a file of their own. */
+  readonly dataFile?: string
+  /** The folder with the files of a VMDK that lies in several; they have the names that the VMDK says. */
+  readonly extents?: string
+  /** The id or name of the snapshot to read in place of the disk as it is now. */
+  readonly snapshot?: string
+  /** The name or number of the disk to read, of an input that has several. */
+  readonly disk?: string
+  /** Further disks of the new container, files as `input`. */
+  readonly additionalDisks?: readonly string[]
+  /** Threads that look for zeros; default 2. */
+  readonly jobs?: number
   /** Of a logical sector of the disk, in bytes. Default: what the container says, else what its GPT is made for, else 512. */
   readonly sectorSize?: SectorSize
   /** Default: what the ending of `fileName` says, else raw. */
@@ -48,6 +65,8 @@ export interface ConvertPlan {
   readonly sectorSize: SectorSize
   /** Bytes of it that are not known to be zero. */
   readonly dataBytes: number
+  /** Those after the first. */
+  readonly additionalDisks?: readonly { readonly input: string; readonly inputFormat: InputFormat; readonly diskSize: number }[]
 }
 
 /**
@@ -60,41 +79,130 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
   const fileName = options.fileName ?? CONTAINERS.fileName(input === '-' ? 'disk' : parse(input).name, format)
   onProgress?.({ kind: 'stage', stage: 'open' })
   const write = await CONTAINERS.writer(format)
-  const source = input === '-' ? await spooled(options.stdin, signal) : await FileSource.open(input)
+  const files = new InputFiles(options.stdin, signal)
   try {
-    const opened = await CONTAINERS.open(source, options.inputFormat, { ...(signal && { signal }), ...(onProgress && { onProgress }) })
-    if (options.inputFormat === undefined && opened.format === 'raw') checkName(input)
+    const reading = {
+      ...(options.jobs !== undefined && { jobs: options.jobs }),
+      ...(signal && { signal }),
+      ...(onProgress && { onProgress }),
+    }
+    const opened = await openDisk(files, input, options.inputFormat, { ...reading, ...(await furtherInputs(files, options)) })
+    const further: (OpenedDisk<InputFormat> & { readonly input: string })[] = []
+    for (const path of options.additionalDisks ?? []) further.push({ input: path, ...(await openDisk(files, path, undefined, reading)) })
     const container = containerOf(format)
     const sectorSize = await sectorSizeOf(opened.image, container, options.sectorSize)
     noteSize(opened.image.size, container, onProgress)
+    const disks = [opened, ...further].map(({ image }) => image)
     const image = write(
       { ...opened.image, sectorSize },
       {
-        seed: options.seed ?? (container.hasIdentifiers ? await diskIdentity(opened.image, signal) : ''),
+        seed: options.seed ?? (container.hasIdentifiers ? await disksIdentity(disks, reading) : ''),
         fileName: innerName(fileName),
         machine: machineOf(options),
+        ...(further.length > 0 && { furtherDisks: disks.slice(1) }),
         ...(options.compression && { compression: options.compression }),
         ...(options.mtimeSeconds !== undefined && { timeSeconds: options.mtimeSeconds }),
       },
     )
-    const plan = { input, inputFormat: opened.format, format, diskSize: opened.image.size, sectorSize, dataBytes: dataBytes(opened.image) }
+    const plan: ConvertPlan = {
+      input,
+      inputFormat: opened.format,
+      format,
+      diskSize: opened.image.size,
+      sectorSize,
+      dataBytes: disks.reduce((sum, disk) => sum + dataBytes(disk), 0),
+      ...(further.length > 0 && {
+        additionalDisks: further.map((one) => ({ input: one.input, inputFormat: one.format, diskSize: one.image.size })),
+      }),
+    }
     return imageProduct({
       name: fileName,
       named: CONTAINERS.named(format),
       image,
       plan,
-      inputs: input === '-' ? [] : [input],
+      inputs: files.paths,
       source: { narBytes: 0, verified: true },
-      close: () => source.close(),
+      close: () => files.close(),
     })
   } catch (error) {
-    await source.close()
+    await files.close()
     throw error
   }
 }
 
-interface OpenSource extends RandomAccessSource {
-  close(): Promise<void>
+async function openDisk(
+  files: InputFiles,
+  input: string,
+  inputFormat: InputFormat | undefined,
+  reading: OpenOptions,
+): Promise<OpenedDisk<InputFormat>> {
+  const source = await files.open(input)
+  const inner = inputFormat === undefined ? await files.unpack(source, input) : undefined
+  const opened = await CONTAINERS.open(inner ?? source, inputFormat, reading)
+  if (inputFormat === undefined && opened.format === 'raw') checkName(inner === undefined ? input : innerName(input))
+  return opened
+}
+
+/** What is named besides the input. */
+async function furtherInputs(files: InputFiles, options: ConvertOptions): Promise<OpenOptions> {
+  const { backing = [], dataFile, extents, snapshot, disk } = options
+  const below: RandomAccessSource[] = []
+  for (const path of backing) below.push(await files.open(path))
+  return {
+    ...(below.length > 0 && { backing: below }),
+    ...(dataFile !== undefined && { dataFile: await files.open(dataFile) }),
+    ...(extents !== undefined && { openExtent: (name: string) => files.open(extentPath(extents, name)) }),
+    ...(snapshot !== undefined && { snapshot }),
+    ...(disk !== undefined && { disk }),
+  }
+}
+
+/** Throws UNSUPPORTED for a name that leads out of the folder. */
+function extentPath(folder: string, name: string): string {
+  if (name !== '' && name !== '.' && name !== '..' && !/[/\\\0]/.test(name)) return join(folder, name)
+  throw new ImageError(
+    'UNSUPPORTED',
+    (option) => `${quote(name)}: is no plain name of a file, and what an image names is read only from ${option('extents')}`,
+  )
+}
+
+/** That of one disk is its own. */
+async function disksIdentity(disks: readonly ReadDisk[], options: DiskIdentityOptions): Promise<string> {
+  const identities: string[] = []
+  for (const disk of disks) identities.push(await diskIdentity(disk, options))
+  return identities.join(' ')
+}
+
+/** Files that are open until the product is closed. */
+class InputFiles {
+  readonly #stdin: AsyncIterable<Uint8Array> | undefined
+  readonly #signal: AbortSignal | undefined
+  readonly #sources: OpenSource[] = []
+  readonly paths: string[] = []
+
+  constructor(stdin: AsyncIterable<Uint8Array> | undefined, signal: AbortSignal | undefined) {
+    this.#stdin = stdin
+    this.#signal = signal
+  }
+
+  /** A path, or `-`. */
+  async open(path: string): Promise<RandomAccessSource> {
+    const source = path === '-' ? await spooled(this.#stdin, this.#signal) : await FileSource.open(path)
+    this.#sources.push(source)
+    if (path !== '-') this.paths.push(path)
+    return source
+  }
+
+  /** What is in a source that is compressed as a whole. */
+  async unpack(source: RandomAccessSource, path: string): Promise<RandomAccessSource | undefined> {
+    const inner = await unpacked(source, path, this.#signal)
+    if (inner !== undefined) this.#sources.push(inner)
+    return inner
+  }
+
+  async close(): Promise<void> {
+    for (const source of this.#sources.splice(0)) await source.close()
+  }
 }
 
 /** Throws USAGE where there is no such input, WRITE_FAILED, and ABORTED. */

@@ -4,7 +4,7 @@ import { kexecScript } from '../../boot/index.ts'
 import { utf8 } from '../../bytes/text.ts'
 import type { CodecName, CodecSpec } from '../../codecs/codec.ts'
 import { compressedImage } from '../../codecs/stream/index.ts'
-import { concatenation } from '../../io/concat.ts'
+import { concatImages } from '../../io/concat.ts'
 import type { FolderFile, WrittenFiles } from '../../io/folder.ts'
 import { bytesImage, type GrowingImage, type Image } from '../../io/image.ts'
 import { MEMBER_ALIGNMENT } from '../initrd-parts.ts'
@@ -13,6 +13,9 @@ import type { NetbootPlan } from './plan.ts'
 import type { NetbootFile } from './source.ts'
 
 export const SCRIPT_NAME = 'netboot.ipxe'
+
+/** All in one, for firmware alone; known as a program by its ending (EDK2, NetworkPkg/HttpBootDxe). */
+export const PROGRAM_NAME = 'netboot.efi'
 
 const KEXEC_FOLDER = 'kexec'
 const KEXEC_SCRIPT = `${KEXEC_FOLDER}/kexec-boot`
@@ -28,13 +31,33 @@ export function netbootNames({ kernel }: NetbootPlan): string[] {
   const kernels = [kernel, 'bzImage', 'Image']
   const tarballs = Object.values(TARBALL_SUFFIXES).map((suffix) => `${KEXEC_FOLDER}.tar${suffix}`)
   const kexec = [...kernels.map((name) => `${KEXEC_FOLDER}/${name}`), KEXEC_INITRD, KEXEC_SCRIPT]
-  return [...kernels, 'initrd', 'manifest', 'nix-store', SCRIPT_NAME, ...kexec, ...tarballs]
+  return [...kernels, 'initrd', 'manifest', 'nix-store', PROGRAM_NAME, SCRIPT_NAME, ...kexec, ...tarballs]
 }
 
-/** The files in the order in which they are written: `served`, and more. `kexec` is the codec of the tarball; without it there is none. */
-export function netbootFolder(served: readonly NetbootFile[], plan: NetbootPlan, kexec: CodecSpec | undefined): FolderFile[] {
+export interface FurtherFiles {
+  /** Of the tarball for a running Linux; without it there is none. */
+  readonly kexec: CodecSpec | undefined
+  /** Makes a unified kernel image of all initrds as one; without it there is none. */
+  readonly program: ((initrd: Image) => Image) | undefined
+}
+
+/** The files in the order in which they are written: `served`, and more. */
+export function netbootFolder(served: readonly NetbootFile[], plan: NetbootPlan, { kexec, program }: FurtherFiles): FolderFile[] {
   const plain: FolderFile[] = served.map(({ name, image }) => ({ path: name, content: { kind: 'image', image } }))
-  return kexec === undefined ? plain : [...plain, ...kexecFiles(plan, kexec)]
+  const make = (written: WrittenFiles): Image => (program as (initrd: Image) => Image)(joined(plan, written))
+  return [
+    ...plain,
+    ...(program === undefined ? [] : [{ path: PROGRAM_NAME, content: { kind: 'made', make } } as const]),
+    ...(kexec === undefined ? [] : kexecFiles(plan, kexec)),
+  ]
+}
+
+/** All initrds as one, as they are unpacked. */
+function joined({ initrds }: NetbootPlan, written: WrittenFiles): Image {
+  return concatImages(
+    initrds.map((name) => imageOf(written, name)),
+    MEMBER_ALIGNMENT,
+  )
 }
 
 function kexecFiles(plan: NetbootPlan, codec: CodecSpec): FolderFile[] {
@@ -42,11 +65,7 @@ function kexecFiles(plan: NetbootPlan, codec: CodecSpec): FolderFile[] {
   const kernelPath = `${KEXEC_FOLDER}/${kernel}`
   const script = kexecScript({ kernel, initrd: KEXEC_INITRD.slice(KEXEC_FOLDER.length + 1), parameters })
   const [only = ''] = initrds
-  const together = (written: WrittenFiles): Image | GrowingImage =>
-    concatenation(
-      initrds.map((name) => imageOf(written, name)),
-      MEMBER_ALIGNMENT,
-    )
+  const together = (written: WrittenFiles): Image => joined(plan, written)
   const packed = (written: WrittenFiles): Image | GrowingImage => {
     const tarball = tar(
       folderNode([

@@ -5,7 +5,7 @@
  * - `manifest`: as the manifest modules have it. A squashfs a store path, and a list of them; three initrds.
  * - `per-path`: a compressed archive a store path, unpacked by the kernel itself; the system starts without a stage 1.
  */
-import { disobeyedExtensions, ipxeScript, menuEntries } from '../../boot/index.ts'
+import { bootExtensions, disobeyedExtensions, ipxeScript, menuEntries } from '../../boot/index.ts'
 import { utf8 } from '../../bytes/text.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { ImageError } from '../../errors.ts'
@@ -24,6 +24,7 @@ import { initrdSizeRule, prependedArchives } from '../initrd-parts.ts'
 import { type InitrdSecretsOptions, initrdSecrets } from '../initrd-secrets.ts'
 import { checkPieceFolder, openPieces, type Piece, type PieceFolder } from '../pieces/index.ts'
 import type { Product } from '../product.ts'
+import { efiStub, unifiedSystem } from '../unified.ts'
 import { netbootFolder, netbootNames, SCRIPT_NAME } from './folder.ts'
 import { leastInitrdSize } from './least-size.ts'
 import { manifest } from './manifest.ts'
@@ -55,6 +56,11 @@ export interface NetbootOptions extends SystemInput, InitrdSecretsOptions {
   readonly pieces?: string
   /** Pieces that were not used for longest are removed until the folder holds fewer bytes; default: no limit. */
   readonly piecesLimit?: number
+  /**
+   * Beside the files `netboot.efi`: all of them as one program, which UEFI firmware fetches by HTTP and starts without iPXE; default
+   * false.
+   */
+  readonly uki?: boolean
   /** Beside the files a script for a running Linux, with what it starts, and all that in a tarball; default false. */
   readonly kexec?: boolean
   /** Of that tarball, what is in which is compressed already; default gzip, level 1. */
@@ -89,7 +95,12 @@ async function plannedNetboot(options: NetbootOptions): Promise<Netboot> {
   const prepended = await prependedArchives(options.prepend ?? [], options.onProgress)
   const { store: loaded, toplevel, ...system } = await systemOf(await loadClosure(options), options)
   const bootspec = specialisationOf(system.bootspec, options.specialisation)
-  warn(disobeyedExtensions({ ...bootspec, specialisations: new Map() }, [{ name: 'a network boot', deviceTree: false }]), options)
+  warn(
+    disobeyedExtensions({ ...bootspec, specialisations: new Map() }, [
+      { name: options.uki === true ? 'iPXE' : 'a network boot', deviceTree: false },
+    ]),
+    options,
+  )
   if (style.usesOwnInitrd) await ownInitrd({ bootspec, loaded })
   const kernel = { name: kernelName(bootspec), image: await imageInStore(bootspec.kernel, loaded) }
   const parameters = parametersOf(bootspec, options.kernelParams ?? [], style)
@@ -120,6 +131,7 @@ async function plannedNetboot(options: NetbootOptions): Promise<Netboot> {
     compression: source.compression,
     initrdCompression: source.initrdCompression,
   }
+  const program = options.uki === true ? await programOf(bootspec, loaded, kernel.image, plan) : undefined
   const kexec = options.kexec === true ? (options.kexecCompression ?? NETBOOT_DEFAULTS.kexecCompression) : undefined
   let pieces: readonly Piece[] = []
   const folders: PieceFolder[] = []
@@ -137,13 +149,26 @@ async function plannedNetboot(options: NetbootOptions): Promise<Netboot> {
       if (options.piecesLimit !== undefined) await folder?.prune(options.piecesLimit, built.pieces)
       pieces = built.pieces
       const initrds = built.initrds.map((file) => limited(file, context))
-      return netbootFolder([kernel, ...initrds, { name: SCRIPT_NAME, image: bytesImage(utf8(script)) }], plan, kexec)
+      return netbootFolder([kernel, ...initrds, { name: SCRIPT_NAME, image: bytesImage(utf8(script)) }], plan, { kexec, program })
     },
     pieces: () => pieces,
     async close() {
       for (const folder of folders.splice(0)) await folder.close()
     },
   }
+}
+
+/** Firmware hands over nothing, so the program has its command line and device tree in it. Throws what `efiStub` throws, LIMIT. */
+async function programOf(bootspec: Bootspec, store: StorePlace, kernel: Image, plan: NetbootPlan): Promise<(initrd: Image) => Image> {
+  const { deviceTree } = bootExtensions(bootspec.extensions)
+  return unifiedSystem({
+    stub: await efiStub(bootspec, store),
+    kernel,
+    ...(deviceTree !== undefined && { deviceTree: await imageInStore(deviceTree, store) }),
+    commandLine: plan.parameters,
+    label: plan.label,
+    specialisation: '',
+  })
 }
 
 /** Secrets are copied to their places by a stage 1; a style without one needs none. Throws what `initrdSecrets` throws, USAGE. */
@@ -173,7 +198,7 @@ function limited({ name, image }: NetbootFile, { onProgress }: BuildContext): Ne
 }
 
 /** What stands beside the kernel, in any style. */
-const TAKEN_NAMES = /^(?:initrd|manifest|nix-store|netboot\.ipxe|kexec(?:\.tar(?:\..*)?)?)$/
+const TAKEN_NAMES = /^(?:initrd|manifest|nix-store|netboot\.(?:ipxe|efi)|kexec(?:\.tar(?:\..*)?)?)$/
 
 function kernelName({ kernel, toplevel }: Bootspec): string {
   const name = kernel.slice(kernel.lastIndexOf('/') + 1)

@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { ImageError, systemErrorCode } from '../../errors.ts'
+import { foreignHand } from '../../io/trust.ts'
 import { HOST_FILE_FLAGS } from '../../tree/open-files.ts'
 import type { Checked, CheckTask, TaskControl } from './protocol.ts'
-import { foreignHand } from './trust.ts'
 
 /** Bytes that are read and hashed in one turn of the event loop. */
 const CHECK_CHUNK_SIZE = 1 << 20

@@ -4,9 +4,9 @@ import { lstat, mkdir, readdir, rm, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ImageError, systemErrorCode } from '../../errors.ts'
 import { PARTIAL_NAME, PrivateFolder } from '../../io/private-folder.ts'
+import { requireOwnFolder } from '../../io/trust.ts'
 import { writeError } from '../../io/write-error.ts'
 import { type PieceKey, parseFileName, pieceFileName } from './key.ts'
-import { requireOwnFolder } from './trust.ts'
 
 /** A piece whose content nobody has looked at yet. */
 export interface FoundPiece {

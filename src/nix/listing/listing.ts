@@ -24,6 +24,8 @@ export type ListingKind =
   | 'nix-daemon'
   /** No listing: what the database of the Nix of this machine has. */
   | 'nix-database'
+  /** A stream of `nix-store --export`, with the files. */
+  | 'export'
 
 /** A record as found. Paths in it are indexes of `Listing.names`. */
 export interface ListedPath {

@@ -2,8 +2,7 @@
  * A closure: the store paths of an image, as a listing gives them. The kind of listing is recognised, not
  * asked. Everything a listing can get wrong is an error here, before any output.
  *
- * Not supported: `nix-store --export` streams, binary caches, stores other than /nix/store, derivations
- * whose NAR hash is not SHA-256.
+ * Not supported: stores other than /nix/store, derivations whose NAR hash is not SHA-256.
  */
 
 import { createReadStream } from 'node:fs'
@@ -57,7 +56,15 @@ export async function readClosure(path: string, options: ReadClosureOptions = {}
   return closureOf(await readListing(path, reading), path, reading)
 }
 
-export interface Reading extends ReadClosureOptions {
+/**
+ * The closure of records that are read already; `name` names what they were read from. Throws what `readClosure` throws of
+ * records that contradict each other.
+ */
+export function listedClosure(listing: Listing, name: string, options: Omit<ReadClosureOptions, 'stdin'> = {}): Promise<Closure> {
+  return closureOf(listing, name, { ...options, turns: new Turns(options.signal, 'cancelled while the listing was read') })
+}
+
+interface Reading extends ReadClosureOptions {
   readonly turns: Turns
 }
 
@@ -150,7 +157,7 @@ async function parseListing(chunks: AsyncIterable<Uint8Array>, name: string, { t
 }
 
 /** Check the records against each other and put them in order; `name` is where they come from. Throws as `readClosure` does. */
-export async function closureOf(listing: Listing, name: string, reading: Reading): Promise<Closure> {
+async function closureOf(listing: Listing, name: string, reading: Reading): Promise<Closure> {
   if (listing.paths.length === 0) throw badInput(name, 'the listing is empty: it names no store path')
   await checkDistinct(listing, name, reading)
   const records = await inOrder(listing, reading.turns)

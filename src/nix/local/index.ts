@@ -20,7 +20,7 @@ import {
   type ListingKind,
   NameTable,
 } from '../listing/listing.ts'
-import { closureOf } from '../listing/read.ts'
+import { listedClosure } from '../listing/read.ts'
 import { hostStorePath } from '../store/listed-tree.ts'
 import { baseNameOf, parseStorePath, storePath } from '../store/store-path.ts'
 import { withDaemon } from './daemon.ts'
@@ -94,7 +94,7 @@ async function closureBy(way: NixWay, paths: readonly string[], options: LocalCl
   const { listing, roots: found } = await (way.kind === 'daemon'
     ? withDaemon(way.path, (query) => listed('nix-daemon', query), { timeoutMilliseconds, signal })
     : withDatabase(way.path, turns, (query) => listed('nix-database', query)))
-  const closure = await closureOf(listing, name, { turns })
+  const closure = await listedClosure(listing, name, { signal })
   await checkFiles(closure, root, turns)
   return { closure, root, roots: found, inputs: way.kind === 'database' ? [join(way.path, DATABASE_FILE)] : [] }
 }

@@ -1,6 +1,6 @@
 /** A NAR that comes as a stream: what is in it, in order, with bounded memory. */
 
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
 import { throwIfAborted } from '../../errors.ts'
 import type { NarHashAlgorithm } from './digest.ts'
 import { badNar, type NarNodeEvent, narSteps } from './grammar.ts'
@@ -21,7 +21,7 @@ export interface ReadNarOptions {
  */
 export async function* readNar(chunks: AsyncIterable<Uint8Array>, options: ReadNarOptions = {}): AsyncGenerator<NarEvent, void, undefined> {
   const { name = 'NAR', signal } = options
-  const input = new ByteQueue(chunks, name)
+  const input = new ByteQueue(chunks, (position) => badNar(name, position, [], 'it ends here, too early; it is cut short'))
   const steps = narSteps(name)
   try {
     let step = steps.next()
@@ -69,17 +69,27 @@ export async function hashNarStream(
 const NOTHING = Buffer.alloc(0)
 
 /** Bytes of a stream in pieces of the size that is wanted. */
-class ByteQueue {
+export class ByteQueue {
   readonly #chunks: AsyncIterator<Uint8Array>
-  readonly #name: string
+  readonly #tooShort: (position: number) => Error
+  #hash: Hash | undefined
+  /** Of the chunk, what is hashed or is not to be. */
+  #hashed = 0
   #chunk: Buffer = NOTHING
   #at = 0
   /** Of the first byte that is not taken. */
   position = 0
 
-  constructor(chunks: AsyncIterable<Uint8Array>, name: string) {
+  /** `tooShort` is the error where more is wanted than there is. */
+  constructor(chunks: AsyncIterable<Uint8Array>, tooShort: (position: number) => Error) {
     this.#chunks = chunks[Symbol.asyncIterator]()
-    this.#name = name
+    this.#tooShort = tooShort
+  }
+
+  /** Hash what is taken from here on, until the next call, by when it is done. */
+  hash(hash: Hash | undefined): void {
+    this.#finishHash()
+    this.#hash = hash
   }
 
   /** Undefined where more has to be read for it. */
@@ -105,7 +115,7 @@ class ByteQueue {
 
   /** At least one byte and at most `limit`. */
   async takeSome(limit: number): Promise<Buffer> {
-    if (!(await this.#fill())) throw badNar(this.#name, this.position, [], 'it ends here, too early; it is cut short')
+    if (!(await this.#fill())) throw this.#tooShort(this.position)
     const count = Math.min(limit, this.#chunk.length - this.#at)
     return this.takeNow(count) as Buffer
   }
@@ -121,12 +131,19 @@ class ByteQueue {
   /** False at the end of the input. */
   async #fill(): Promise<boolean> {
     while (this.#at === this.#chunk.length) {
+      this.#finishHash()
       const step = await this.#chunks.next()
       if (step.done === true) return false
       const { value } = step
       this.#chunk = Buffer.from(value.buffer, value.byteOffset, value.byteLength)
       this.#at = 0
+      this.#hashed = 0
     }
     return true
+  }
+
+  #finishHash(): void {
+    if (this.#hash !== undefined && this.#at > this.#hashed) this.#hash.update(this.#chunk.subarray(this.#hashed, this.#at))
+    this.#hashed = this.#at
   }
 }

@@ -10,7 +10,8 @@ import { compareBytes } from '../../bytes/order.ts'
 import { printable, utf8 } from '../../bytes/text.ts'
 import { ImageError } from '../../errors.ts'
 import { isEntryName } from '../../tree/limits.ts'
-import type { DirectoryNode, Entry, FileNode, SymlinkNode, TreeDigest, TreeNode } from '../../tree/tree.ts'
+import type { Entry, FileNode, SymlinkNode, TreeDigest, TreeNode } from '../../tree/tree.ts'
+import { sortedEntries } from '../../tree/tree.ts'
 
 /** Levels of a tree, the root counted: Nix 2.28.7, 2.30.5 and later refuse more (`libutil/archive.cc`). */
 export const NAR_DEPTH_LIMIT = 64
@@ -140,7 +141,7 @@ function* nodePieces(root: TreeNode, framing: Framing): Generator<Uint8Array | F
         break
       case 'directory':
         framing.add(DIRECTORY_HEAD)
-        levels.push({ entries: inOrder(node), next: 0 })
+        levels.push({ entries: sortedEntries(node), next: 0 })
         break
       default:
         throw new ImageError('UNSUPPORTED', `a NAR has no ${node.kind}`)
@@ -178,11 +179,13 @@ function nodeSize(node: TreeNode, where: string, level: number): number {
     case 'directory': {
       let size = DIRECTORY_HEAD.length + CLOSE.length
       let last: Uint8Array | undefined
-      for (const entry of inOrder(node)) {
-        checkName(entry.name, last, where)
-        last = entry.name
-        const inner = nodeSize(entry.node, entry.node.kind === 'file' ? where : `${where}/${printable(entry.name)}`, level + 1)
-        size += ENTRY_HEAD.length + stringSize(entry.name.length) + ENTRY_NODE.length + inner + CLOSE.length
+      for (const entry of sortedEntries(node)) {
+        // A name may be made when it is asked for.
+        const { name, node: below } = entry
+        checkName(name, last, where)
+        last = name
+        const inner = nodeSize(below, below.kind === 'file' ? where : `${where}/${printable(name)}`, level + 1)
+        size += ENTRY_HEAD.length + stringSize(name.length) + ENTRY_NODE.length + inner + CLOSE.length
       }
       return size
     }
@@ -213,18 +216,6 @@ function checkTarget(node: SymlinkNode, where: string): number {
 /** The executable bit of a NAR is the owner's (`S_IXUSR`). */
 function fileHead(node: FileNode): Uint8Array {
   return (node.mode & 0o100) === 0 ? FILE_HEAD : EXECUTABLE_HEAD
-}
-
-/** Entries by bytes; a scanned directory is in order already, and large. */
-function inOrder({ entries }: DirectoryNode): readonly Entry[] {
-  for (let index = 1; index < entries.length; index++) {
-    const before = entries[index - 1]
-    const entry = entries[index]
-    if (before !== undefined && entry !== undefined && compareBytes(before.name, entry.name) > 0) {
-      return [...entries].sort((a, b) => compareBytes(a.name, b.name))
-    }
-  }
-  return entries
 }
 
 function stringSize(length: number): number {

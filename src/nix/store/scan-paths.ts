@@ -51,7 +51,7 @@ export async function* scanInThreads(
   paths: readonly ScannedPath[],
   { mtimeSeconds, caseHack, jobs, signal, cancelled }: ScanPathsOptions,
 ): AsyncGenerator<TreeNode, void, void> {
-  const pool = new Pool(work, { mtimeSeconds }, { count: jobs, signal, cancelled })
+  const pool = new Pool(work, { mtimeSeconds }, { count: jobs, signal, cancelled, keepsThreads: true })
   try {
     const batches = batchesOf(paths, jobs).map((batch) => ({ batch, packed: pool.run({ paths: batch }) }))
     for (const { batch, packed } of batches) {

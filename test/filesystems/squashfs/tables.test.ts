@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { struct } from '../../../src/bytes/struct.ts'
 import { compressorOptionsBlock, dataStart } from '../../../src/filesystems/squashfs/compressor-options.ts'
 import { NO_INDEX } from '../../../src/filesystems/squashfs/disk.ts'
 import { emitTables } from '../../../src/filesystems/squashfs/emit.ts'
 import { resolveOptions, type SquashfsOptions } from '../../../src/filesystems/squashfs/format.ts'
-import { fileInode, specialInode } from '../../../src/filesystems/squashfs/inodes.ts'
+import { appendFileInode, appendSpecialInode } from '../../../src/filesystems/squashfs/inodes.ts'
 import { writeListing } from '../../../src/filesystems/squashfs/listing.ts'
 import { MetadataWriter } from '../../../src/filesystems/squashfs/metadata.ts'
 import { type PlannedInode, type PlannedListing, planSquashfs } from '../../../src/filesystems/squashfs/plan.ts'
@@ -14,6 +15,15 @@ import { bytesSource, readSuperblock } from '../../readers/squashfs-reader.ts'
 import { buildImage, device, directory, file, noise, testCodec } from './support.ts'
 
 const STORED_AS_IS = testCodec({ name: 'none' }, 8192)
+
+/** What is appended to a table, without the headers of its blocks. */
+function appended(append: (table: MetadataWriter) => void): Buffer {
+  const table = new MetadataWriter(STORED_AS_IS)
+  append(table)
+  const starts = table.finish()
+  const bytes = table.take()
+  return Buffer.concat(starts.map((start, index) => bytes.subarray(start + 2, starts[index + 1])))
+}
 
 describe('compressor options (section 3.1)', () => {
   const block = (options: SquashfsOptions): string => Buffer.from(compressorOptionsBlock(resolveOptions(options))).toString('hex')
@@ -69,6 +79,21 @@ describe('MetadataWriter (section 2.2)', () => {
     const writer = new MetadataWriter(STORED_AS_IS)
     expect(writer.finish()).toEqual([])
     expect(writer.take().length).toBe(0)
+  })
+})
+
+describe('MetadataWriter.appendRecord', () => {
+  it('makes the bytes of the record encoded, wherever in a block it begins', () => {
+    const record = struct('test', 7, { a: [0, 'u32le'], b: [5, 'u16le'] })
+    const [one, other] = [new MetadataWriter(STORED_AS_IS), new MetadataWriter(STORED_AS_IS)]
+    for (let a = 0; a < 2 * 8192; a++) {
+      const values = a % 3 === 0 ? { a } : { a, b: a }
+      one.appendRecord(record, values)
+      other.append(record.encode(values))
+      expect(one.reference).toBe(other.reference)
+    }
+    expect(one.finish()).toEqual(other.finish())
+    expect(Buffer.compare(one.take(), other.take())).toBe(0)
   })
 })
 
@@ -153,7 +178,7 @@ describe('inodes (section 5)', () => {
   })
   const encode = (more: Partial<StoredFile> = {}, planned: Partial<PlannedInode> = {}, node: Partial<FileNode> = {}): Buffer => {
     const full = file('', { size: 4096, mode: 0o644, mtimeSeconds: 5, ...node })
-    return Buffer.from(fileInode(inode(full, planned), full, stored(more), 4096))
+    return appended((table) => appendFileInode(table, inode(full, planned), full, stored(more), 4096))
   }
 
   it('writes a basic file', () => {
@@ -187,7 +212,7 @@ describe('inodes (section 5)', () => {
 
   it('splits device numbers as Linux does', () => {
     const rdev = (major: number, minor: number): number =>
-      Buffer.from(specialInode(inode(device('blockDevice', major, minor)))).readUInt32LE(20)
+      appended((table) => appendSpecialInode(table, inode(device('blockDevice', major, minor)))).readUInt32LE(20)
     expect(rdev(8, 1)).toBe(0x801)
     expect(rdev(0xfff, 0xfffff)).toBe(0xffffffff)
     expect(rdev(259, 0x12345)).toBe(0x12310345)

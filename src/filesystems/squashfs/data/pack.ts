@@ -15,7 +15,7 @@ import type { DirectoryNode, FileNode, TreeDigest } from '../../../tree/tree.ts'
 import { DATA_UNCOMPRESSED } from '../disk.ts'
 import type { StoredData } from '../stored.ts'
 import { changedTwin, identityOf, sizeTwins } from './identity.ts'
-import { type Job, Placement, SLOTS_OF_A_JOB, type Twins } from './placement.ts'
+import { type InodeNumbers, type Job, Placement, SLOTS_OF_A_JOB, type Twins } from './placement.ts'
 import { type CompressResult, type CompressTask, INPUT_SLOT_SIZE, OUTPUT_SLOT_SIZE, type WorkSetup } from './protocol.ts'
 import { work } from './work.ts'
 
@@ -23,6 +23,7 @@ export interface PackRequest {
   readonly root: DirectoryNode
   /** Every file of the tree once. */
   readonly files: readonly FileNode[]
+  readonly inodes: InodeNumbers
   readonly digests: readonly TreeDigest[]
   readonly codec: CodecSpec
   readonly blockSize: number
@@ -78,7 +79,7 @@ class Packer {
     this.#start = start
     this.#position = position
     this.#context = context
-    const { blockSize, fragments, codec } = request
+    const { blockSize, fragments, codec, inodes } = request
     this.#stage = new Stage(
       {
         work,
@@ -99,7 +100,7 @@ class Packer {
     // While the threads start.
     this.#identify = sizeTwins(request.files)
     const [emit, compare] = [(job: Job) => this.#stage.queue(job), (twins: Twins) => this.#compare(twins)]
-    this.#placement = new Placement({ blockSize, fragments, emit, compare }, this.#stage.inputs)
+    this.#placement = new Placement({ inodes, blockSize, fragments, emit, compare }, this.#stage.inputs)
   }
 
   async run(): Promise<StoredData> {

@@ -4,7 +4,6 @@
  */
 import { Segment, SegmentFlag } from '../../../data/segments.ts'
 import type { Slots } from '../../../data/slots.ts'
-import { NumberList } from '../../../io/numbers.ts'
 import type { FileNode } from '../../../tree/tree.ts'
 import { NO_INDEX } from '../disk.ts'
 import type { StoredFile, StoredFragment } from '../stored.ts'
@@ -60,51 +59,67 @@ export class FileInBlocks implements StoredFile {
   }
 }
 
-/** Where files lie. Most lie in fragments, and there may be millions: of those there is a number each, and no object. */
+/** Where files lie. There may be millions: of each there is a number, and an object only where it has blocks. */
 class StoredFiles {
-  /** Of a file in a fragment its index in `#inFragments`, of another the complement of that in `#inBlocks`. */
-  readonly #indexes = new Map<FileNode, number>()
-  readonly #inFragments = new NumberList()
-  readonly #inBlocks: FileInBlocks[] = []
+  readonly #inodes: InodeNumbers
   readonly #blockSize: number
+  /**
+   * By inode number less one: of a file in a fragment one more than its place, fragments counted as if each were a whole block;
+   * of one in blocks less than 0, its place in `#inBlocks` counted from -1; 0 where nothing is known yet.
+   */
+  readonly #places: Float64Array
+  readonly #inBlocks: FileInBlocks[] = []
 
-  constructor(blockSize: number) {
+  constructor(inodes: InodeNumbers, blockSize: number) {
+    this.#inodes = inodes
     this.#blockSize = blockSize
+    this.#places = new Float64Array(inodes.length)
   }
 
   has(file: FileNode): boolean {
-    return this.#indexes.has(file)
+    return this.#places[this.#index(file)] !== 0
   }
 
   get(file: FileNode): StoredFile | undefined {
-    const index = this.#indexes.get(file)
-    if (index === undefined || index < 0) return index === undefined ? undefined : this.#inBlocks[~index]
-    const place = this.#inFragments.at(index)
+    const known = this.#places[this.#index(file)] as number
+    if (known <= 0) return known === 0 ? undefined : this.#inBlocks[-known - 1]
+    const place = known - 1
     const fragmentOffset = place % this.#blockSize
     const fragmentIndex = (place - fragmentOffset) / this.#blockSize
     return { blocksStart: 0, blockWords: NO_BLOCKS, fragmentIndex, fragmentOffset, sparseBytes: 0 }
   }
 
   addInBlocks(file: FileNode, stored: FileInBlocks): void {
-    this.#indexes.set(file, ~this.#inBlocks.length)
-    this.#inBlocks.push(stored)
+    this.#places[this.#index(file)] = -this.#inBlocks.push(stored)
   }
 
   addInFragment(file: FileNode, fragmentIndex: number, fragmentOffset: number): void {
-    this.#indexes.set(file, this.#inFragments.length)
-    this.#inFragments.push(fragmentIndex * this.#blockSize + fragmentOffset)
+    this.#places[this.#index(file)] = fragmentIndex * this.#blockSize + fragmentOffset + 1
   }
 
   /** `file` lies where `original` lies, which is known. */
   addTwin(file: FileNode, original: FileNode): void {
-    this.#indexes.set(file, this.#indexes.get(original) as number)
+    this.#places[this.#index(file)] = this.#places[this.#index(original)] as number
+  }
+
+  #index(file: FileNode): number {
+    const number = this.#inodes.numberOf(file)
+    if (number === 0) throw new RangeError('squashfs: a file that is read has no inode')
+    return number - 1
   }
 }
 
 /** What becomes of a file: its blocks, a place in a fragment, nothing, or a comparison with the file that has its identity. */
 type Fate = FileInBlocks | 'fragment' | 'skip' | { readonly twin: FileNode }
 
+/** The inodes of a plan are it. */
+export interface InodeNumbers {
+  readonly length: number
+  numberOf(file: FileNode): number
+}
+
 export interface PlacementOptions {
+  readonly inodes: InodeNumbers
   readonly blockSize: number
   readonly fragments: boolean
   readonly emit: (job: Job) => void
@@ -131,7 +146,7 @@ export class Placement {
 
   constructor(options: PlacementOptions, slots: Slots) {
     this.#options = options
-    this.files = new StoredFiles(options.blockSize)
+    this.files = new StoredFiles(options.inodes, options.blockSize)
     this.#slots = slots
     this.#blocks = new JobDraft(slots)
     this.#fragments = new JobDraft(slots)

@@ -4,6 +4,7 @@ import { attributeOffset, encodeAttributes, layoutKey, type NodeFacts, placeAttr
 
 interface Template {
   readonly bytes: Uint8Array
+  readonly view: DataView
   /** Where the numbers stand in which nodes differ. */
   readonly offsets: Readonly<Record<'size' | 'generation' | 'parent' | 'links', number>>
 }
@@ -17,7 +18,7 @@ export class PlainBonuses {
     this.#layouts = layouts
   }
 
-  /** The encoded attributes; undefined for a node that is not so plain. */
+  /** The encoded attributes, which the next call may overwrite; undefined for a node that is not so plain. */
   encode(node: TreeNode, facts: NodeFacts): Uint8Array | undefined {
     if ((node.kind !== 'file' && node.kind !== 'directory') || (node.xattrs ?? []).length > 0) return undefined
     const key = `${node.kind} ${node.mode} ${node.uid} ${node.gid} ${node.mtimeSeconds}`
@@ -26,9 +27,8 @@ export class PlainBonuses {
       template = this.#make(node, facts)
       this.#templates.set(key, template)
     }
-    const bytes = template.bytes.slice()
-    const view = new DataView(bytes.buffer)
-    const { size, generation, parent, links } = template.offsets
+    const { bytes, view, offsets } = template
+    const { size, generation, parent, links } = offsets
     setWord(view, size, facts.size)
     setWord(view, generation, facts.generation)
     setWord(view, parent, facts.parent)
@@ -44,6 +44,7 @@ export class PlainBonuses {
       parent: attributeOffset(bonus, 'parent'),
       links: attributeOffset(bonus, 'links'),
     }
-    return { bytes: encodeAttributes(bonus, this.#layouts.get(layoutKey(bonus)) as number), offsets }
+    const bytes = encodeAttributes(bonus, this.#layouts.get(layoutKey(bonus)) as number)
+    return { bytes, view: new DataView(bytes.buffer), offsets }
   }
 }

@@ -101,7 +101,7 @@ export function planFileSystem(root: DirectoryNode, { hasProjects, names }: File
   return { nodes, layouts, hasProjects, names }
 }
 
-function checkedEntries(directory: DirectoryNode, path: string, rules: NameRules): Entry[] {
+function checkedEntries(directory: DirectoryNode, path: string, rules: NameRules): readonly Entry[] {
   const entries = sortedEntries(directory)
   const place = (name: Uint8Array): string => `${path === '/' ? '' : path}/${printable(name)}`
   for (const [index, { name }] of entries.entries()) {

@@ -1,5 +1,5 @@
 /**
- * Whether others than this user and root could have written a piece. Its name says which content it has, and anybody can give
+ * Whether others than this user and root could have written what is kept by its content. A name says which content that is, and anybody can give
  * any content a name that fits, so content is believed only where nobody else can put any.
  *
  * Not supported: systems without numbers of users (Windows), where nothing is compared.
@@ -7,7 +7,7 @@
 import type { Stats } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { ImageError, systemErrorCode } from '../../errors.ts'
+import { ImageError, systemErrorCode } from '../errors.ts'
 
 /** Write bits of group and others; an access control list that lets others write shows in the group's. */
 const OTHERS_WRITE = 0o022
@@ -30,7 +30,7 @@ export function foreignHand({ uid, mode }: Pick<Stats, 'uid' | 'mode'>): string 
  * Throws UNTRUSTED for a folder to which others may write, or that they could exchange for another. `label` is the folder as
  * the user knows it. One that is not there is not looked at.
  */
-export async function requireOwnFolder(folder: string, label: string): Promise<void> {
+export async function requireOwnFolder(folder: string, label: string, what = 'folder of pieces'): Promise<void> {
   const user = process.geteuid?.()
   if (user === undefined) return
   try {
@@ -40,7 +40,7 @@ export async function requireOwnFolder(folder: string, label: string): Promise<v
     if (hand !== undefined) {
       const isOwn = stats.uid === user || stats.uid === 0
       const remedy = isOwn ? `chmod go-w ${label}, delete what others may have put there` : 'name a folder of your own'
-      throw untrusted(label, `the folder of pieces ${hand}, who could put other content there`, remedy)
+      throw untrusted(label, `the ${what} ${hand}, who could put other content there`, remedy)
     }
     for (let above = dirname(real); ; above = dirname(above)) {
       const { uid, mode } = await stat(above)
@@ -55,7 +55,7 @@ export async function requireOwnFolder(folder: string, label: string): Promise<v
     if (systemErrorCode(error) === 'ENOENT' || systemErrorCode(error) === 'ENOTDIR') return
     if (error instanceof ImageError) throw error
     const code = systemErrorCode(error) ?? String(error)
-    throw new ImageError('UNREADABLE', `${label}: the folder of pieces cannot be looked at (${code})`, { path: label, cause: error })
+    throw new ImageError('UNREADABLE', `${label}: the ${what} cannot be looked at (${code})`, { path: label, cause: error })
   }
 }
 
