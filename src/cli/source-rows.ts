@@ -56,6 +56,14 @@ export const CACHES = {
     about: 'Take only store paths that are signed by a trusted key or addressed by their content',
     aboutNegated: 'Take store paths from file: caches whoever signed them',
   }),
+  redirectHosts: row({
+    type: text('HOST'),
+    group: 'Input',
+    flag: 'redirect-host',
+    repeatable: true,
+    defaultText: 'the hosts of the caches alone',
+    about: 'Host to which a binary cache may redirect',
+  }),
   narCache: row({
     type: path('DIR'),
     group: 'Input',

@@ -37,6 +37,7 @@ const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>>
   root: ['/a/root'],
   from: ['https://cache.example.org'],
   trustedPublicKeys: ['name:AAAA'],
+  redirectHosts: ['files.example.org'],
   narCache: ['/a/nars'],
   narCacheSize: ['1G', 1024 ** 3],
   toplevel: ['/nix/store/x-nixos'],
