@@ -32,6 +32,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 /** A value that is not the default, as it is written; in JSON, too, unless the second says otherwise. */
 const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>> = {
   closure: ['/a/closure'],
+  paths: ['/nix/store/00000000000000000000000000000000-system'],
   root: ['/a/root'],
   toplevel: ['/nix/store/x-nixos'],
   toplevelSpec: ['/a/spec.json'],
@@ -110,7 +111,9 @@ function sampleOf(named: NamedRow): { readonly args: readonly string[]; readonly
 
 /** By name, what the command does not work without. */
 function requiredArgs(command: Command, except: string): string[] {
-  const needed = rowList(command.rows).filter(({ key, row }) => row.required && key !== except)
+  const isNeeded = ({ key, row }: NamedRow): boolean =>
+    key !== except && (row.insteadOf === undefined ? row.required === true : row.insteadOf !== except)
+  const needed = rowList(command.rows).filter(isNeeded)
   return needed.flatMap(({ key, flag }) => [`--${flag}`, SAMPLES[key]?.[0] ?? '/a/file'])
 }
 
@@ -139,7 +142,9 @@ describe('an option gives the same', () => {
     expect(fromConfig[named.key]).toEqual((fromArguments as Record<string, unknown>)[named.key])
     expect(fromConfig).toHaveProperty(named.key)
     // Without it, it is something else.
-    if (!named.row.required) expect(readSettings(command, base, {})).not.toEqual(fromArguments)
+    const isOneOfTwo = named.row.insteadOf !== undefined || rowList(command.rows).some(({ row }) => row.insteadOf === named.key)
+    if (isOneOfTwo) expect(() => readSettings(command, base, {})).toThrow(/is missing/)
+    else if (!named.row.required) expect(readSettings(command, base, {})).not.toEqual(fromArguments)
   })
 
   it.each(CONFIGURED.map((command) => [command.name, command] as const))('kilnix %s has one spelling a row', (_, { rows }) => {
