@@ -60,6 +60,7 @@ export const UNIT: readonly string[] = [
   'test/images/iso-menus.test.ts',
   'test/images/pieces-threads.test.ts',
   'test/images/volume-id.test.ts',
+  'test/images/zfs-ova.test.ts',
   'test/io/block-device.test.ts',
   'test/io/concat.test.ts',
   'test/io/data-search.test.ts',

@@ -110,6 +110,8 @@ export interface ContainerRegistry<OutputFormat extends string, InputFormat exte
   readonly outputFormats: readonly OutputFormat[]
   readonly inputFormats: readonly InputFormat[]
   readonly poolFormats: readonly PoolFormat[]
+  /** Those that can hold several disks in one file. */
+  readonly severalFormats: readonly OutputFormat[]
   /** `stem` with the usual ending of the container. */
   fileName(stem: string, format: OutputFormat): string
   /** What a file name may say of it. */
@@ -193,6 +195,7 @@ export function containerRegistry<const List extends readonly Container[]>(
     outputFormats: containers.filter(({ writer }) => writer).map(({ name }) => name as OutputFormat),
     inputFormats: containers.filter(({ read }) => read).map(({ name }) => name as InputFormat),
     poolFormats: containers.filter(({ holdsPool }) => holdsPool).map(({ name }) => name as NameWith<List, { readonly holdsPool: true }>),
+    severalFormats: containers.filter(({ holdsSeveral }) => holdsSeveral).map(({ name }) => name as OutputFormat),
     fileName: (stem, format) => `${stem}.${named(format).endings[0]}`,
     named: (format) => ({ what: `a disk as ${format}`, endings: named(format).endings }),
     formatOfName(fileName) {

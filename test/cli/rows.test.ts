@@ -212,7 +212,7 @@ describe('a config file is read as the command has its options', () => {
   })
 
   it.each([
-    ['zfs', { format: 'ova' }, /'format' is 'ova', it must be one of raw, qcow2/],
+    ['zfs', { format: 'raw.tar.gz' }, /'format' is 'raw.tar.gz', it must be one of raw, qcow2/],
     ['zfs', { bootLoader: 'extlinux' }, /'bootLoader' is 'extlinux', it must be one of systemd-boot, uki, none$/],
     ['zfs', { preset: 'amazon' }, /'preset' is 'amazon', it must be one of amazon-zfs/],
     ['zfs', { layout: 'efi' }, /'layout' is 'efi', it must be one of two-disk, single-disk$/],
