@@ -13,7 +13,11 @@ describe('a file that is compressed as a whole', () => {
   } as unknown as Parameters<typeof holdsCompressed>[2]
   const holds = (kind: 'gzip' | 'zstd', ...parts: Buffer[]): boolean | undefined => {
     const bytes = Buffer.concat(parts)
-    return holdsCompressed({ content: { kind: 'bytes', bytes }, size: bytes.length } as Parameters<typeof holdsCompressed>[0], kind, finder)
+    return holdsCompressed(
+      { kind: 'file', mode: 0o444, uid: 0, gid: 0, mtimeSeconds: 1, content: { kind: 'bytes', bytes }, size: bytes.length },
+      kind,
+      finder,
+    )
   }
 
   it('is searched to its end, however many members or frames it has', () => {
