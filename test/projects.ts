@@ -79,6 +79,7 @@ export const UNIT: readonly string[] = [
   'test/nix/nar/read.test.ts',
   'test/nix/nar/restore.test.ts',
   'test/nix/nar/tree.test.ts',
+  'test/nix/rewrite/compressed.test.ts',
   'test/nix/rewrite/replace.test.ts',
   'test/nix/store/address-scheme.test.ts',
   'test/nix/store/derivation.test.ts',
