@@ -21,6 +21,7 @@ export const UNIT: readonly string[] = [
   'test/boot/files.test.ts',
   'test/boot/menu.test.ts',
   'test/bytes/',
+  'test/cli/closure-sources.test.ts',
   'test/cli/docs.test.ts',
   'test/cli/listeners.test.ts',
   'test/cli/progress.test.ts',

@@ -1,34 +1,54 @@
 /** What the commands over closures have in common: a listing in, an answer out. */
-import type { Closure } from '../nix/listing/closure.ts'
 import type { StoreInput } from '../system/input.ts'
-import { isStorePath } from '../system/recognise.ts'
+import { isListing, isStorePath } from '../system/recognise.ts'
 import { type LoadedClosure, loadClosure } from '../system/store.ts'
 import type { Run } from './command.ts'
-import { nixEnvironment } from './input.ts'
+import { storeInput } from './input.ts'
 import { jsonPieces } from './json-pieces.ts'
-import { standardInput } from './standard-input.ts'
+import { flagOf, type Given, writtenName } from './row.ts'
+import { LOOKED_UP } from './source-rows.ts'
 import { printLines, printPieces } from './stdout.ts'
+import { usage } from './values.ts'
 
-export interface StorePlace {
-  readonly root: string
-  readonly caseHack: boolean
-}
+/** What commands over closures are given beside the closure. */
+export type LookUp = Given<typeof LOOKED_UP> & { readonly caseHack: boolean }
 
 /** With sizes and references, which are found in the store where the listing has none. Throws what reading throws. */
-export async function load(given: string, place: StorePlace, run: Run): Promise<Closure> {
-  return (await loadPlaced(given, place, run)).closure
+export async function load(given: string, lookUp: LookUp, run: Run): Promise<LoadedClosure> {
+  return loadClosure(await sourceInput(given, lookUp, run))
 }
 
-/** The same with where its files are. */
-export async function loadPlaced(given: string, { root, caseHack }: StorePlace, run: Run): Promise<LoadedClosure> {
-  return loadClosure({ ...(await sourceInput(given, run)), root, caseHack })
+/** For what is given without a name: a listing, or a store path. Throws USAGE where a listing is to be looked up. */
+export async function sourceInput(given: string, lookUp: LookUp, run: Run): Promise<StoreInput> {
+  const [input] = await sourceInputs([given], lookUp, run)
+  return input as StoreInput
 }
 
-/** For what is given without a name: a listing, or a store path. */
-export async function sourceInput(given: string, { signal, progress, sources }: Run): Promise<StoreInput> {
-  const stdin = given === '-' ? { stdin: standardInput(signal) } : {}
-  const named = (await isStorePath(given)) ? { paths: [given] } : { closure: given }
-  return { ...named, ...stdin, environment: nixEnvironment(), signal, onProgress: progress.listener, sources }
+/** The same for several, of which some may be listings and others store paths that are looked up. */
+export async function sourceInputs(given: readonly string[], lookUp: LookUp, run: Run): Promise<StoreInput[]> {
+  const { store, from, trustedPublicKeys, checkSignatures, narCache, narCacheSize, root, caseHack } = lookUp
+  const said = {
+    ...(store !== undefined && { store }),
+    ...(from !== undefined && { from }),
+    ...(trustedPublicKeys !== undefined && { trustedPublicKeys }),
+    ...(!checkSignatures && { checkSignatures }),
+    ...(narCache !== undefined && { narCache }),
+    ...(narCacheSize !== undefined && { narCacheSize }),
+  }
+  const isSomewhere = store !== undefined || from !== undefined
+  const arePaths = await Promise.all(
+    given.map(async (one) => (await isStorePath(one)) || (isSomewhere && one !== '-' && !(await isListing(one)))),
+  )
+  const [first] = Object.keys(said) as (keyof typeof said)[]
+  if (first !== undefined && !arePaths.includes(true)) {
+    const written = writtenName({ key: first, flag: flagOf(first, LOOKED_UP[first]), row: LOOKED_UP[first] })
+    throw usage(`${written} is of store paths, and ${given.join(' and ')} ${given.length === 1 ? 'is a listing' : 'are listings'}`)
+  }
+  const context = { signal: run.signal, onProgress: run.progress.listener, sources: run.sources }
+  return given.map((one, index) => {
+    const named = arePaths[index] ? { ...said, paths: [one] } : { closure: one }
+    return { root, caseHack, ...named, ...storeInput(named, context) }
+  })
 }
 
 /** As data for programs, else as text. */

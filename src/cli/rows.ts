@@ -23,7 +23,7 @@ import {
   usage,
 } from './values.ts'
 
-export { LISTING, PATHS, ROOT, SOURCE } from './source-rows.ts'
+export { EITHER, LISTING, LOOKED_UP, PATHS, ROOT, SOURCE } from './source-rows.ts'
 
 export const TOPLEVEL = row({
   type: text('PATH'),

@@ -20,7 +20,11 @@ export function readSettings<R extends Rows>(command: Command<R>, args: readonly
   const { help, ...fromCommandLine } = fromArguments(rowList({ ...command.rows, help: HELP }), args)
   if (help) return undefined
   const config = fromCommandLine.config === undefined ? {} : fromConfig(command, String(fromCommandLine.config))
-  const stated: Values = { ...fromEnvironment(rows, environment), ...config, ...fromCommandLine }
+  const stated: Values = {
+    ...fromEnvironment(rows, environment),
+    ...withoutAlternatives(config, fromCommandLine, rows),
+    ...fromCommandLine,
+  }
   const given: Record<string, unknown> = {}
   for (const { key, flag, row } of rows) {
     const value = key in stated ? stated[key] : defaultOf(key, row, stated)
@@ -36,6 +40,16 @@ export function readSettings<R extends Rows>(command: Command<R>, args: readonly
   }
   command.check?.(given as Given<R>)
   return given as Given<R>
+}
+
+/** The command line wins: of two that exclude each other, a config file does not give the other one. */
+function withoutAlternatives(config: Values, fromCommandLine: Values, rows: readonly NamedRow[]): Values {
+  const pairs = rows.flatMap(({ key, row }) => (row.insteadOf === undefined ? [] : [[key, row.insteadOf] as const]))
+  const beaten = pairs.flatMap(([one, other]) => [
+    ...(isSaid(fromCommandLine[one]) ? [other] : []),
+    ...(isSaid(fromCommandLine[other]) ? [one] : []),
+  ])
+  return Object.fromEntries(Object.entries(config).filter(([key]) => !beaten.includes(key)))
 }
 
 /** Throws USAGE where neither this row nor the one that it may stand for is given, or both are. */

@@ -80,3 +80,12 @@ export const CACHES = {
 
 /** Where a closure comes from. */
 export const SOURCE = { paths: PATHS, closure: row({ ...LISTING, insteadOf: 'paths' }), store: STORE, ...CACHES, root: ROOT } as const
+
+/** The closure of a command that makes nothing of it: a listing or a store path, given without a name. */
+export const EITHER = row({
+  ...LISTING,
+  about: `${LISTING.about}; or a store path, or a link to one, such as ./result, whose closure is meant`,
+})
+
+/** Of commands that make nothing of a closure: where store paths that are given are looked up. */
+export const LOOKED_UP = { store: STORE, ...CACHES, root: ROOT } as const

@@ -1,6 +1,6 @@
 /** What a user has given for a closure, by how it begins or what is in it. */
 import { lstat, open, realpath, stat } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { join, posix, resolve } from 'node:path'
 import { CLOSURE_INFO_FILES } from '../nix/listing/read.ts'
 import { STORE_DIRECTORY } from '../nix/store/store-path.ts'
 
@@ -10,10 +10,18 @@ import { STORE_DIRECTORY } from '../nix/store/store-path.ts'
  */
 export async function isStorePath(given: string): Promise<boolean> {
   if (given === '-') return false
-  const place = await realpath(given).catch(() => resolve(given))
+  // On Windows as well `/nix/store` is what it is.
+  const written = given.startsWith('/') ? posix.resolve(given) : resolve(given)
+  const place = await realpath(given).catch(() => written)
   if (!place.startsWith(`${STORE_DIRECTORY}/`)) return false
   const status = await stat(place).catch(() => undefined)
   return !status?.isFile() && !(await isThere(join(place, CLOSURE_INFO_FILES.paths)))
+}
+
+/** Whether a listing lies there: a file, or a closureInfo folder. */
+export async function isListing(given: string): Promise<boolean> {
+  const status = await stat(given).catch(() => undefined)
+  return status !== undefined && (!status.isDirectory() || (await isThere(join(given, CLOSURE_INFO_FILES.paths))))
 }
 
 async function isThere(path: string): Promise<boolean> {

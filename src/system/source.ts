@@ -6,6 +6,7 @@ import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import { ImageError } from '../errors.ts'
 import { CLOSURE_INFO_FILES, type ReadClosureOptions, readClosure } from '../nix/listing/read.ts'
+import { withoutLogin } from '../nix/local/place.ts'
 import { openExportFile, openExportStream } from './export-source.ts'
 import type { OpenedSource, SourceScope, StoreInput } from './input.ts'
 import { HEAD_SIZE, headOf, isPipe, isStorePath, type NotAListing, peeked, recognisedHead } from './recognise.ts'
@@ -42,7 +43,7 @@ function checkStoreOption({ store, from, paths = [] }: StoreInput): void {
   if (paths.length > 0) return
   throw new ImageError(
     'USAGE',
-    (option) => `${option('store')} is ${store}, in which nothing is looked up; give store paths as ${option('paths')}`,
+    (option) => `${option('store')} is ${withoutLogin(store)}, in which nothing is looked up; give store paths as ${option('paths')}`,
   )
 }
 
@@ -85,7 +86,9 @@ async function openCaches(from: readonly string[], paths: readonly string[], inp
   const { fetchClosure } = await import('../nix/cache/fetch.ts')
   if (input.narCache === undefined)
     throw new ImageError('USAGE', (option) => `${option('from')} needs ${option('narCache')}, a folder in which NARs are kept`)
-  const fetched = await fetchClosure(paths, {
+  const { followToStore } = await import('../nix/local/follow.ts')
+  const named = paths.map((path) => followToStore(path, root))
+  const fetched = await fetchClosure(named, {
     from,
     ...(trustedPublicKeys && { trustedPublicKeys }),
     ...(checkSignatures !== undefined && { checkSignatures }),

@@ -37,6 +37,23 @@ function config(content: unknown): string[] {
 
 const usageError = (message: RegExp) => expect.objectContaining({ code: 'USAGE', message: expect.stringMatching(message) })
 
+describe('of two that exclude each other', () => {
+  const store = '/nix/store/x-nixos'
+  test('the command line has the one, whichever a config file gives', () => {
+    const paths = readSettings('squashfs', ['-o', 'out', store, ...config({ closure: '/c' })], {})
+    expect(paths).toMatchObject({ paths: [store] })
+    expect(paths).not.toHaveProperty('closure')
+    const listing = readSettings('squashfs', [...MINIMAL, ...config({ path: [store] })], {})
+    expect(listing).toMatchObject({ closure: 'c' })
+    expect(listing).not.toHaveProperty('paths')
+  })
+
+  test('a config file gives one', () => {
+    const both = config({ path: [store], closure: '/c' })
+    expect(() => readSettings('squashfs', ['-o', 'out', ...both], {})).toThrow(usageError(/is not expected, since --closure is given/))
+  })
+})
+
 describe('arguments', () => {
   test('defaults', () => {
     // What has no default is not there, so that the recipe's own stands.

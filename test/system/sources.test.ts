@@ -8,6 +8,8 @@ import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, type SmallClosure, unpackSmall } from '../../fixtures/unpack.ts'
 import { checkClosure } from '../../src/nix/inspect/check.ts'
+import { readClosure } from '../../src/nix/listing/read.ts'
+import { DATABASE_SCHEMA, nixDatabase } from '../../src/nix/store/database.ts'
 import type { StoreInput } from '../../src/system/input.ts'
 import { openSource } from '../../src/system/source.ts'
 import { loadStore } from '../../src/system/store.ts'
@@ -33,6 +35,11 @@ beforeAll(async () => {
   bytes = gunzipSync(readFileSync(EXPORT))
   write('closure.export', bytes)
   symlinkSync('closure.export', at('link'))
+  // A store in a folder, as Nix has it: the files, and the database.
+  mkdirSync(join(small.root, 'nix/var/nix/db'), { recursive: true })
+  writeFileSync(join(small.root, 'nix/var/nix/db/db.sqlite'), nixDatabase(await readClosure(small.folder)))
+  writeFileSync(join(small.root, 'nix/var/nix/db/schema'), DATABASE_SCHEMA)
+  symlinkSync(small.toplevel, at('system'))
   mkdirSync(at('images'))
   const { closure, nars } = await openSource({ closure: at('closure.export') })
   const narOf = async (baseName: string): Promise<Buffer> => {
@@ -47,10 +54,11 @@ afterAll(async () => {
   await removeStore(work)
 })
 
-/** The same closure, of which no file is below the root that is given. A source more is a line more. */
+/** The same closure. A source more is a line more. */
 const SOURCES: Readonly<Record<string, () => StoreInput>> = {
   'an export in a file': () => ({ closure: at('closure.export'), root: '/nowhere' }),
   'a binary cache': () => ({ paths: [small.toplevel], from: [server.url], trustedPublicKeys: [key.text], narCache: at('nars') }),
+  'a link to the system, and the store that has it': () => ({ paths: [at('system')], store: small.root }),
 }
 
 describe.each(Object.keys(SOURCES))('%s', (source) => {

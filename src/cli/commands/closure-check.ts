@@ -11,7 +11,7 @@ export default runCommand({
     examples: [{ about: 'Of a store below ./root', line: 'kilnix closure check ./closure-info --root ./root' }],
   },
   rows: {
-    closure: row({ ...rows.LISTING, required: true, positional: true }),
+    closure: row({ ...rows.EITHER, required: true, positional: true }),
     contents: row({
       type: flag(),
       group: 'Input',
@@ -20,7 +20,7 @@ export default runCommand({
       about: 'Read the store and compare hashes, sizes and references with the listing',
       aboutNegated: 'Check the listing only and do not read the store',
     }),
-    root: rows.ROOT,
+    ...rows.LOOKED_UP,
     caseHack: rows.CASE_HACK,
     json: rows.PRINT_JSON,
     jobs: row({ ...rows.JOBS, about: 'Worker threads' }),
@@ -28,15 +28,17 @@ export default runCommand({
     quiet: row({ ...rows.QUIET, about: 'Print no progress' }),
   },
   /** The status is 1 for a closure that is not as its listing says. */
-  async run({ closure: listing, json, progress: _, quiet: __, ...options }, run) {
+  async run(given, run) {
     const { checkClosure } = await import('../../nix/inspect/check.ts')
     const { print, sourceInput } = await import('../closure-answer.ts')
     const { checkLines } = await import('../closure-text.ts')
     const { signal, progress, sources } = run
-    const input = { ...(await sourceInput(listing, run)), root: options.root }
+    const { contents, caseHack, jobs } = given
+    const input = await sourceInput(given.closure, given, run)
     const { closure, root, nars } = await sources.open(input, { allowMissing: true })
-    const report = await checkClosure(closure, { ...options, root, nars, signal, onProgress: progress.listener })
-    await print(report, () => checkLines(report), json, run)
+    const options = { contents, caseHack, ...(jobs !== undefined && { jobs }), root, nars, signal, onProgress: progress.listener }
+    const report = await checkClosure(closure, options)
+    await print(report, () => checkLines(report), given.json, run)
     return report.problems.length === 0 ? 0 : 1
   },
 })

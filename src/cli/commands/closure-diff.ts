@@ -1,3 +1,4 @@
+import type { Closure } from '../../nix/listing/closure.ts'
 import { runCommand } from '../command.ts'
 import { row } from '../row.ts'
 import * as rows from '../rows.ts'
@@ -8,7 +9,10 @@ export default runCommand({
   help: {
     summary: 'Print what differs between two closures: packages, versions and sizes',
     usage: 'kilnix closure diff OLD NEW [options]',
-    examples: [{ about: 'What an update changes', line: 'kilnix closure diff ./old-closure-info ./new-closure-info' }],
+    examples: [
+      { about: 'What an update changes', line: 'kilnix closure diff ./old-closure-info ./new-closure-info' },
+      { about: 'What the new system changes in that which runs', line: 'kilnix closure diff /run/current-system ./result' },
+    ],
   },
   rows: {
     oldClosure: row({
@@ -17,7 +21,8 @@ export default runCommand({
       required: true,
       positional: true,
       configurable: false,
-      about: 'The listing of store paths before, of any kind that other commands take as CLOSURE; - reads it from standard input',
+      about:
+        'The closure before: a listing of any kind that other commands take as CLOSURE, - for one from standard input, or a store path or a link to one',
     }),
     newClosure: row({
       type: path('NEW'),
@@ -25,9 +30,9 @@ export default runCommand({
       required: true,
       positional: true,
       configurable: false,
-      about: 'The listing of store paths after',
+      about: 'The closure after, written likewise; --store and --from say where store paths are looked up',
     }),
-    root: rows.ROOT,
+    ...rows.LOOKED_UP,
     caseHack: rows.CASE_HACK,
     json: rows.PRINT_JSON,
   },
@@ -35,10 +40,13 @@ export default runCommand({
     const { oldClosure, newClosure } = given
     if (oldClosure === '-' && newClosure === '-') throw usage('only one of OLD and NEW can be standard input')
     const { closureDifference } = await import('../../nix/inspect/diff.ts')
-    const { load, print } = await import('../closure-answer.ts')
+    const { print, sourceInputs } = await import('../closure-answer.ts')
     const { differenceLines } = await import('../closure-text.ts')
-    const old = await load(oldClosure, given, run)
-    const difference = await closureDifference(old, await load(newClosure, given, run), { signal: run.signal })
+    const { loadClosure } = await import('../../system/store.ts')
+    const closures = []
+    for (const input of await sourceInputs([oldClosure, newClosure], given, run)) closures.push((await loadClosure(input)).closure)
+    const [old, changed] = closures as [Closure, Closure]
+    const difference = await closureDifference(old, changed, { signal: run.signal })
     await print(difference, () => differenceLines(difference), given.json, run)
     return 0
   },

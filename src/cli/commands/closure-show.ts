@@ -10,12 +10,13 @@ export default runCommand({
     summary: 'Print the sizes of the store paths of a closure',
     usage: 'kilnix closure show CLOSURE [options]',
     examples: [
+      { about: 'What takes most of a system that is built', line: 'kilnix closure show ./result --top 20' },
       { about: 'What takes most', line: 'kilnix closure show ./closure-info --top 20' },
       { about: 'What could be saved most by leaving one path out', line: 'kilnix closure show ./closure-info --sort added --top 20' },
     ],
   },
   rows: {
-    closure: row({ ...rows.LISTING, required: true, positional: true }),
+    closure: row({ ...rows.EITHER, required: true, positional: true }),
     sort: row({
       type: choice(['size', 'closure', 'added', 'name']),
       group: 'Output',
@@ -30,7 +31,7 @@ export default runCommand({
       defaultText: 'all paths',
       about: 'Print the first N paths only',
     }),
-    root: rows.ROOT,
+    ...rows.LOOKED_UP,
     caseHack: rows.CASE_HACK,
     json: rows.PRINT_JSON,
   },
@@ -41,7 +42,7 @@ export default runCommand({
     const { load, print } = await import('../closure-answer.ts')
     const { sizesLines } = await import('../closure-text.ts')
     const { signal, progress } = run
-    const closure = await load(given.closure, given, run)
+    const { closure } = await load(given.closure, given, run)
     const { narSize, paths } = await closureSizes(closure, {
       signal,
       onBegin: (totalBytes) => progress.listener({ kind: 'stage', stage: 'sum', totalBytes }),

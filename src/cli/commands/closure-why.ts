@@ -20,7 +20,7 @@ export default runCommand({
     ],
   },
   rows: {
-    closure: row({ ...rows.LISTING, required: true, positional: true }),
+    closure: row({ ...rows.EITHER, required: true, positional: true }),
     fromPath: row({
       type: text('FROM'),
       group: 'Input',
@@ -51,17 +51,17 @@ export default runCommand({
       default: false,
       about: 'Look into the store for the files that hold each reference',
     }),
-    root: rows.ROOT,
+    ...rows.LOOKED_UP,
     caseHack: rows.CASE_HACK,
     json: rows.PRINT_JSON,
   },
   async run(given, run) {
     const { pathByName } = await import('../../nix/inspect/names.ts')
     const { referenceChain, referenceChains } = await import('../../nix/inspect/why.ts')
-    const { loadPlaced, print } = await import('../closure-answer.ts')
+    const { load, print } = await import('../closure-answer.ts')
     const { chainLines } = await import('../closure-text.ts')
     const { signal } = run
-    const loaded = await loadPlaced(given.closure, given, run)
+    const loaded = await load(given.closure, given, run)
     const { closure } = loaded
     const from = pathByName(closure, given.fromPath).path
     const to = pathByName(closure, given.toPath).path

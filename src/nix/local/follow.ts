@@ -27,7 +27,9 @@ export function followToStore(given: string, root: string): string {
     if (inStore?.length === 0) throw noStorePath(where, 'is the store itself, not a path in it')
     // Links in front of the store path are of the host; the store path itself is not looked into.
     const next =
-      inStore?.length === 1 ? undefined : followed(host, inStore === undefined ? undefined : hostStorePath(root, STORE_DIRECTORY), where)
+      inStore?.length === 1
+        ? undefined
+        : followed(host, { from: inStore === undefined ? undefined : hostStorePath(root, STORE_DIRECTORY), where, isLed: links > 0 })
     if (next !== undefined) {
       path = next
       continue
@@ -57,30 +59,36 @@ function belowStore(path: string, realStore: string | undefined): string[] | und
   return undefined
 }
 
-/** The path with its first link replaced by what it says, undefined where it has none. `from`: links are looked for behind that only. */
-function followed(path: string, from: string | undefined, where: string): string | undefined {
+interface Following {
+  /** Links are looked for behind that only. */
+  readonly from: string | undefined
+  /** What the user gave. */
+  readonly where: string
+  /** Links were followed already. */
+  readonly isLed: boolean
+}
+
+/** The path with its first link replaced by what it says, undefined where it has none. */
+function followed(path: string, { from, ...given }: Following): string | undefined {
   const start = from === undefined ? 0 : from.split('/').length
   const parts = path.split('/')
   for (let count = Math.max(start, 1) + 1; count <= parts.length; count++) {
     const prefix = parts.slice(0, count).join('/')
-    const target = targetOf(prefix, where)
+    const target = targetOf(prefix, given)
     if (target === undefined) continue
     return resolve(dirname(prefix), target, ...parts.slice(count))
   }
   return undefined
 }
 
-function targetOf(path: string, where: string): string | undefined {
+function targetOf(path: string, { where, isLed }: Omit<Following, 'from'>): string | undefined {
   try {
     return lstatSync(path).isSymbolicLink() ? readlinkSync(path) : undefined
   } catch (cause) {
     const code = systemErrorCode(cause)
     if (code === 'ENOENT' || code === 'ENOTDIR') {
-      const name = printableText(path)
-      throw new ImageError('NOT_FOUND', name === where ? `${where}: no such file` : `${where}: leads to ${name}, where nothing is`, {
-        path,
-        cause,
-      })
+      const what = isLed ? `leads to ${printableText(path)}, where nothing is` : 'no such file'
+      throw new ImageError('NOT_FOUND', `${where}: ${what}`, { path, cause })
     }
     throw new ImageError('UNREADABLE', `${where}: cannot be followed at ${printableText(path)} (${code ?? String(cause)})`, { path, cause })
   }

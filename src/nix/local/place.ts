@@ -70,6 +70,9 @@ export function nixWays(store: string | undefined, environment: NixEnvironment):
       'that is no store of this machine; list the closure there (nix path-info -r --json --store ... PATH), or name a binary cache as the source',
     )
   }
+  // As Nix tells folders from names; what is given to this program may be a folder beside it.
+  if (store === undefined && !given.includes('/'))
+    throw unsupported(given, name, 'that is no kind of store; name a folder with a slash in it, or auto, daemon, local, unix://SOCKET')
   if (folder === '') throw new ImageError('USAGE', (option) => `${name(option)} is empty; give a folder that holds nix/store`)
   return [chroot(resolve(folder))]
 }
@@ -124,8 +127,13 @@ function decoded(text: string): string {
 }
 
 function unsupported(given: string, name: (option: (name: string) => string) => string, why: string): ImageError {
-  const wording: Wording = (option) => `${name(option)} is ${quote(given)}: ${why}`
+  const wording: Wording = (option) => `${name(option)} is ${quote(withoutLogin(given))}: ${why}`
   return new ImageError('UNSUPPORTED', wording)
+}
+
+/** An address as it may be shown: without the name and the password of a user. */
+export function withoutLogin(address: string): string {
+  return address.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, '$1')
 }
 
 function set(text: string | undefined): text is string {

@@ -43,6 +43,9 @@ describe('the ways to the local Nix', () => {
   it.each<[string | undefined, NixEnvironment, RegExp]>([
     ['ssh://host', {}, /store is .*ssh:\/\/host.*: that is no store of this machine/],
     [undefined, { NIX_REMOTE: 'ssh-ng://host' }, /NIX_REMOTE is .*no store of this machine/],
+    [undefined, { NIX_REMOTE: 'nonsense' }, /NIX_REMOTE is 'nonsense': that is no kind of store; name a folder with a slash/],
+    ['https://me:secret@host/x', {}, /store is 'https:\/\/host\/x'/],
+    [undefined, { NIX_REMOTE: 'ssh://me:s@cret@host' }, /NIX_REMOTE is 'ssh:\/\/host'/],
     [undefined, { NIX_STORE_DIR: '/gnu/store' }, /NIX_STORE_DIR is .*\/gnu\/store/],
     ['local?store=/gnu/store', {}, /images are made of stores at \/nix\/store/],
     ['local?real=/mnt/store', {}, /ends in \/nix\/store/],
@@ -110,6 +113,7 @@ describe('links to store paths', () => {
     ['a link to a file in one', () => scratch('tool'), 'BAD_INPUT', /lies within \/nix\/store\/.*-app/],
     ['nothing in a store path', () => scratch('result/none'), 'NOT_FOUND', /none, where nothing is/],
     ['nothing', () => scratch('none'), 'NOT_FOUND', /none: no such file/],
+    ['nothing by a relative path', () => './none/x', 'NOT_FOUND', /^\.\/none\/x: no such file$/],
     ['a link to nothing', () => scratch('dangling'), 'NOT_FOUND', /dangling: leads to .*nowhere, where nothing is/],
     ['a circle', () => scratch('circle'), 'BAD_INPUT', /circle: more than 40 symbolic links/],
     ['a folder', () => scratch(), 'NOT_FOUND', /is not in \/nix\/store, and no link to a path in it/],
