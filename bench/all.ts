@@ -15,6 +15,7 @@ for (const name of [
   'zfs',
   'nar',
   'replace',
+  'cache',
 ]) {
   console.log(`\n== ${name}`)
   const { status } = spawnSync(process.execPath, [new URL(`./${name}.ts`, import.meta.url).pathname], { stdio: 'inherit' })

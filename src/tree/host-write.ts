@@ -19,14 +19,14 @@ import {
   writeSync,
 } from 'node:fs'
 import { printable } from '../bytes/text.ts'
-import { ImageError, throwIfAborted } from '../errors.ts'
+import { ImageError, systemErrorCode, throwIfAborted } from '../errors.ts'
 import { checkImage, extentChunks } from '../io/stream.ts'
 import { SyncQueue } from '../io/sync-queue.ts'
 import { writeError } from '../io/write-error.ts'
 import { contentExtents } from './content.ts'
 import { checkDepth } from './depth.ts'
 import { hostFileOf, readHostFile, SMALL_FILE_SIZE } from './host-file.ts'
-import { type FileNode, sortedEntries, type TreeNode } from './tree.ts'
+import { type DirectoryNode, type FileNode, sortedEntries, type TreeNode } from './tree.ts'
 
 export interface WriteTreeOptions {
   /** What `path` is called in messages, where that is another. */
@@ -92,7 +92,7 @@ class TreeWriter {
         return
       case 'directory':
         this.#guarded(path, (place) => mkdirSync(place, OPEN_FOLDER_MODE))
-        for (const entry of sortedEntries(node)) await this.add(entry.node, `${path}/${Buffer.from(entry.name).toString('latin1')}`)
+        await this.#addEntries(node, path)
         this.#guarded(path, (place) => {
           chmodSync(place, node.mode)
           utimesSync(place, node.mtimeSeconds, node.mtimeSeconds)
@@ -101,6 +101,27 @@ class TreeWriter {
         return this.#syncs.room()
       default:
         throw new ImageError('UNSUPPORTED', `${this.#shown(path)}: a ${node.kind} cannot be written`, { path: this.#shown(path) })
+    }
+  }
+
+  /** All is new here: a name that is there is that of another entry, to a file system that does not tell them apart. */
+  async #addEntries(node: DirectoryNode, path: string): Promise<void> {
+    const before: Uint8Array[] = []
+    for (const entry of sortedEntries(node)) {
+      const place = `${path}/${Buffer.from(entry.name).toString('latin1')}`
+      try {
+        await this.add(entry.node, place)
+      } catch (error) {
+        const twin = isThere(error, this.#shown(place)) && before.find((name) => folded(name) === folded(entry.name))
+        if (!twin) throw error
+        const names = `'${printable(twin)}' and '${printable(entry.name)}'`
+        const what = `${this.#shown(path)}: ${names} are one name to this file system, which ignores case or how letters are encoded`
+        throw new ImageError('WRITE_FAILED', `${what}; choose a folder on one that tells them apart`, {
+          path: this.#shown(path),
+          cause: error,
+        })
+      }
+      before.push(entry.name)
     }
   }
 
@@ -162,4 +183,14 @@ class TreeWriter {
   #shown(path: string): string {
     return `${this.#label}${printable(Buffer.from(path.slice(this.#root.length), 'latin1'))}`
   }
+}
+
+/** Whether something was at `place` already. */
+function isThere(error: unknown, place: string): boolean {
+  return error instanceof ImageError && error.path === place && systemErrorCode(error.cause) === 'EEXIST'
+}
+
+/** As file systems of Macs and Windows compare names, near enough to find the one that is meant. */
+function folded(name: Uint8Array): string {
+  return Buffer.from(name).toString('utf8').normalize('NFC').toLowerCase()
 }

@@ -1,6 +1,8 @@
 /** Closures of binary caches: what is fetched is what is in them, and every fault has its error and leaves nothing. */
 import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, utimesSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
@@ -166,6 +168,37 @@ describe('fetchClosure', () => {
       expect(new Set(seen[0])).toEqual(new Set([`Basic ${Buffer.from('a:b').toString('base64')}`]))
     } finally {
       await other.close()
+    }
+  })
+
+  it('goes through proxies: whole addresses of http:, and tunnels for https:', async () => {
+    const { files } = await cacheOf(SAMPLES, { key })
+    const seen: string[] = []
+    const proxy = createServer((request, response) => {
+      seen.push(`${request.url} ${request.headers.host} ${request.headers['proxy-authorization']} ${request.headers.authorization}`)
+      const bytes = files.get(new URL(request.url ?? '').pathname.slice(1))
+      response.writeHead(bytes === undefined ? 404 : 200).end(bytes)
+    })
+    proxy.on('connect', (request, socket) => {
+      seen.push(`${request.method} ${request.url} ${request.headers['proxy-authorization']}`)
+      socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n')
+    })
+    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+    try {
+      const url = `http://me:s3cret@127.0.0.1:${(proxy.address() as AddressInfo).port}`
+      const http = { ...HTTP, attempts: 1, proxies: { http: url, https: url } }
+      const { nars } = await fetchClosure([ROOT], options({ from: ['http://cache.example:81'], http }))
+      expect(nars.size).toBe(3)
+      const login = `Basic ${Buffer.from('me:s3cret').toString('base64')}`
+      expect(seen[0]).toBe(`http://cache.example:81/nix-cache-info cache.example:81 ${login} undefined`)
+      seen.splice(0)
+      const tunnelled = options({ from: ['https://cache.example'], http })
+      const { message } = await failure(() => fetchClosure([ROOT], tunnelled), 'FETCH_FAILED', /cache\.example/)
+      expect(message).not.toContain('s3cret')
+      expect(seen).toEqual([`CONNECT cache.example:443 ${login}`])
+    } finally {
+      proxy.closeAllConnections()
+      await new Promise((resolve) => proxy.close(resolve))
     }
   })
 
