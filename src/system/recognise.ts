@@ -1,6 +1,6 @@
 /** What a user has given for a closure, by how it begins or what is in it. */
 import { lstat, open, realpath, stat } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { CLOSURE_INFO_FILES } from '../nix/listing/read.ts'
 import { STORE_DIRECTORY } from '../nix/store/store-path.ts'
 
@@ -15,6 +15,16 @@ export async function isStorePath(given: string): Promise<boolean> {
   const status = await stat(place).catch(() => undefined)
   return !status?.isFile() && !(await isThere(join(place, CLOSURE_INFO_FILES.paths)))
 }
+
+/** The folder of the binary cache that `given` is, or whose nix-cache-info it is. */
+export async function cacheFolder(given: string): Promise<string | undefined> {
+  if (given === '-') return undefined
+  const place = resolve(given)
+  const folder = basename(place) === CACHE_INFO ? dirname(place) : place
+  return (await isThere(join(folder, CACHE_INFO))) ? folder : undefined
+}
+
+const CACHE_INFO = 'nix-cache-info'
 
 async function isThere(path: string): Promise<boolean> {
   return (await lstat(path).catch(() => undefined)) !== undefined
