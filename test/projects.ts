@@ -85,6 +85,7 @@ export const UNIT: readonly string[] = [
   'test/nix/rewrite/replace.test.ts',
   'test/nix/store/address-scheme.test.ts',
   'test/nix/store/derivation.test.ts',
+  'test/nix/store/nar-file.test.ts',
   'test/nix/store/reference-scan.test.ts',
   'test/nix/store/store-path.test.ts',
   'test/nix/store/store-tree.test.ts',

@@ -1,6 +1,6 @@
 /** What a user has given for a closure, by how it begins or what is in it. */
 import { lstat, open, realpath, stat } from 'node:fs/promises'
-import { join, posix, resolve } from 'node:path'
+import { basename, dirname, join, posix, resolve } from 'node:path'
 import { CLOSURE_INFO_FILES } from '../nix/listing/read.ts'
 import { STORE_DIRECTORY } from '../nix/store/store-path.ts'
 
@@ -23,6 +23,16 @@ export async function isListing(given: string): Promise<boolean> {
   const status = await stat(given).catch(() => undefined)
   return status !== undefined && (!status.isDirectory() || (await isThere(join(given, CLOSURE_INFO_FILES.paths))))
 }
+
+/** The folder of the binary cache that `given` is, or whose nix-cache-info it is. */
+export async function cacheFolder(given: string): Promise<string | undefined> {
+  if (given === '-') return undefined
+  const place = resolve(given)
+  const folder = basename(place) === CACHE_INFO ? dirname(place) : place
+  return (await isThere(join(folder, CACHE_INFO))) ? folder : undefined
+}
+
+const CACHE_INFO = 'nix-cache-info'
 
 async function isThere(path: string): Promise<boolean> {
   return (await lstat(path).catch(() => undefined)) !== undefined

@@ -4,12 +4,13 @@
  */
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { ImageError } from '../errors.ts'
 import { CLOSURE_INFO_FILES, type ReadClosureOptions, readClosure } from '../nix/listing/read.ts'
 import { withoutLogin } from '../nix/local/place.ts'
 import { openExportFile, openExportStream } from './export-source.ts'
 import type { OpenedSource, SourceScope, StoreInput } from './input.ts'
-import { HEAD_SIZE, headOf, isPipe, isStorePath, type NotAListing, peeked, recognisedHead } from './recognise.ts'
+import { cacheFolder, HEAD_SIZE, headOf, isPipe, isStorePath, type NotAListing, peeked, recognisedHead } from './recognise.ts'
 
 /** Keep references to paths that are not listed, for a check that names all of them; default false, and the first is NOT_FOUND. */
 export type OpenOptions = Pick<ReadClosureOptions, 'allowMissing'>
@@ -107,6 +108,8 @@ async function openCaches(from: readonly string[], paths: readonly string[], inp
 async function openNamed(name: string, input: StoreInput, options: OpenOptions): Promise<OpenedSource> {
   if (name === '-' && input.stdin !== undefined) return openStream(input.stdin, '<stdin>', input, options)
   if (await isPipe(name)) return openStream(createReadStream(name), name, input, options)
+  const cache = await cacheFolder(name)
+  if (cache !== undefined) throw namedCache(name, cache)
   const head = name === '-' ? undefined : await headOf(name)
   const found = head === undefined ? undefined : recognisedHead(head)
   if (found === 'export') return openExportFile(name, input, options)
@@ -130,6 +133,12 @@ async function openStream(chunks: AsyncIterable<Uint8Array>, name: string, input
 
 function noListing(name: string, { what, advice }: NotAListing): ImageError {
   return new ImageError('BAD_INPUT', `${name}: this is no listing of a closure, it is ${what}; ${advice}`, { path: name })
+}
+
+function namedCache(name: string, folder: string): ImageError {
+  const wording = (option: (name: string) => string): string =>
+    `${name}: this is a binary cache, no listing of a closure; give it as ${option('from')} ${pathToFileURL(folder).href}, and the store paths as ${option('paths')}`
+  return new ImageError('BAD_INPUT', wording, { path: name })
 }
 
 function namedStorePath(name: string): ImageError {

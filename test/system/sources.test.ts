@@ -1,9 +1,9 @@
 /** One closure from everywhere: every recipe writes the same bytes. */
-import { createReadStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createReadStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, type SmallClosure, unpackSmall } from '../../fixtures/unpack.ts'
@@ -128,6 +128,18 @@ describe('what is no closure', () => {
     await expect(openSource({ closure: write('what', Buffer.from(content, 'latin1')) })).rejects.toMatchObject(error)
     const stdin = createReadStream(at('what'))
     await expect(openSource({ closure: '-', stdin })).rejects.toMatchObject(error)
+  })
+
+  it('a binary cache, or its nix-cache-info, is said to be one', async () => {
+    const file = write('nix-cache-info', Buffer.from('StoreDir: /nix/store\n'))
+    for (const closure of [file, dirname(file)]) {
+      const error = await openSource({ closure }).catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({
+        code: 'BAD_INPUT',
+        message: expect.stringContaining(`${pathToFileURL(dirname(file)).href}, and the store paths`),
+      })
+    }
+    rmSync(file)
   })
 
   it('nothing, two things, and a store path for a listing are errors', async () => {

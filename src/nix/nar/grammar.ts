@@ -165,15 +165,15 @@ export function* narSteps(where: string): NarSteps {
 }
 
 /** Why `name` cannot come after `last` in a directory. */
-function nameFault(name: Uint8Array, last: Uint8Array | undefined): string | undefined {
-  const shown = `'${printable(name)}'`
+export function nameFault(name: Uint8Array, last: Uint8Array | undefined): string | undefined {
+  const shown = (): string => `'${printable(name)}'`
   if (name.length === 0) return 'the name of an entry is empty'
-  if (name.length <= 2 && name.every((byte) => byte === 0x2e)) return `an entry is named ${shown}`
-  if (name.includes(0x2f)) return `the name ${shown} holds a '/'`
-  if (name.includes(0)) return `the name ${shown} holds a NUL`
+  if (name.length <= 2 && name.every((byte) => byte === 0x2e)) return `an entry is named ${shown()}`
+  if (name.includes(0x2f)) return `the name ${shown()} holds a '/'`
+  if (name.includes(0)) return `the name ${shown()} holds a NUL`
   const order = last === undefined ? 1 : compareBytes(name, last)
-  if (order === 0) return `there are two entries named ${shown}`
-  return order < 0 ? `the entry ${shown} comes after '${printable(last ?? NO_NAME)}': entries are not sorted by bytes` : undefined
+  if (order === 0) return `there are two entries named ${shown()}`
+  return order < 0 ? `the entry ${shown()} comes after '${printable(last ?? NO_NAME)}': entries are not sorted by bytes` : undefined
 }
 
 /** BAD_INPUT at byte `offset` of the NAR `where`, in the node that `names` lead to. */

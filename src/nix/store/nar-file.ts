@@ -6,6 +6,7 @@ import { statSync } from 'node:fs'
 import { utf8 } from '../../bytes/text.ts'
 import { HostReader, readError } from '../../tree/host-file.ts'
 import type { TreeNode } from '../../tree/tree.ts'
+import { type NarWindow, readNarFast } from '../nar/fast.ts'
 import { badNar, narSteps } from '../nar/grammar.ts'
 import { TreeBuilder } from '../nar/tree.ts'
 
@@ -40,27 +41,35 @@ export function narFileTree({ file, start, size }: NarFile, options: NarFileTree
   const range = { start, fileSize: fileSize(file, path) }
   const reader = new HostReader({ path, size, range }, { isWatched: false })
   try {
-    const builder = new TreeBuilder(({ contentOffset, size: contentSize }) => {
-      if (contentSize === 0) return EMPTY
-      return { kind: 'hostFile', path, range: { start: start + contentOffset, fileSize: range.fileSize } }
-    }, options.mtimeSeconds)
+    const newBuilder = (): TreeBuilder =>
+      new TreeBuilder(({ contentOffset, size: contentSize }) => {
+        if (contentSize === 0) return EMPTY
+        return { kind: 'hostFile', path, range: { start: start + contentOffset, fileSize: range.fileSize } }
+      }, options.mtimeSeconds)
+    const fast = newBuilder()
     const window = new Window(reader, file, size)
-    const steps = narSteps(file)
-    for (let step = steps.next(); !step.done; ) {
-      const { value } = step
-      if (typeof value === 'number') {
-        step = steps.next(window.take(value))
-        continue
-      }
-      builder.add(value)
-      if (value.kind === 'file') window.skip(value.size)
-      step = steps.next(NOTHING)
-    }
-    if (window.position !== size) throw badNar(file, window.position, [], 'bytes follow behind its end')
-    return builder.root()
+    if (readNarFast(window, (event) => fast.add(event)) && window.position === size) return fast.root()
+    return checkedTree(new Window(reader, file, size), file, size, newBuilder())
   } finally {
     reader.close()
   }
+}
+
+/** Throws, for what is wrong is found here. */
+function checkedTree(window: Window, file: string, size: number, builder: TreeBuilder): TreeNode {
+  const steps = narSteps(file)
+  for (let step = steps.next(); !step.done; ) {
+    const { value } = step
+    if (typeof value === 'number') {
+      step = steps.next(window.take(value))
+      continue
+    }
+    builder.add(value)
+    if (value.kind === 'file') window.skip(value.size)
+    step = steps.next(NOTHING)
+  }
+  if (window.position !== size) throw badNar(file, window.position, [], 'bytes follow behind its end')
+  return builder.root()
 }
 
 const NOTHING = Buffer.alloc(0)
@@ -78,7 +87,8 @@ function fileSize(file: string, path: Uint8Array): number {
 const memory = Buffer.allocUnsafeSlow(WINDOW_SIZE)
 
 /** Bytes of the NAR one after the other, with leaps. */
-class Window {
+class Window implements NarWindow {
+  readonly memory = memory
   readonly #reader: HostReader
   readonly #name: string
   readonly #size: number
@@ -92,6 +102,20 @@ class Window {
     this.#reader = reader
     this.#name = name
     this.#size = size
+  }
+
+  have(count: number): number {
+    const at = this.position - this.#start
+    if (at + count <= this.#filled) return at
+    if (count > this.#size - this.position) return -1
+    this.#fill(count)
+    return 0
+  }
+
+  leap(count: number): boolean {
+    if (count > this.#size - this.position) return false
+    this.position += count
+    return true
   }
 
   /** Good until the next is taken. */
