@@ -37,7 +37,7 @@ export {
 export { type DiskBootspec, GENERATION_DEFAULTS, type GenerationOptions, generationOf } from './generation.ts'
 export { GRUB_DEFAULTS, GRUB_MARKER_PATH, type GrubOptions, grubConfig } from './grub.ts'
 export { type IpxeScript, ipxeScript } from './ipxe.ts'
-export { ISOLINUX_DEFAULTS, type IsolinuxOptions, isolinuxConfig } from './isolinux.ts'
+export { changedByIsolinux, ISOLINUX_DEFAULTS, type IsolinuxOptions, isolinuxConfig } from './isolinux.ts'
 export { type KexecScript, kexecScript } from './kexec.ts'
 export {
   type BootMenu,

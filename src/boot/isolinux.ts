@@ -45,8 +45,10 @@ export function isolinuxConfig(menu: BootMenu, options: IsolinuxOptions = {}): s
     }
   }
   const label = labels()
-  lines.push('DEFAULT boot')
-  for (const entry of menu.entries) lines.push('', ...entryLines(entry, undefined, label))
+  const entries = menu.entries.map((entry) => entryLines(entry, undefined, label))
+  // The default is the first, which need not be the system itself.
+  for (const line of entries[0]?.slice(0, 1) ?? []) lines.push(line.replace(/^LABEL/, 'DEFAULT'))
+  for (const entry of entries) lines.push('', ...entry)
   lines.push('', 'MENU BEGIN options', 'MENU TITLE Options')
   for (const variant of menu.variants) {
     lines.push('', `MENU BEGIN ${variant.className}`, `MENU TITLE ${menuText(variant.title)}`)
@@ -98,6 +100,12 @@ function timeout(seconds: number | null): number {
     )
   }
   return Math.max(tenths, 1)
+}
+
+/** Titles that isolinux shows otherwise than they are, as text without other characters than it has. */
+export function changedByIsolinux(menu: BootMenu, options: IsolinuxOptions = {}): string[] {
+  const titles = [options.menuTitle ?? '', ...menu.entries.map(({ title }) => title), ...menu.further.map(({ title }) => title)]
+  return [...new Set(titles)].filter((title) => menuText(title) !== title)
 }
 
 /** A caret marks a hot key and cannot be escaped (menu.txt); the text screen has the 256 characters of a BIOS font. */

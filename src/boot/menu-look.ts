@@ -18,12 +18,19 @@ export interface SerialConsole {
 export const SERIAL_SPEED = 115200
 
 /** COM1 to COM4, whose addresses boot loaders know (syslinux, core/serirq.inc; GRUB, grub-core/term/ns8250.c). */
-const UNITS = /^ttyS([0-3])(?:,([1-9][0-9]{2,6}))?$/
+const UNITS = /^ttyS([0-3])(?:,([0-9]+))?$/
+
+/** All that GRUB has (grub-core/term/ns8250.c, serial_get_divisor); by others it would leave the port alone. */
+const SPEEDS: readonly number[] = [2400, 4800, 9600, 19200, 38400, 57600, 115200]
 
 /** `ttyS0` or `ttyS0,115200`, as the kernel's `console=` has it. Throws USAGE. */
 export function serialConsole(text: string): SerialConsole {
   const [, unit, speed] = UNITS.exec(text) ?? []
-  if (unit !== undefined) return { unit: Number(unit), speed: speed === undefined ? SERIAL_SPEED : Number(speed) }
+  if (unit !== undefined) {
+    const known = speed === undefined ? SERIAL_SPEED : SPEEDS.find((one) => String(one) === speed)
+    if (known !== undefined) return { unit: Number(unit), speed: known }
+    throw new ImageError('USAGE', (option) => `${option('serialConsole')} is '${text}'; boot menus know the speeds ${SPEEDS.join(', ')}`)
+  }
   throw new ImageError(
     'USAGE',
     (option) =>

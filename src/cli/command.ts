@@ -40,6 +40,8 @@ export interface ImageCommand<R = Rows> extends CommandBase<R> {
 /** Writes a folder of images. */
 export interface FolderCommand<R = Rows, P extends Product = Product> extends CommandBase<R> {
   readonly writes: 'folder'
+  /** Whether what was given makes one file instead, or a stream; `make` then resolves to an `ImageProduct`. */
+  writesImage?(given: Given<R>): boolean
   make(given: Given<R>, context: Context): Promise<P>
   /** What the last line says between the path and the time. */
   summary(product: P, saved: readonly SavedFile[]): string

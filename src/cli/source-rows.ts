@@ -56,6 +56,14 @@ export const CACHES = {
     about: 'Take only store paths that are signed by a trusted key or addressed by their content',
     aboutNegated: 'Take store paths from file: caches whoever signed them',
   }),
+  redirectHosts: row({
+    type: text('HOST'),
+    group: 'Input',
+    flag: 'redirect-host',
+    repeatable: true,
+    defaultText: 'the hosts of the caches alone',
+    about: 'Host to which a binary cache may redirect',
+  }),
   narCache: row({
     type: path('DIR'),
     group: 'Input',
@@ -79,5 +87,8 @@ export const EITHER = row({
   about: `${LISTING.about}; or a store path, or a link to one, such as ./result, whose closure is meant`,
 })
 
-/** Of commands that make nothing of a closure: where store paths that are given are looked up. */
-export const LOOKED_UP = { store: STORE, ...CACHES, root: ROOT } as const
+/** Where store paths are looked up. */
+export const PLACES = { store: STORE, ...CACHES } as const
+
+/** Of commands that make nothing of a closure. */
+export const LOOKED_UP = { ...PLACES, root: ROOT } as const

@@ -2,7 +2,7 @@
  * Commands that write: one file or a stream, a folder of images, or a store in a folder. The checks of the output, the plan of a
  * dry run, the line that names the result, and the last lines for people are the same for all.
  */
-import type { ImageProduct, Product } from '../images/product.ts'
+import { type ImageProduct, isImageProduct, type Product } from '../images/product.ts'
 import { type SaveProductOptions, saveProduct } from '../images/save.ts'
 import { checkApart, checkHoldsNone } from '../io/apart.ts'
 import { blockDevice, checkDevice } from '../io/block-device.ts'
@@ -65,7 +65,8 @@ export async function runWriter(command: Writer, all: Given<Rows>, run: Run): Pr
     else await printLines(planTable(plan), signal)
     return 0
   }
-  const given = await checkedOutput(command, asked, signal)
+  const writes = command.writes === 'folder' && command.writesImage?.(all) ? 'image' : command.writes
+  const given = await checkedOutput({ writes }, asked, signal)
   const { output, quiet } = given
   const { results, files, summary, remarks } = await write(command, given, context, run)
   progress.clear()
@@ -85,8 +86,10 @@ async function write(command: Writer, given: GivenOutput, context: Context, run:
   switch (command.writes) {
     case 'image':
       return writeImage(await command.make(given, context), given, run)
-    case 'folder':
-      return writeFolder(command, await command.make(given, context), given, run)
+    case 'folder': {
+      const product = await command.make(given, context)
+      return isImageProduct(product) ? writeImage(product, given, run) : writeFolder(command, product, given, run)
+    }
     case 'store':
       return writeStore(await command.make(given, context), given, run)
   }

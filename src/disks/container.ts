@@ -110,6 +110,8 @@ export interface ContainerRegistry<OutputFormat extends string, InputFormat exte
   readonly outputFormats: readonly OutputFormat[]
   readonly inputFormats: readonly InputFormat[]
   readonly poolFormats: readonly PoolFormat[]
+  /** Those that can hold several disks in one file. */
+  readonly severalFormats: readonly OutputFormat[]
   /** `stem` with the usual ending of the container. */
   fileName(stem: string, format: OutputFormat): string
   /** What a file name may say of it. */
@@ -151,6 +153,24 @@ export function containerRegistry<const List extends readonly Container[]>(
   }
   const probe = async (source: RandomAccessSource): Promise<InputFormat> => (await probed(source, containers)) as InputFormat
   const open = async (source: RandomAccessSource, given?: InputFormat, options: OpenOptions = {}): Promise<OpenedDisk<InputFormat>> => {
+    const { openExtent } = options
+    if (openExtent === undefined) return openLayer(source, given, options)
+    let isOpened = false
+    const opened = await openLayer(source, given, {
+      ...options,
+      openExtent: (name) => {
+        isOpened = true
+        return openExtent(name)
+      },
+    })
+    if (isOpened) return opened
+    throw new ImageError('USAGE', (option) => `${option('extents')}: nothing that is read lies in files of its own; leave it out`)
+  }
+  const openLayer = async (
+    source: RandomAccessSource,
+    given: InputFormat | undefined,
+    options: OpenOptions,
+  ): Promise<OpenedDisk<InputFormat>> => {
     const { backing: [next, ...further] = [], ...rest } = options
     const format = given ?? (await probe(source))
     const container = named(format)
@@ -160,7 +180,8 @@ export function containerRegistry<const List extends readonly Container[]>(
       isOpened = true
       const { snapshot: _, disk: __, dataFile: ___, ...inherited } = rest
       const known = containers.find(({ name, read }) => read && name === stated)?.name as InputFormat | undefined
-      return (await open(next as RandomAccessSource, known, { ...inherited, backing: further })).image
+      if (known !== undefined) await noteBeginning(next as RandomAccessSource, named(known), containers, options.onProgress)
+      return (await openLayer(next as RandomAccessSource, known, { ...inherited, backing: further })).image
     }
     const image = await container.read?.(source, next === undefined ? rest : { ...rest, openParent })
     if (image === undefined) throw new ImageError('USAGE', `${format} is written and not read`)
@@ -174,6 +195,7 @@ export function containerRegistry<const List extends readonly Container[]>(
     outputFormats: containers.filter(({ writer }) => writer).map(({ name }) => name as OutputFormat),
     inputFormats: containers.filter(({ read }) => read).map(({ name }) => name as InputFormat),
     poolFormats: containers.filter(({ holdsPool }) => holdsPool).map(({ name }) => name as NameWith<List, { readonly holdsPool: true }>),
+    severalFormats: containers.filter(({ holdsSeveral }) => holdsSeveral).map(({ name }) => name as OutputFormat),
     fileName: (stem, format) => `${stem}.${named(format).endings[0]}`,
     named: (format) => ({ what: `a disk as ${format}`, endings: named(format).endings }),
     formatOfName(fileName) {
@@ -215,6 +237,23 @@ function checkTaken({ name, takes = [] }: Container, options: OpenOptions, conta
     if (value === undefined || takes.includes(what)) continue
     const others = namesOf(containers.filter((container) => container.read && container.takes?.includes(what)))
     throw new ImageError('USAGE', (option) => `${option(what)}: the input is ${name}, which has no such thing (${others}); leave it out`)
+  }
+}
+
+/** A raw disk may hold an image, as the child says; more often the wrong file was given. */
+async function noteBeginning(
+  source: RandomAccessSource,
+  { name, marks }: Container,
+  containers: readonly Container[],
+  onProgress: ProgressListener | undefined,
+): Promise<void> {
+  if (marks !== undefined) return
+  for (const other of containers) {
+    const first = (other.marks ?? []).filter(({ position }) => position >= 0)
+    if (!other.read || !(await hasAnyMark(source, first)) || (await other.isOf?.(source)) === false) continue
+    const message = `a backing file begins as ${other.name}, and is read as ${name}, as the change of it says: its own tables become data; was another file meant?`
+    onProgress?.({ kind: 'note', message })
+    return
   }
 }
 

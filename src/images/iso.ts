@@ -4,6 +4,7 @@
  */
 import {
   type BootTreeOptions,
+  changedByIsolinux,
   disobeyedExtensions,
   type EfiMenu,
   espTree,
@@ -127,6 +128,7 @@ async function plannedIso(options: IsoOptions): Promise<ImageProduct<IsoPlan>> {
   const further = furtherEntries(options.entries ?? [], titles, { efi, isolinux: syslinux !== undefined })
   for (const message of further.notes) options.onProgress?.({ kind: 'note', message })
   const menu = { ...systems, further: further.entries }
+  if (syslinux) noteChangedTitles(changedByIsolinux(menu, look.isolinux), options.onProgress)
   const kernels = await bootFileSource(store, secrets).nodes(menu.files)
   for (const file of further.files) kernels.set(file.path, furtherNode(file, folder))
   const additions = (options.add ?? []).map((one) => addedTree(one, folder, readOnlyPolicy(folder), options.onProgress))
@@ -215,6 +217,15 @@ function noteOtherVolumeId(volumeId: string, expected: string | undefined, onPro
 function noteWithoutGrub(why: ImageError | undefined, onProgress: ProgressListener | undefined): void {
   if (why === undefined) return
   onProgress?.({ kind: 'note', message: `there is no /boot/grub/grub.cfg for a GRUB of another medium: ${why.message}` })
+}
+
+function noteChangedTitles(titles: readonly string[], onProgress: ProgressListener | undefined): void {
+  if (titles.length === 0) return
+  const quoted = titles.map((title) => `'${title}'`).join(', ')
+  onProgress?.({
+    kind: 'note',
+    message: `isolinux has ASCII without the caret alone: it shows ? for other characters, and no caret, in ${quoted}`,
+  })
 }
 
 function furtherNode({ size, content }: FurtherFile, folder: Attributes): FileNode {

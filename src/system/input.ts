@@ -46,6 +46,8 @@ export interface StoreInput {
   readonly trustedPublicKeys?: readonly string[]
   /** Default true; false only where all caches are of `file:`. Only with `from`. */
   readonly checkSignatures?: boolean
+  /** Names of hosts to which the caches may redirect; default those of the caches alone. Only with `from`. */
+  readonly redirectHosts?: readonly string[]
   /** Where NARs are kept that were fetched; needed with `from`, and only with it. */
   readonly narCache?: string
   /** Bytes that are left there at most, of what was not used within a day; default 16 GiB. Only with `from`. */

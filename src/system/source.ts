@@ -48,8 +48,23 @@ function checkStoreOption({ store, from, paths = [] }: StoreInput): void {
 }
 
 /** Throws USAGE for what says something of binary caches where none is named, or another source is. */
-function checkCacheOptions({ from, closure, root = '/', trustedPublicKeys, checkSignatures, narCache, narCacheSize }: StoreInput): void {
-  const others = { trustedPublicKeys, checkSignatures: checkSignatures === false ? false : undefined, narCache, narCacheSize }
+function checkCacheOptions({
+  from,
+  closure,
+  root = '/',
+  trustedPublicKeys,
+  checkSignatures,
+  redirectHosts,
+  narCache,
+  narCacheSize,
+}: StoreInput): void {
+  const others = {
+    trustedPublicKeys,
+    checkSignatures: checkSignatures === false ? false : undefined,
+    redirectHosts,
+    narCache,
+    narCacheSize,
+  }
   const [first] = Object.entries(others).flatMap(([name, value]) => (value === undefined ? [] : [name]))
   if (from === undefined && first !== undefined)
     throw new ImageError('USAGE', (option) => `${option(first)} says something of binary caches, and none is named as ${option('from')}`)
@@ -67,7 +82,7 @@ function checkCacheOptions({ from, closure, root = '/', trustedPublicKeys, check
 
 /** Binary caches; the files of nothing are read from a store. */
 async function openCaches(from: readonly string[], paths: readonly string[], input: StoreInput): Promise<OpenedSource> {
-  const { root = '/', trustedPublicKeys, checkSignatures, narCacheSize, jobs, signal, onProgress } = input
+  const { root = '/', trustedPublicKeys, checkSignatures, redirectHosts, narCacheSize, jobs, signal, onProgress } = input
   const { fetchClosure } = await import('../nix/cache/fetch.ts')
   if (input.narCache === undefined)
     throw new ImageError('USAGE', (option) => `${option('from')} needs ${option('narCache')}, a folder in which NARs are kept`)
@@ -77,6 +92,7 @@ async function openCaches(from: readonly string[], paths: readonly string[], inp
     from,
     ...(trustedPublicKeys && { trustedPublicKeys }),
     ...(checkSignatures !== undefined && { checkSignatures }),
+    ...(redirectHosts && { redirectHosts }),
     narCache: input.narCache,
     ...(narCacheSize !== undefined && { narCacheSize }),
     ...(jobs !== undefined && { jobs }),

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { grubConfig, isolinuxConfig, menuEntries, systemdBootConfig } from '../../src/boot/index.ts'
+import { changedByIsolinux, grubConfig, isolinuxConfig, menuEntries, systemdBootConfig } from '../../src/boot/index.ts'
 import { oracle, run } from '../oracles/tools.ts'
 import { bootspec, INITRD, KERNEL, NESTED, TOPLEVEL } from './bootspecs.ts'
 
@@ -60,6 +60,23 @@ MENU END
       'LABEL boot-copytoram-a_b',
     ])
     expect(new Set(labels).size).toBe(4 * 9)
+  })
+
+  test('the default is the first entry, whichever that is', () => {
+    const firstOf = (choice: object): string[] =>
+      isolinuxConfig(menuEntries(NESTED, choice))
+        .match(/^(DEFAULT|LABEL) .*$/gm)
+        ?.slice(0, 2) ?? []
+    expect(firstOf({})).toEqual(['DEFAULT boot', 'LABEL boot'])
+    expect(firstOf({ defaultEntry: 'quiet' })).toEqual(['DEFAULT boot-quiet', 'LABEL boot-quiet'])
+    expect(firstOf({ hideBase: true })).toEqual(['DEFAULT boot-No_GUI', 'LABEL boot-No_GUI'])
+  })
+
+  test('titles that it cannot show as they are', () => {
+    const menu = menuEntries(bootspec(), { labelPrefix: 'Größe ^1 ' })
+    expect(changedByIsolinux(menu, { menuTitle: '日' })).toEqual(['日', 'Größe ^1 NixOS 26.11 (Linux 6.12.40) Installer'])
+    expect(changedByIsolinux(menuEntries(bootspec()))).toEqual([])
+    expect(isolinuxConfig(menu)).toContain('MENU LABEL Gr??e 1 NixOS')
   })
 
   test('without a menu module it asks at a prompt; a picture is for vesamenu only', () => {

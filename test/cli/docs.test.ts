@@ -126,7 +126,7 @@ describe('schema', () => {
     // Each belongs to a command of its own.
     [{ volumeId: 'x', style: 'single' }],
     [{ preset: 'amazon-zfs', layout: 'efi' }],
-    [{ pool: 'tank', format: 'ova' }],
+    [{ pool: 'tank', format: 'raw.tar.gz' }],
     [[]],
   ])('refuses %j', (value) => {
     expect(violations(schema, value)).not.toEqual([])

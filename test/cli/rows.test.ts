@@ -37,6 +37,7 @@ const SAMPLES: Readonly<Record<string, readonly [text: string, json?: unknown]>>
   root: ['/a/root'],
   from: ['https://cache.example.org'],
   trustedPublicKeys: ['name:AAAA'],
+  redirectHosts: ['files.example.org'],
   narCache: ['/a/nars'],
   narCacheSize: ['1G', 1024 ** 3],
   toplevel: ['/nix/store/x-nixos'],
@@ -211,7 +212,7 @@ describe('a config file is read as the command has its options', () => {
   })
 
   it.each([
-    ['zfs', { format: 'ova' }, /'format' is 'ova', it must be one of raw, qcow2/],
+    ['zfs', { format: 'raw.tar.gz' }, /'format' is 'raw.tar.gz', it must be one of raw, qcow2/],
     ['zfs', { bootLoader: 'extlinux' }, /'bootLoader' is 'extlinux', it must be one of systemd-boot, uki, none$/],
     ['zfs', { preset: 'amazon' }, /'preset' is 'amazon', it must be one of amazon-zfs/],
     ['zfs', { layout: 'efi' }, /'layout' is 'efi', it must be one of two-disk, single-disk$/],

@@ -228,7 +228,7 @@ describe('arguments', () => {
     [['--snapshot', 'tank/root@a=b'], /DATASET@NAME/],
     [['--pool-prop', 'ashift'], /NAME=VALUE/],
     [['--layout', 'efi'], /one of two-disk, single-disk/],
-    [['--format', 'ova'], /one of raw, qcow2/],
+    [['--format', 'raw.tar.gz'], /one of raw, qcow2/],
     [['--boot-loader', 'extlinux'], /one of systemd-boot, uki, none/],
   ])('kilnix zfs %j is refused', (args, message) => {
     expect(() => read(args, {}, 'zfs')).toThrow(usageError(message))

@@ -136,7 +136,12 @@ describe('a disk on another', () => {
     // A raw disk that holds an image is read as it is where the child says so.
     const nested = Buffer.concat([middle.file, Buffer.alloc(16 * MADE_CLUSTER - middle.file.length)])
     const raw = madeQcow2({ clusterCount: 16, clusters: {}, backing: { name: 'base', format: 'raw' } })
-    expect((await opened(raw.file, { backing: [bytesSource(nested)] })).equals(nested)).toBe(true)
+    const notes: string[] = []
+    const onProgress: OpenOptions['onProgress'] = (event) => event.kind === 'note' && notes.push(event.message)
+    expect((await opened(raw.file, { backing: [bytesSource(nested)], onProgress })).equals(nested)).toBe(true)
+    expect(notes).toEqual([expect.stringMatching(/begins as qcow2, and is read as raw/)])
+    await opened(raw.file, { backing: [bytesSource(base)], onProgress })
+    expect(notes).toHaveLength(1)
     expect(await refused(child.file)).toMatchObject({
       code: 'UNSUPPORTED',
       message: expect.stringMatching(/'\.\.\/base'.*give it by backing/),
@@ -300,6 +305,10 @@ describe('VMDK in files of its own', () => {
     const searched = await openVmdk(bytesSource(text), { ...files, skipZeros: true })
     expect(searched.extents.map(({ start }) => start)).toEqual([0, 2 * MEBIBYTE, 4 * MEBIBYTE + 65536])
     expect(searched.identity).toBe('CID 0000abcd')
+    // A folder that nothing needs is no less a mistake than another file.
+    for (const file of [flat, sparse, madeQcow2({ clusterCount: 1, clusters: {} }).file]) {
+      expect(await refused(file, files)).toMatchObject({ code: 'USAGE', message: expect.stringMatching(/^extents: .*leave it out/) })
+    }
   })
 
   it('is refused where no folder is named, or an extent is not what the descriptor says', async () => {

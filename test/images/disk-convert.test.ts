@@ -149,6 +149,14 @@ describe('convert', () => {
       expect(await digestOf(at('out', 'piped'))).toBe(wanted)
       rmSync(at('out', 'piped'))
     }
+    for (const stdin of [chunks(at('empty')), undefined]) {
+      writeFileSync(at('empty'), '')
+      const input = stdin === undefined ? at('empty') : '-'
+      await expect(convertDisk({ input, ...(stdin && { stdin }) })).rejects.toMatchObject({
+        code: 'BAD_INPUT',
+        message: expect.stringMatching(/is empty/),
+      })
+    }
     await expect(convertDisk({ input: '-' })).rejects.toMatchObject({ code: 'USAGE' })
   })
 
@@ -225,6 +233,10 @@ describe('convert', () => {
     const asItIs = await convertDisk({ input: at('one.gz'), inputFormat: 'raw' })
     expect(asItIs.plan.diskSize).toBe(packed['one.gz'].length)
     await asItIs.close()
+    await expect(convertDisk({ input: at('one.gz'), backing: [at('one.gz')] })).rejects.toMatchObject({
+      code: 'USAGE',
+      message: expect.stringMatching(/is the same file/),
+    })
     await expect(convertDisk({ input: at('one.gz'), backing: [at('one.zst')] })).rejects.toMatchObject({ code: 'USAGE' })
   })
 

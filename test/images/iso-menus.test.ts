@@ -241,6 +241,7 @@ describe('the look of menus', () => {
     await refused({ menuTitle: 'x' }, 'USAGE', /isolinux' menu and a theme of GRUB have a title/)
     await refused({ menuTitle: 'x\n', syslinux }, 'BAD_INPUT', /control character/)
     await refused({ serialConsole: 'ttyAMA0' }, 'USAGE', /ttyS0 to ttyS3/)
+    await refused({ serialConsole: 'ttyS0,99999' }, 'USAGE', /boot menus know the speeds 2400, .*115200/)
     await refused({ menu: 'none' as never }, 'USAGE', /menu is 'none'/)
   })
 })

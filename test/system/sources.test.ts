@@ -13,6 +13,7 @@ import { DATABASE_SCHEMA, nixDatabase } from '../../src/nix/store/database.ts'
 import type { StoreInput } from '../../src/system/input.ts'
 import { openSource } from '../../src/system/source.ts'
 import { loadStore } from '../../src/system/store.ts'
+import { CacheServer, cacheFiles, newKey } from '../nix/cache/server.ts'
 import { madeBytes, RECIPES } from './same-bytes.ts'
 
 const EXPORT = fileURLToPath(new URL('../../fixtures/small/closure.nixexport.gz', import.meta.url))
@@ -20,6 +21,8 @@ const EXPORT = fileURLToPath(new URL('../../fixtures/small/closure.nixexport.gz'
 let work: string
 let small: SmallClosure
 let bytes: Buffer
+const server = new CacheServer()
+const key = newKey('sources-1')
 const at = (...names: string[]): string => join(work, ...names)
 const write = (name: string, content: Uint8Array | string): string => {
   writeFileSync(at(name), content)
@@ -38,13 +41,24 @@ beforeAll(async () => {
   writeFileSync(join(small.root, 'nix/var/nix/db/schema'), DATABASE_SCHEMA)
   symlinkSync(small.toplevel, at('system'))
   mkdirSync(at('images'))
+  const { closure, nars } = await openSource({ closure: at('closure.export') })
+  const narOf = async (baseName: string): Promise<Buffer> => {
+    const { start, size } = nars.get(baseName) ?? { start: 0, size: 0 }
+    return bytes.subarray(start, start + size)
+  }
+  server.use(await cacheFiles(closure, narOf, { key }))
+  await server.listen()
 })
-afterAll(() => removeStore(work))
+afterAll(async () => {
+  await server.close()
+  await removeStore(work)
+})
 
 /** The same closure. A source more is a line more. */
 const SOURCES: Readonly<Record<string, () => StoreInput>> = {
   'an export in a file': () => ({ closure: at('closure.export'), root: '/nowhere' }),
   'a link to the system, and the store that has it': () => ({ paths: [at('system')], store: small.root }),
+  'a binary cache': () => ({ paths: [small.toplevel], from: [server.url], trustedPublicKeys: [key.text], narCache: at('nars') }),
 }
 
 describe.each(Object.keys(SOURCES))('%s', (source) => {

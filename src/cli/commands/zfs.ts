@@ -1,4 +1,5 @@
-import { ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS } from '../../images/zfs/names.ts'
+import { basename } from 'node:path'
+import { isOneFile, oneFileFormat, ZFS_BOOT_LOADERS, ZFS_FORMATS, ZFS_LAYOUTS, type ZfsFormat } from '../../images/zfs/names.ts'
 import { ZFS_PRESETS } from '../../images/zfs/presets.ts'
 import { folderCommand } from '../command.ts'
 import { configurationFile, storeInput } from '../input.ts'
@@ -6,6 +7,12 @@ import { row } from '../row.ts'
 import * as rows from '../rows.ts'
 import { choice, flag, path, sizeOrAuto, text } from '../values.ts'
 import { dataset, property, snapshot } from '../values-zfs.ts'
+
+/** The container of all disks in one file, where one is asked for. */
+function oneFile({ format, output }: { readonly format?: ZfsFormat; readonly output: string }): ZfsFormat | undefined {
+  if (format === undefined) return oneFileFormat(basename(output))
+  return isOneFile(format) ? format : undefined
+}
 
 export default folderCommand({
   name: 'zfs',
@@ -26,12 +33,13 @@ export default folderCommand({
         about: 'One disk, as large as it has to be',
         line: 'kilnix zfs --closure ./closure-info --layout single-disk --boot-size auto --root-size auto --format qcow2 -o disks',
       },
+      { about: 'Both disks in one appliance', line: 'kilnix zfs --closure ./closure-info -o nixos.ova' },
     ],
   },
   rows: {
     ...rows.SYSTEM,
     provenance: rows.PROVENANCE,
-    output: rows.FOLDER,
+    output: row({ ...rows.FOLDER, about: 'Folder to write; of ova the file, or - for standard output' }),
     force: rows.FORCE_FOLDER,
     ...rows.DRY_RUN,
     compression: rows.CONTAINER_COMPRESSION,
@@ -58,8 +66,8 @@ export default folderCommand({
     format: row({
       type: choice(ZFS_FORMATS, 'FORMAT'),
       group: 'Image',
-      defaultText: 'raw',
-      about: `Container of each disk: ${ZFS_FORMATS.join(', ')}`,
+      defaultText: 'ova where the name of the output ends so, else raw',
+      about: `Container of each disk: ${ZFS_FORMATS.join(', ')}; ova is one file with all of them`,
     }),
     layout: row({
       type: choice(ZFS_LAYOUTS),
@@ -68,6 +76,7 @@ export default folderCommand({
       about: 'A disk with the EFI system partition and one for the pool alone, which can grow with it; or one disk for both',
     }),
     sectorSize: rows.SECTOR_SIZE,
+    ...rows.MACHINE,
     freeSize: row({ ...rows.FREE_SIZE, about: 'What stays free in a pool whose --root-size is auto' }),
     seed: row({ ...rows.SEED, defaultText: 'the store path of the system' }),
     configuration: row({
@@ -141,11 +150,14 @@ export default folderCommand({
     ...rows.BUILDING,
   },
   check: ({ add }) => rows.checkTargets(add),
+  writesImage: (given) => oneFile(given) !== undefined,
   async make(given, context) {
     const { zfs } = await import('../../images/zfs/index.ts')
-    const { configuration, poolProperties = [], fileSystemProperties = [] } = given
+    const { configuration, poolProperties = [], fileSystemProperties = [], output } = given
+    const format = oneFile(given)
     return zfs({
       ...given,
+      ...(format !== undefined && { format, ...(output !== '-' && { fileName: basename(output) }) }),
       poolProperties: Object.fromEntries(poolProperties),
       fileSystemProperties: Object.fromEntries(fileSystemProperties),
       ...configurationFile(configuration),

@@ -14,6 +14,7 @@ export const OVA = {
   hasIdentifiers: true,
   hasMachine: true,
   holdsSeveral: true,
+  holdsPool: true,
   takes: ['disk'],
   marks: [mark(257, 'ustar')],
   codecs: ['gzip'],

@@ -1,4 +1,5 @@
 /** The recipe of `kilnix convert`: a disk from one container into another. */
+import { stat } from 'node:fs/promises'
 import { join, parse } from 'node:path'
 import { quote } from '../../bytes/text.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
@@ -88,7 +89,7 @@ export async function convertDisk(options: ConvertOptions): Promise<ImageProduct
     }
     const opened = await openDisk(files, input, options.inputFormat, { ...reading, ...(await furtherInputs(files, options)) })
     const further: (OpenedDisk<InputFormat> & { readonly input: string })[] = []
-    for (const path of options.additionalDisks ?? []) further.push({ input: path, ...(await openDisk(files, path, undefined, reading)) })
+    for (const path of options.additionalDisks ?? []) further.push({ input: path, ...(await openFurther(files, path, reading)) })
     const container = containerOf(format)
     const sectorSize = await sectorSizeOf(opened.image, container, options.sectorSize)
     noteSize(opened.image.size, container, onProgress)
@@ -137,15 +138,37 @@ async function openDisk(
   reading: OpenOptions,
 ): Promise<OpenedDisk<InputFormat>> {
   const source = await files.open(input)
+  if (source.size === 0)
+    throw new ImageError('BAD_INPUT', `${input}: is empty, so there is no disk in it; what makes it may have failed`, { path: input })
   const inner = inputFormat === undefined ? await files.unpack(source, input) : undefined
   const opened = await CONTAINERS.open(inner ?? source, inputFormat, reading)
   if (inputFormat === undefined && opened.format === 'raw') checkName(inner === undefined ? input : innerName(input))
   return opened
 }
 
-/** What is named besides the input. */
+/** A further disk, for which nothing else can be given. */
+async function openFurther(files: InputFiles, path: string, reading: OpenOptions): Promise<OpenedDisk<InputFormat>> {
+  try {
+    return await openDisk(files, path, undefined, reading)
+  } catch (error) {
+    if (!(error instanceof ImageError) || error.code === 'NOT_FOUND') throw error
+    const { code } = error
+    const elsewhere: ReadonlySet<string> = new Set(['backing', 'dataFile', 'extents', 'disk', 'inputFormat'])
+    throw new ImageError(
+      code,
+      (option) => {
+        const message = error.messageWith((name) => (elsewhere.has(name) ? `${option(name)} in a conversion of its own` : option(name)))
+        return `${option('additionalDisks')} ${path}: ${message}`
+      },
+      { path },
+    )
+  }
+}
+
+/** What is named besides the input. Throws USAGE for a file that is named twice: it would be read as what it is not. */
 async function furtherInputs(files: InputFiles, options: ConvertOptions): Promise<OpenOptions> {
   const { backing = [], dataFile, extents, snapshot, disk } = options
+  await checkDistinct([options.input, ...backing, ...(dataFile === undefined ? [] : [dataFile])])
   const below: RandomAccessSource[] = []
   for (const path of backing) below.push(await files.open(path))
   return {
@@ -154,6 +177,19 @@ async function furtherInputs(files: InputFiles, options: ConvertOptions): Promis
     ...(extents !== undefined && { openExtent: (name: string) => files.open(extentPath(extents, name)) }),
     ...(snapshot !== undefined && { snapshot }),
     ...(disk !== undefined && { disk }),
+  }
+}
+
+/** Files that are not there are left to whoever opens them. */
+async function checkDistinct(paths: readonly string[]): Promise<void> {
+  const seen = new Map<string, string>()
+  for (const path of paths) {
+    const status = path === '-' ? undefined : await stat(path, { bigint: true }).catch(() => undefined)
+    const key = path === '-' ? '-' : status && `${status.dev}:${status.ino}`
+    if (key === undefined) continue
+    const other = seen.get(key)
+    if (other !== undefined) throw new ImageError('USAGE', `${path}: is the same file as ${other}, which is given already`, { path })
+    seen.set(key, path)
   }
 }
 

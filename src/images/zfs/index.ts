@@ -11,11 +11,11 @@ import { MEBIBYTE } from '../../bytes/units.ts'
 import type { CodecSpec } from '../../codecs/codec.ts'
 import { CONTAINERS } from '../../disks/containers.ts'
 import { gpt } from '../../disks/gpt/index.ts'
+import { type MachineOptions, machineOf } from '../../disks/machine.ts'
 import { checkSectorSize, DEFAULT_SECTOR_SIZE, type DiskImage, type SectorSize } from '../../disks/sectors.ts'
 import { ImageError } from '../../errors.ts'
 import { type ZfsCompatibility, type ZfsDataset, type ZfsImage, type ZfsSnapshot, zfsPool } from '../../filesystems/zfs/index.ts'
-import type { FolderFile } from '../../io/folder.ts'
-import { type GrowingImage, type Image, isGrowing, leastSizeOf } from '../../io/image.ts'
+import { type Image, leastSizeOf } from '../../io/image.ts'
 import type { ProgressListener } from '../../io/progress.ts'
 import { type InstalledAddition, installedTree } from '../../system/installed.ts'
 import { withSources } from '../../system/source.ts'
@@ -26,10 +26,10 @@ import { bootVolume, bootVolumeSize } from '../disk/assemble.ts'
 import { diskBoot } from '../disk/boot.ts'
 import { seedOf } from '../identity.ts'
 import type { InitrdSecretsOptions } from '../initrd-secrets.ts'
-import { packedFirst } from '../packed-first.ts'
 import { packedInPlace } from '../packed-in-place.ts'
-import type { Product } from '../product.ts'
+import { imageProduct, type Product } from '../product.ts'
 import { zfsConfiguration } from './configuration.ts'
+import { containedDisks } from './contained.ts'
 import { defaultDatasets, FILE_SYSTEM_PROPERTIES, POOL_PROPERTIES, zfsMounts } from './datasets.ts'
 import {
   BOOT_START,
@@ -40,16 +40,18 @@ import {
   singleDiskPartitions,
   wholeDiskPartitions,
 } from './layout.ts'
-import { ZFS_FILE_NAMES, type ZfsBootLoader, type ZfsFormat, type ZfsLayout, zfsFileName } from './names.ts'
+import { isOneFile, ZFS_FILE_NAMES, type ZfsBootLoader, type ZfsFormat, type ZfsLayout } from './names.ts'
 import { type ZfsPreset, zfsPreset } from './presets.ts'
 
-export interface ZfsOptions extends SystemInput, InitrdSecretsOptions {
+export interface ZfsOptions extends SystemInput, InitrdSecretsOptions, MachineOptions {
   /** Name of one of `ZFS_PRESETS`, whose settings hold where no others are given. */
   readonly preset?: string
   /** Default `two-disk`. */
   readonly layout?: ZfsLayout
-  /** Of each disk. Default raw. */
+  /** Of each disk; `ova` is one file with all of them. Default raw. */
   readonly format?: ZfsFormat
+  /** Name of the file to write, where it is one: an OVA repeats it. Default `nixos.ova`. */
+  readonly fileName?: string
   /** Name of the pool; default: that of the root which the system's fstab names, else `tank`. */
   readonly pool?: string
   /**
@@ -135,7 +137,7 @@ export const ZFS_IMAGE_DEFAULTS = {
 
 /**
  * Load a closure and plan its disks, the boot disk, if there is one of its own, and the root disk, with nixpkgs' names;
- * nothing is written yet. Throws what `loadStore`, `installedTree`, `zfsPool`,
+ * nothing is written yet. An OVA with all disks is a product of one image. Throws what `loadStore`, `installedTree`, `zfsPool`,
  * `diskBoot` and the container throw, LIMIT where a size does not hold the content.
  */
 export function zfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
@@ -216,51 +218,49 @@ async function plannedZfs(options: ZfsOptions): Promise<Product<ZfsDisksPlan>> {
     leastSize: leastSizeOf(pool) + place.overhead,
     diskWith,
   })
-  const contained = (disk: 'boot' | 'root', image: Image | GrowingImage): FolderFile => {
-    const name = zfsFileName(disk, format)
-    const container = {
-      seed: `${seed} ${disk}`,
-      fileName: name,
-      timeSeconds: mtimeSeconds,
+  const fileName = options.fileName ?? CONTAINERS.fileName('nixos', format)
+  const disks = containedDisks(
+    {
+      boot:
+        layout === 'two-disk'
+          ? gpt(bootDiskPartitions(volume, table), { seed: `${seed} boot disk`, size: bootSize, sectorSize })
+          : undefined,
+      root: rootDisk,
+    },
+    write,
+    {
+      ...{ format, sectorSize, fileName, seed, timeSeconds: mtimeSeconds, machine: machineOf(options) },
       ...(options.compression && { compression: options.compression }),
-    }
-    const finish = (whole: Image): Image | GrowingImage => write({ ...whole, sectorSize }, container)
-    const file = (own: Image | GrowingImage): FolderFile => ({ path: name, content: { kind: 'image', image: own } })
-    if (!isGrowing(image)) return file(finish(image))
-    // What the container refuses is found before the pool is packed.
-    finish({ size: MEBIBYTE, extents: [] })
-    return file(format === 'raw' ? image : packedFirst(image, finish))
-  }
-  const disks = [
-    ...(layout === 'two-disk'
-      ? [contained('boot', gpt(bootDiskPartitions(volume, table), { seed: `${seed} boot disk`, size: bootSize, sectorSize }))]
-      : []),
-    contained('root', rootDisk),
-  ]
+    },
+  )
   const verified = store.digests.length > 0
+  const plan: ZfsDisksPlan = {
+    toplevel,
+    system: bootspec.system,
+    layout,
+    format,
+    bootLoader,
+    files: disks.map(({ path }) => path),
+    bootSize,
+    rootDiskSize: settings.rootSize === 'auto' ? undefined : settings.rootSize + (layout === 'single-disk' ? bootSize : 0),
+    sectorSize,
+    ...poolSummary(pool),
+    entries: boot.entries,
+    pathCount: store.closure.paths.length,
+    narBytes: store.narBytes,
+    verified,
+  }
+  const made = { plan, source: { narBytes: store.narBytes, verified }, inputs: [...store.inputs, ...installedInputs(options)] }
+  const [first] = disks
+  if (isOneFile(format) && first?.content.kind === 'image') {
+    return imageProduct({ ...made, name: fileName, named: CONTAINERS.named(format), image: first.content.image })
+  }
   return {
+    ...made,
     files: async () => disks,
     close: async () => undefined,
-    source: { narBytes: store.narBytes, verified },
     replaceable: ZFS_FILE_NAMES,
     dataBytes: pool.contentBytes,
-    inputs: [...store.inputs, ...installedInputs(options)],
-    plan: {
-      toplevel,
-      system: bootspec.system,
-      layout,
-      format,
-      bootLoader,
-      files: disks.map(({ path }) => path),
-      bootSize,
-      rootDiskSize: settings.rootSize === 'auto' ? undefined : settings.rootSize + (layout === 'single-disk' ? bootSize : 0),
-      sectorSize,
-      ...poolSummary(pool),
-      entries: boot.entries,
-      pathCount: store.closure.paths.length,
-      narBytes: store.narBytes,
-      verified,
-    },
   }
 }
 

@@ -18,6 +18,8 @@ export class BinaryCache {
   readonly #http: HttpClient
   /** Caches with lower numbers are asked first. */
   priority = 0
+  /** Whether it has answered for a path that it may be there, but not for whoever asks. */
+  hasForbidden = false
 
   private constructor(address: CacheAddress, http: HttpClient) {
     this.address = address
@@ -44,7 +46,9 @@ export class BinaryCache {
   /** Undefined where the cache does not have the path. Throws BAD_INPUT for a file of another path, and what fetching throws. */
   async narInfo(baseName: string): Promise<NarInfo | undefined> {
     const name = `${hashPart(baseName)}.narinfo`
-    const text = await this.#text(name, NARINFO_LIMIT)
+    const text = await this.#text(name, NARINFO_LIMIT, () => {
+      this.hasForbidden = true
+    })
     if (text === undefined) return undefined
     const where = `${this.label}/${name}`
     const info = parseNarInfo(text, where)
@@ -66,9 +70,10 @@ export class BinaryCache {
     return { kind: 'file', file, label: file }
   }
 
-  async #text(name: string, limit: number): Promise<string | undefined> {
+  async #text(name: string, limit: number, onForbidden?: () => void): Promise<string | undefined> {
     const url = new URL(name, this.address.url)
-    if (this.address.folder === undefined) return this.#http.text(url, { login: this.address.login, limit })
+    if (this.address.folder === undefined)
+      return this.#http.text(url, { login: this.address.login, limit, ...(onForbidden && { onForbidden }) })
     return readSmall(fileURLToPath(url), limit)
   }
 }

@@ -32,6 +32,8 @@ export interface FetchOptions {
   readonly trustedPublicKeys?: readonly string[]
   /** Default true; false only where all caches are of `file:`. */
   readonly checkSignatures?: boolean
+  /** Names of hosts to which the caches may redirect; default those of the caches alone. */
+  readonly redirectHosts?: readonly string[]
   /** Folder of uncompressed NARs, which is made where it is not there. */
   readonly narCache: string
   /** Bytes that are left in it at most, of what was not used within a day. Default 16 GiB. */
@@ -88,7 +90,8 @@ export async function fetchClosure(roots: readonly string[], options: FetchOptio
   if (!checkSignatures) onProgress?.({ kind: 'note', message: 'signatures of store paths are not checked' })
   const keys = checkSignatures ? trustedKeys(options.trustedPublicKeys ?? [CACHE_NIXOS_ORG_KEY]) : undefined
   onProgress?.({ kind: 'stage', stage: 'scan' })
-  const http = new HttpClient({ ...options.http, signal })
+  const hosts = [...addresses.map(({ url }) => url.hostname), ...(options.redirectHosts ?? [])]
+  const http = new HttpClient({ ...options.http, signal, redirectHosts: new Set(hosts.map((host) => host.toLowerCase())) })
   try {
     const caches = await Promise.all(addresses.map((address) => BinaryCache.open(address, http)))
     caches.sort((a, b) => a.priority - b.priority)
@@ -158,7 +161,7 @@ async function askFor(
     const remedy = (option: (name: string) => string): string => `name the key of the cache with ${option('trustedPublicKeys')}`
     throw new ImageError('UNTRUSTED', (option) => `${unsigned}; ${remedy(option)}`, { path })
   }
-  const asked = caches.map(({ label }) => label).join(', ')
+  const asked = caches.map(({ label, hasForbidden }) => (hasForbidden ? `${label} (which answers 403)` : label)).join(', ')
   const why = referrer === undefined ? '' : `, which ${referrer} refers to`
   throw new ImageError('NOT_FOUND', `${path}${why}: no binary cache has it; asked were ${asked}`, { path })
 }

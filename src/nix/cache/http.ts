@@ -25,6 +25,8 @@ export interface CacheHttp {
 }
 
 export interface HttpOptions extends CacheHttp {
+  /** Names of hosts, in small letters, to which a host may redirect beside itself. Default none. */
+  readonly redirectHosts?: ReadonlySet<string>
   readonly signal?: AbortSignal | undefined
 }
 
@@ -35,6 +37,8 @@ export interface GetOptions {
   readonly limit: number
   /** Bytes that it has, where that is known. */
   readonly size?: number | undefined
+  /** Called where the server answers 403, which is how some answer for what they do not have; then it counts as not there. */
+  readonly onForbidden?: () => void
 }
 
 /** Takes the bytes of a response; `reset` where they come from the beginning once more. */
@@ -128,7 +132,8 @@ export class HttpClient {
     }
   }
 
-  async #attempt(first: URL, sink: Sink, { login, limit, size }: GetOptions, place: Place): Promise<boolean> {
+  async #attempt(first: URL, sink: Sink, { login, limit, size, onForbidden }: GetOptions, place: Place): Promise<boolean> {
+    const { redirectHosts } = this.#options
     let url = first
     for (let hops = 0; ; hops++) {
       const headers: Record<string, string> = { 'user-agent': 'kilnix', 'accept-encoding': 'identity', accept: '*/*' }
@@ -144,11 +149,17 @@ export class HttpClient {
         response.destroy()
         if (hops === REDIRECT_LIMIT) throw failed(first, `more than ${REDIRECT_LIMIT} redirects follow each other`)
         url = redirected(url, response.headers.location)
+        const host = url.hostname.toLowerCase()
+        if (host !== first.hostname.toLowerCase() && redirectHosts?.has(host) !== true) throw strangeHost(first, host)
         continue
       }
       if (status !== 200 && status !== 206) {
         response.destroy()
         if (NOT_THERE.has(status)) return false
+        if (status === 403 && onForbidden !== undefined) {
+          onForbidden()
+          return false
+        }
         throw this.#refused(url, status, response)
       }
       const from = status === 206 ? rangeStart(response.headers['content-range']) : 0
@@ -248,6 +259,16 @@ function redirected(from: URL, location: string | undefined): URL {
   to.username = ''
   to.password = ''
   return to
+}
+
+function strangeHost(from: URL, host: string): ImageError {
+  const shown = shownUrl(from)
+  return new ImageError(
+    'FETCH_FAILED',
+    (option) =>
+      `${shown}: cannot be fetched: it redirects to ${host}, which was not named; if that is right, name it with ${option('redirectHosts')}`,
+    { path: shown },
+  )
 }
 
 function rangeStart(header: string | undefined): number {

@@ -43,7 +43,7 @@ export function holdsCompressed({ content, size }: FileNode, kind: string, finde
   const packed = contentBytes({ content, size }, 'a compressed file')
   let unpacked: Buffer
   try {
-    unpacked = (kind === 'gzip' ? gunzipSync : zstdDecompressSync)(packed, { maxOutputLength: UNPACKED_LIMIT })
+    unpacked = kind === 'gzip' ? gunzipSync(packed, { maxOutputLength: UNPACKED_LIMIT }) : unpackedFrames(packed)
   } catch {
     return undefined
   }
@@ -54,6 +54,25 @@ export function holdsCompressed({ content, size }: FileNode, kind: string, finde
     isFound = true
   })
   return isFound
+}
+
+/** All frames of zstd: Node ends behind the first without a word, and says how far it came. Throws for what is damaged or too large. */
+function unpackedFrames(packed: Uint8Array): Buffer {
+  const frames: Buffer[] = []
+  let room = UNPACKED_LIMIT
+  for (let position = 0; position < packed.length; ) {
+    // With `info` it returns both, which its types do not say.
+    const { buffer, engine } = zstdDecompressSync(packed.subarray(position), { maxOutputLength: room, info: true }) as unknown as {
+      readonly buffer: Buffer
+      readonly engine: { readonly bytesWritten: number }
+    }
+    if (engine.bytesWritten === 0) throw new RangeError('a frame without bytes')
+    frames.push(buffer)
+    position += engine.bytesWritten
+    // A limit of 0 is none that Node takes.
+    room = Math.max(1, room - buffer.length)
+  }
+  return Buffer.concat(frames)
 }
 
 function latin1(text: string): Uint8Array {

@@ -153,7 +153,12 @@ describe('fetchClosure', () => {
         return false
       })
       const from = [server.url.replace('//', '//me:s3cret@').replace('127.0.0.1', 'localhost')]
-      await fetchClosure([ROOT], options({ from }))
+      await expect(fetchClosure([ROOT], options({ from }))).rejects.toMatchObject({
+        code: 'FETCH_FAILED',
+        message: expect.stringMatching(/it redirects to 127\.0\.0\.1, which was not named/),
+      })
+      expect(seen[1]).toEqual([])
+      await fetchClosure([ROOT], options({ from, redirectHosts: ['127.0.0.1'] }))
       expect(new Set(seen[0])).toEqual(new Set([`Basic ${Buffer.from('me:s3cret').toString('base64')}`]))
       expect(new Set(seen[1])).toEqual(new Set([undefined]))
       seen[0]?.splice(0)
@@ -186,6 +191,13 @@ describe('fetchClosure', () => {
     ],
     ['500 for ever', 'FETCH_FAILED', /it answers 500, 3 times/, (files) => files, status(500, (name) => name.endsWith('.narinfo'))],
     ['403', 'FETCH_FAILED', /answers 403: .*netrc/, (files) => files, status(403, isNar)],
+    [
+      '403 for a path',
+      'NOT_FOUND',
+      /no binary cache has it; asked were http:[^ ]* \(which answers 403\)/,
+      (files) => files,
+      status(403, (name) => name.endsWith('.narinfo')),
+    ],
     ['a redirect loop', 'FETCH_FAILED', /redirects follow each other/, (files) => files, status(302, isNar, { location: '/nar/again' })],
     [
       'a redirect to a file',

@@ -38,14 +38,22 @@ export interface CacheChoice {
 }
 
 export async function cacheOf(samples: Readonly<Record<string, Sample>>, choice: CacheChoice): Promise<{ files: Files; closure: Closure }> {
-  const { compression = 'zstd', key, priority } = choice
   const closure = await closureFrom(samples)
+  const narOf = async (baseName: string): Promise<Buffer> => {
+    const chunks: Buffer[] = []
+    for await (const chunk of narChunks((samples[baseName] as Sample).tree, baseName)) chunks.push(Buffer.from(chunk))
+    return Buffer.concat(chunks)
+  }
+  return { files: await cacheFiles(closure, narOf, choice), closure }
+}
+
+/** The binary cache of a closure, each of whose NARs `narOf` gives by base name. */
+export async function cacheFiles(closure: Closure, narOf: (baseName: string) => Promise<Buffer>, choice: CacheChoice): Promise<Files> {
+  const { compression = 'zstd', key, priority } = choice
   const files: Files = new Map()
   files.set('nix-cache-info', Buffer.from(`StoreDir: /nix/store\n${priority === undefined ? '' : `Priority: ${priority}\n`}`))
   for (const { baseName, path, narHash, narSize, references } of closure.paths) {
-    const chunks: Buffer[] = []
-    for await (const chunk of narChunks((samples[baseName] as Sample).tree, baseName)) chunks.push(Buffer.from(chunk))
-    const packed = (PACKERS[compression] ?? PACKERS.none)?.(Buffer.concat(chunks)) as Buffer
+    const packed = (PACKERS[compression] ?? PACKERS.none)?.(await narOf(baseName)) as Buffer
     const fileHash = createHash('sha256').update(packed).digest()
     const url = `nar/${formatNix32(fileHash)}.nar`
     const lines = [
@@ -63,7 +71,7 @@ export async function cacheOf(samples: Readonly<Record<string, Sample>>, choice:
     files.set(url, packed)
     files.set(`${baseName.slice(0, 32)}.narinfo`, Buffer.from(`${lines.join('\n')}\n`))
   }
-  return { files, closure }
+  return files
 }
 
 /** Answers itself, and says true; else the file is sent. */
