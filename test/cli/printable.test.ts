@@ -77,7 +77,7 @@ describe('names that a terminal would obey', { timeout: 60_000 }, () => {
     const output = join(folder, `out${EVIL}`.replaceAll('/', ' '))
     for (const args of [
       [EVIL],
-      ['iso', EVIL],
+      ['iso', EVIL, '-o', output],
       ['help', EVIL],
       ['squashfs', '--closure', EVIL, '-o', output],
       ['squashfs', '--closure', 'list', '--root', EVIL, '-o', output],

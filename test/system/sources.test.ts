@@ -57,8 +57,8 @@ afterAll(async () => {
 /** The same closure. A source more is a line more. */
 const SOURCES: Readonly<Record<string, () => StoreInput>> = {
   'an export in a file': () => ({ closure: at('closure.export'), root: '/nowhere' }),
-  'a link to the system, and the store that has it': () => ({ paths: [at('system')], store: small.root }),
   'a binary cache': () => ({ paths: [small.toplevel], from: [server.url], trustedPublicKeys: [key.text], narCache: at('nars') }),
+  'a link to the system, and the store that has it': () => ({ paths: [at('system')], store: small.root }),
 }
 
 describe.each(Object.keys(SOURCES))('%s', (source) => {
