@@ -5,8 +5,8 @@ import { type LoadedClosure, loadClosure } from '../system/store.ts'
 import type { Run } from './command.ts'
 import { storeInput } from './input.ts'
 import { jsonPieces } from './json-pieces.ts'
-import { flagOf, type Given, writtenName } from './row.ts'
-import { LOOKED_UP } from './source-rows.ts'
+import { type Given, type Row, rowList, writtenName } from './row.ts'
+import { type LOOKED_UP, PLACES } from './source-rows.ts'
 import { printLines, printPieces } from './stdout.ts'
 import { usage } from './values.ts'
 
@@ -26,24 +26,20 @@ export async function sourceInput(given: string, lookUp: LookUp, run: Run): Prom
 
 /** The same for several, of which some may be listings and others store paths that are looked up. */
 export async function sourceInputs(given: readonly string[], lookUp: LookUp, run: Run): Promise<StoreInput[]> {
-  const { store, from, trustedPublicKeys, checkSignatures, narCache, narCacheSize, root, caseHack } = lookUp
-  const said = {
-    ...(store !== undefined && { store }),
-    ...(from !== undefined && { from }),
-    ...(trustedPublicKeys !== undefined && { trustedPublicKeys }),
-    ...(!checkSignatures && { checkSignatures }),
-    ...(narCache !== undefined && { narCache }),
-    ...(narCacheSize !== undefined && { narCacheSize }),
-  }
+  const { root, caseHack, store, from } = lookUp
+  const places = Object.keys(PLACES) as (keyof typeof PLACES)[]
+  // What is as it is by itself says nothing.
+  const stated = places.filter((key) => lookUp[key] !== undefined && lookUp[key] !== (PLACES[key] as Row).default)
+  const said = Object.fromEntries(stated.map((key) => [key, lookUp[key]])) as Pick<StoreInput, keyof typeof PLACES>
   const isSomewhere = store !== undefined || from !== undefined
   const arePaths = await Promise.all(
     given.map(async (one) => (await isStorePath(one)) || (isSomewhere && one !== '-' && !(await isListing(one)))),
   )
-  const [first] = Object.keys(said) as (keyof typeof said)[]
-  if (first !== undefined && !arePaths.includes(true)) {
-    const written = writtenName({ key: first, flag: flagOf(first, LOOKED_UP[first]), row: LOOKED_UP[first] })
-    throw usage(`${written} is of store paths, and ${given.join(' and ')} ${given.length === 1 ? 'is a listing' : 'are listings'}`)
-  }
+  const [first] = rowList(PLACES).filter(({ key }) => key in said)
+  if (first !== undefined && !arePaths.includes(true))
+    throw usage(
+      `${writtenName(first)} is of store paths, and ${given.join(' and ')} ${given.length === 1 ? 'is a listing' : 'are listings'}`,
+    )
   const context = { signal: run.signal, onProgress: run.progress.listener, sources: run.sources }
   return given.map((one, index) => {
     const named = arePaths[index] ? { ...said, paths: [one] } : { closure: one }

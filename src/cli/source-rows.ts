@@ -87,5 +87,8 @@ export const EITHER = row({
   about: `${LISTING.about}; or a store path, or a link to one, such as ./result, whose closure is meant`,
 })
 
-/** Of commands that make nothing of a closure: where store paths that are given are looked up. */
-export const LOOKED_UP = { store: STORE, ...CACHES, root: ROOT } as const
+/** Where store paths are looked up. */
+export const PLACES = { store: STORE, ...CACHES } as const
+
+/** Of commands that make nothing of a closure. */
+export const LOOKED_UP = { ...PLACES, root: ROOT } as const

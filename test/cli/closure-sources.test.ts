@@ -33,8 +33,15 @@ describe('what is given without a name', () => {
         store: scratch('root'),
       })
     const from = ['file:///cache']
-    const fetched = await sourceInput(app, { ...NOTHING, from, checkSignatures: false, narCacheSize: 5 }, run)
-    expect(fetched).toMatchObject({ paths: [app], from, checkSignatures: false, narCacheSize: 5, narCache: expect.any(String) })
+    const fetched = await sourceInput(app, { ...NOTHING, from, checkSignatures: false, narCacheSize: 5, redirectHosts: ['x'] }, run)
+    expect(fetched).toMatchObject({
+      paths: [app],
+      from,
+      checkSignatures: false,
+      narCacheSize: 5,
+      redirectHosts: ['x'],
+      narCache: expect.any(String),
+    })
   })
 
   it('may be a listing and a store path, of which the second is looked up', async () => {

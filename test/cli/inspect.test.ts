@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { removeStore, type SmallClosure, unpackSmall } from '../../fixtures/unpack.ts'
+import { readClosure } from '../../src/nix/listing/read.ts'
+import { DATABASE_SCHEMA, nixDatabase } from '../../src/nix/store/database.ts'
 import { errorLine, finish, start } from '../faults/support.ts'
 
 let work = ''
@@ -119,6 +121,23 @@ describe('kilnix closure', { timeout: 30_000 }, () => {
     expect(await json('small/qR.txt', '--root', 'small/root', '--sort', 'name')).toEqual(whole)
     const bySize = [...whole.paths].sort((a, b) => b.addedSize - a.addedSize)
     expect((await json('small', '--sort', 'added', '--top', '1')).paths[0].addedSize).toBe(bySize[0].addedSize)
+  })
+
+  it('a store path that a store in a folder has, by --store', async () => {
+    mkdirSync(join(small.root, 'nix/var/nix/db'), { recursive: true })
+    writeFileSync(join(small.root, 'nix/var/nix/db/db.sqlite'), nixDatabase(await readClosure(small.folder)))
+    writeFileSync(join(small.root, 'nix/var/nix/db/schema'), DATABASE_SCHEMA)
+    const store = ['--store', 'small/root'] as const
+    const shown = await kilnix(['closure', 'show', '--json', small.toplevel, ...store])
+    expect(shown).toMatchObject({ status: 0, stderr: '' })
+    expect(JSON.parse(shown.text)).toMatchObject({ pathCount: 14, narSize: total() })
+    const checked = await kilnix(['closure', 'check', small.toplevel, '--quiet', ...store])
+    expect(checked).toMatchObject({ status: 0, text: '14 paths, 13.1 MiB read: no problem\n', stderr: '' })
+    const { text } = await kilnix(['closure', 'diff', 'small', small.toplevel, ...store])
+    expect(text).toBe('paths: 14 → 14 (0 added, 0 removed)\nsize: 13.1 MiB → 13.1 MiB (+0 B)\n')
+    const listing = await kilnix(['closure', 'why', 'small', 'a', 'b', ...store])
+    expect(listing).toMatchObject({ status: 2, text: '' })
+    expect(listing.stderr).toMatch(/^kilnix: --store is of store paths, and small is a listing\n/)
   })
 
   it('why: a chain, all of them, and the files that hold them', async () => {
