@@ -7,7 +7,7 @@ export default runCommand({
   name: 'closure check',
   help: {
     summary: 'Check a closure: complete, and hashes, sizes, references and content addresses as listed',
-    usage: 'kilnix closure check CLOSURE [options]',
+    usage: 'kilnix closure check PATH|CLOSURE [options]',
     examples: [{ about: 'Of a store below ./root', line: 'kilnix closure check ./closure-info --root ./root' }],
   },
   rows: {

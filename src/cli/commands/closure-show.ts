@@ -8,7 +8,7 @@ export default runCommand({
   name: 'closure show',
   help: {
     summary: 'Print the sizes of the store paths of a closure',
-    usage: 'kilnix closure show CLOSURE [options]',
+    usage: 'kilnix closure show PATH|CLOSURE [options]',
     examples: [
       { about: 'What takes most of a system that is built', line: 'kilnix closure show ./result --top 20' },
       { about: 'What takes most', line: 'kilnix closure show ./closure-info --top 20' },

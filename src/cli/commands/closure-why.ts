@@ -10,7 +10,7 @@ export default runCommand({
   name: 'closure why',
   help: {
     summary: 'Print why one store path needs another: the references from the one to the other',
-    usage: 'kilnix closure why CLOSURE FROM TO [options]',
+    usage: 'kilnix closure why PATH|CLOSURE FROM TO [options]',
     examples: [
       { about: 'A shortest chain', line: 'kilnix closure why ./closure-info nixos-system-live perl-5.38.2' },
       {

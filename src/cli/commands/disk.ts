@@ -13,7 +13,7 @@ export default imageCommand({
   writes: 'image',
   help: {
     summary: 'Write a disk image with the system installed on it',
-    usage: 'kilnix disk --closure CLOSURE -o FILE [options]',
+    usage: 'kilnix disk PATH|--closure CLOSURE -o FILE [options]',
     examples: [
       { about: 'For QEMU with OVMF', line: 'kilnix disk --closure ./closure-info -o nixos.qcow2' },
       {

@@ -13,9 +13,14 @@ export default imageCommand({
   writes: 'image',
   help: {
     summary: 'Write a bootable ISO image with the closure in it',
-    usage: 'kilnix iso --closure CLOSURE -o FILE [options]',
+    usage: 'kilnix iso PATH|--closure CLOSURE -o FILE [options]',
     examples: [
-      { about: 'An ISO for UEFI; nothing but the closure is needed', line: 'kilnix iso --closure ./closure-info -o nixos.iso' },
+      { about: 'An ISO for UEFI, of a system that Nix has built here', line: 'kilnix iso ./result -o nixos.iso' },
+      {
+        about: 'The same without Nix, from a binary cache',
+        line: 'kilnix iso --from https://cache.nixos.org /nix/store/HASH-NAME -o nixos.iso',
+      },
+      { about: 'From a listing of the closure', line: 'kilnix iso --closure ./closure-info -o nixos.iso' },
       {
         about: 'For BIOS and UEFI, from a store below ./root, with a faster codec',
         line: 'kilnix iso --closure ./closure-info --root ./root --syslinux /usr/lib --compression zstd:3 -o nixos.iso',

@@ -11,7 +11,7 @@ export default folderCommand({
   writes: 'folder',
   help: {
     summary: 'Write a folder with kernel, initrds and iPXE script, to boot the closure over a network',
-    usage: 'kilnix netboot --closure CLOSURE -o DIR [options]',
+    usage: 'kilnix netboot PATH|--closure CLOSURE -o DIR [options]',
     examples: [
       { about: 'As nixpkgs has it: bzImage, initrd and netboot.ipxe', line: 'kilnix netboot --closure ./closure-info -o netboot' },
       {

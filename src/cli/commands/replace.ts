@@ -9,7 +9,7 @@ export default storeCommand({
   writes: 'store',
   help: {
     summary: 'Put other store paths in place of some, and rewrite all that refers to them',
-    usage: 'kilnix replace --closure CLOSURE --replace OLD=NEW -o DIR [options]',
+    usage: 'kilnix replace PATH|--closure CLOSURE --replace OLD=NEW -o DIR [options]',
     examples: [
       {
         about: 'A mended library in a system that nobody rebuilds; both are in the listing',

@@ -9,7 +9,7 @@ export default runCommand({
   isService: true,
   help: {
     summary: 'Serve kernel, initrds and iPXE script over HTTP, without writing them to a folder',
-    usage: 'kilnix serve --closure CLOSURE [options]',
+    usage: 'kilnix serve PATH|--closure CLOSURE [options]',
     examples: [
       { about: 'For machines on this host', line: 'kilnix serve --closure ./closure-info --pieces ~/.cache/kilnix' },
       { about: 'For the machines of a network', line: 'kilnix serve --closure ./closure-info --style per-path --listen 192.168.0.1:8080' },

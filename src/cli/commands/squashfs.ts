@@ -8,7 +8,7 @@ export default imageCommand({
   writes: 'image',
   help: {
     summary: 'Write the closure as a squashfs image, to be mounted as /nix/store',
-    usage: 'kilnix squashfs --closure CLOSURE -o FILE [options]',
+    usage: 'kilnix squashfs PATH|--closure CLOSURE -o FILE [options]',
     examples: [
       { about: 'The store as nixpkgs packs it', line: 'kilnix squashfs --closure ./closure-info -o nix-store.squashfs' },
       {

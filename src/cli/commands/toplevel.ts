@@ -10,7 +10,7 @@ export default storeCommand({
   writes: 'store',
   help: {
     summary: 'Assemble the system directory of NixOS from a spec and parts that are built',
-    usage: 'kilnix toplevel SPEC.json --closure CLOSURE -o DIR [options]',
+    usage: 'kilnix toplevel SPEC.json PATH|--closure CLOSURE -o DIR [options]',
     examples: [
       { about: 'The new store paths, and the listing of their closure', line: 'kilnix toplevel system.json --closure ./parts -o ./system' },
       {

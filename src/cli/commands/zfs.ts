@@ -19,7 +19,7 @@ export default folderCommand({
   writes: 'folder',
   help: {
     summary: 'Write a boot disk and a disk with a ZFS pool, with the system installed on its datasets',
-    usage: 'kilnix zfs --closure CLOSURE -o DIR [options]',
+    usage: 'kilnix zfs PATH|--closure CLOSURE -o DIR [options]',
     examples: [
       {
         about: 'DIR/nixos.boot.img and DIR/nixos.root.img; datasets as the system mounts them',

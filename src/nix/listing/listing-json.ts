@@ -133,8 +133,9 @@ function parseInfo(baseName: string, entry: unknown, where: string, table: NameT
   }
   if (!isObject(entry)) throw badInput(where, 'an object is needed')
   checkStoreDirectory(entry, where)
-  const { narHash, narSize, references, deriver, ca } = entry
-  if (typeof narHash !== 'string') throw badInput(where, '"narHash" is missing or no text')
+  const { narSize, references, deriver, ca } = entry
+  const narHash = hashText(entry.narHash)
+  if (narHash === undefined) throw badInput(where, '"narHash" is missing or no hash')
   if (typeof narSize !== 'number') throw badInput(where, '"narSize" is missing or no number')
   if (!isTextArray(references)) throw badInput(where, '"references" is missing or no array of text')
   if (deriver !== undefined && deriver !== null && typeof deriver !== 'string') throw badInput(where, '"deriver" is no text')
@@ -149,6 +150,13 @@ function parseInfo(baseName: string, entry: unknown, where: string, table: NameT
   }
 }
 
+/** Text, or an object as Nix has it for hashes in JSON: `algorithm`, `format` and `hash`. Undefined for anything else. */
+function hashText(hash: unknown): string | undefined {
+  if (typeof hash === 'string') return hash
+  if (!isObject(hash) || typeof hash.algorithm !== 'string' || typeof hash.hash !== 'string') return undefined
+  return `${hash.algorithm}${hash.format === 'base64' ? '-' : ':'}${hash.hash}`
+}
+
 /** Text up to format 1; `method` and `hash` since. What cannot be read stays as it is; who hands it on refuses it (`requireProvenance`). */
 function contentAddress(ca: unknown): string {
   if (typeof ca === 'string') return ca
@@ -159,7 +167,8 @@ function contentAddress(ca: unknown): string {
     ['nar', 'fixed:r'],
     ['git', 'fixed:git'],
   ]).get(ca.method)
-  const hash = typeof ca.hash === 'string' ? respelledHash(ca.hash) : undefined
+  const text = hashText(ca.hash)
+  const hash = text === undefined ? undefined : respelledHash(text)
   return prefix === undefined || hash === undefined ? JSON.stringify(ca) : `${prefix}:${hash}`
 }
 

@@ -133,6 +133,19 @@ describe('readClosure', () => {
     expect(isContentAddress(text)).toBe(true)
   })
 
+  it('reads hashes that are objects', async () => {
+    const two = JSON.parse(readFileSync(listing('path-info-format-2.json'), 'utf8'))
+    const registered = registrationOf(await read(JSON.stringify(two)))
+    const object = (text: string): object => ({ algorithm: text.split('-')[0], format: 'base64', hash: text.slice(text.indexOf('-') + 1) })
+    for (const info of Object.values<{ narHash: unknown; ca: { hash: unknown } | null }>(two.info)) {
+      info.narHash = object(info.narHash as string)
+      if (info.ca) info.ca.hash = object(info.ca.hash as string)
+    }
+    const closure = await read(JSON.stringify(two))
+    expect(Buffer.from(formatRegistration(closure)).toString()).toBe(registered)
+    expect(closure.paths.some(({ ca }) => ca !== undefined)).toBe(true)
+  })
+
   it('keeps a content address that it does not know as it is', async () => {
     const two = JSON.parse(readFileSync(listing('path-info-format-2.json'), 'utf8'))
     for (const info of Object.values<{ ca: unknown }>(two.info)) info.ca = { method: 'git', hash: 'sha1-x' }
