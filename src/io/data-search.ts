@@ -85,8 +85,8 @@ async function* fileRegions(
 }
 
 /**
- * Of a file that is mostly holes: the same file, past the page cache, which would be filled with their zeros: 20 GiB take 1 s
- * instead of 12. Files with more data may be in that cache already. Undefined where the system has no such thing.
+ * Of a file that is mostly holes: the same file, past the page cache, which would be filled with their zeros: 20 GiB take 2 s of CPU
+ * instead of 16. Files with more data may be in that cache already. Undefined where the system has no such thing.
  */
 function directDescriptor(descriptor: number): number | undefined {
   const { O_DIRECT } = constants

@@ -100,7 +100,7 @@ export async function fetchClosure(roots: readonly string[], options: FetchOptio
     await checkAcyclic(paths, 'the closure')
     const nars = await fetchNars([...found.values()], http, options)
     return {
-      closure: { kind: 'path-info', paths, hashesKnown: true, referencesKnown: true },
+      closure: { kind: 'binary-cache', paths, hashesKnown: true, referencesKnown: true },
       nars,
       roots: [...new Set(names)].map(storePath),
       inputs: [...new Set([...nars.values()].map(({ file }) => file))],

@@ -24,6 +24,8 @@ export type ListingKind =
   | 'nix-daemon'
   /** No listing: what the database of the Nix of this machine has. */
   | 'nix-database'
+  /** No listing: what binary caches answered. */
+  | 'binary-cache'
   /** A stream of `nix-store --export`, with the files. */
   | 'export'
 

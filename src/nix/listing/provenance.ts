@@ -15,7 +15,7 @@ export function withoutProvenance(closure: Closure): Closure {
 }
 
 /** The kinds that have both. */
-const WITH_PROVENANCE: readonly ListingKind[] = ['path-info', 'nix-daemon', 'nix-database']
+const WITH_PROVENANCE: readonly ListingKind[] = ['path-info', 'nix-daemon', 'nix-database', 'binary-cache']
 
 /**
  * Throws USAGE for a listing of a kind that has not both, and UNSUPPORTED for a content address that Nix would not read where it

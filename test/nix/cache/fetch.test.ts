@@ -54,7 +54,7 @@ describe('fetchClosure', () => {
     const { files, closure } = await cacheOf(SAMPLES, { compression, key })
     server.use(files)
     const fetched = await fetchClosure([ROOT], options())
-    expect(fetched.closure).toEqual(closure)
+    expect(fetched.closure).toEqual({ ...closure, kind: 'binary-cache' })
     expect(fetched.roots).toEqual([ROOT])
     for (const { baseName, narHash } of closure.paths) {
       const nar = readFileSync(fetched.nars.get(baseName)?.file ?? '')
