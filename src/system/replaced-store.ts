@@ -71,13 +71,10 @@ export interface StoreReplacementPlan {
   readonly warnings: readonly string[]
 }
 
-/** Throws what `planReplacement` and `systemInitrds` throw. */
-export async function planStoreReplacement(
-  store: Pick<ReplaceableStore, 'trees' | 'roots'>,
-  input: StoreInput,
-): Promise<StoreReplacementPlan> {
-  const { closure } = store.trees
-  const options = await replaceOptions(store, input)
+/** Of all paths of `trees`. Throws what `planReplacement` and `systemInitrds` throw. */
+export async function planStoreReplacement({ trees }: Pick<ReplaceableStore, 'trees'>, input: StoreInput): Promise<StoreReplacementPlan> {
+  const { closure } = trees
+  const options = await replaceOptions({ trees }, input)
   const plan = await planReplacement(closure, options)
   const { scheme, warnings } = replacementScheme(plan, input.contentAddressScheme)
   if (input.strict) warn(warnings, input)

@@ -55,7 +55,7 @@ it('ABORTED when it is cancelled, before and meanwhile, and all is closed', asyn
 })
 
 it('WORKER_DIED when a thread ends', async () => {
-  const disk = long((index) => index === 5 && started.workers[1]?.postMessage({ kind: 'stop' }))
+  const disk = long((index) => index === 5 && started.workers[1]?.postMessage({ kind: 'end' }))
   await expect(qcow2Compressed(disk).pack(new SparseMemory(), 0, { jobs: 2 })).rejects.toMatchObject({ code: 'WORKER_DIED' })
   expect(disk.state.closed).toBe(true)
 })
