@@ -1,12 +1,16 @@
 /** Compile `src/` to `dist/`: JavaScript and declarations, nothing left over from an earlier build. */
 import { spawnSync } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { globSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-rmSync(new URL('../dist', import.meta.url), { recursive: true, force: true })
-const result = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
+const dist = join(root, 'dist')
+rmSync(dist, { recursive: true, force: true })
+const { status } = spawnSync(process.execPath, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json'], {
   cwd: root,
   stdio: 'inherit',
 })
-process.exit(result.status ?? 1)
+// Nobody imports the command, so nobody needs its types.
+for (const name of globSync('cli/**/*.d.ts{,.map}', { cwd: dist })) rmSync(join(dist, name))
+process.exit(status ?? 1)

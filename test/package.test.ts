@@ -132,7 +132,7 @@ describe('the package', () => {
     expect(packed.files.filter(({ size }) => size >= MEBIBYTE)).toEqual([])
     expect((packed.files.find(({ path }) => path === 'bin/kilnix.js')?.mode ?? 0) & 0o111).toBe(0o111)
     console.log(`the package: ${paths.length} files, ${packed.size} bytes packed, ${packed.unpackedSize} unpacked`)
-    expect(packed.unpackedSize).toBeLessThan(7 * MEBIBYTE)
+    expect(packed.unpackedSize).toBeLessThan(6 * MEBIBYTE)
   })
 
   it('brings every module that one of its modules imports', () => {
